@@ -1,0 +1,66 @@
+"""llama.cpp in the Python process: completion, chat, tool calling, embeddings and reranking.
+
+>>> from llamacpp_core import Llama
+>>> with Llama("smollm2-135m-instruct") as llm:  # doctest: +SKIP
+...     print(llm("The capital of France is", max_tokens=4)["choices"][0]["text"])
+"""
+
+from __future__ import annotations
+
+import logging as _logging
+
+from llamacpp_core.errors import (
+    ContextOverflowError,
+    EngineClosedError,
+    EngineError,
+    ForkedProcessError,
+    GenerationError,
+    GrammarError,
+    InvalidMessageError,
+    InvalidParameterError,
+    LlamaCppError,
+    MissingDependencyError,
+    ModelAllocationError,
+    ModelDownloadError,
+    ModelError,
+    ModelIntegrityError,
+    ModelLoadError,
+    ModelNotFoundError,
+    RequestCancelledError,
+    UnsupportedCapabilityError,
+)
+from llamacpp_core.info import Capabilities, ModelInfo, PromptCache
+from llamacpp_core.llama import Llama
+from llamacpp_core.options import LoadOptions
+
+__all__ = [
+    "Capabilities",
+    "ContextOverflowError",
+    "EngineClosedError",
+    "EngineError",
+    "ForkedProcessError",
+    "GenerationError",
+    "GrammarError",
+    "InvalidMessageError",
+    "InvalidParameterError",
+    "Llama",
+    "LlamaCppError",
+    "LoadOptions",
+    "MissingDependencyError",
+    "ModelAllocationError",
+    "ModelDownloadError",
+    "ModelError",
+    "ModelInfo",
+    "ModelIntegrityError",
+    "ModelLoadError",
+    "ModelNotFoundError",
+    "PromptCache",
+    "RequestCancelledError",
+    "UnsupportedCapabilityError",
+    "__version__",
+]
+
+__version__ = "0.1.0"
+
+# Quiet unless the application configures logging.
+_logging.getLogger("llamacpp_core").addHandler(_logging.NullHandler())

@@ -1,0 +1,112 @@
+"""Checks of single values: what every public entry uses before anything reaches native code."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from llamacpp_core.errors import InvalidParameterError
+
+__all__ = ["boolean", "check_text", "choice", "integer", "number", "text", "unknown_name"]
+
+Check = Callable[[str, Any], Any]
+
+
+def unknown_name(name: str, known: Iterable[str], what: str) -> InvalidParameterError:
+    """The error for a name that does not exist, with the nearest that do."""
+    near = difflib.get_close_matches(name, list(known), n=3)
+    hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+    return InvalidParameterError(f"unknown {what} {name!r}{hint}", parameter=name)
+
+
+def _refuse(name: str, wanted: str, value: Any) -> InvalidParameterError:
+    shown = repr(value)
+    return InvalidParameterError(
+        f"{name} must be {wanted}, got {shown if len(shown) <= 80 else shown[:77] + '...'}", parameter=name
+    )
+
+
+def number(low: float = -math.inf, high: float = math.inf, *, above: bool = False) -> Check:
+    """A finite number in [low, high], or in (low, high] with ``above``."""
+    bounds = f"{'greater than' if above else 'at least'} {low:g}" if low > -math.inf else ""
+    if high < math.inf:
+        bounds = f"between {low:g}{' (excluded)' if above else ''} and {high:g}"
+    wanted = f"a number {bounds}".strip()
+
+    def check(name: str, value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            try:
+                value = value.__float__() if not isinstance(value, bool | str) else None
+            except AttributeError:
+                value = None
+            if value is None:
+                raise _refuse(name, wanted, value)
+        result = float(value)
+        if not math.isfinite(result) or result > high or result < low or (above and result == low):
+            raise _refuse(name, wanted, value)
+        return result
+
+    return check
+
+
+def integer(low: int = -(2**31), high: int = 2**31 - 1) -> Check:
+    """A whole number in [low, high]."""
+    wanted = f"a whole number between {low} and {high}"
+    if high == 2**31 - 1:
+        wanted = f"a whole number of at least {low}" if low > -(2**31) else "a whole number"
+
+    def check(name: str, value: Any) -> int:
+        try:
+            result = value.__index__() if not isinstance(value, bool) else None
+        except AttributeError:
+            result = None
+        if result is None or not low <= result <= high:
+            raise _refuse(name, wanted, value)
+        return int(result)
+
+    return check
+
+
+def boolean(name: str, value: Any) -> bool:
+    """True or False."""
+    if not isinstance(value, bool):
+        raise _refuse(name, "True or False", value)
+    return value
+
+
+def choice(*allowed: Any) -> Check:
+    """One of some values."""
+    wanted = "one of " + ", ".join(repr(a) for a in allowed)
+
+    def check(name: str, value: Any) -> Any:
+        if isinstance(value, list | dict) or value not in allowed or isinstance(value, bool) not in {isinstance(a, bool) for a in allowed}:
+            raise _refuse(name, wanted, value)
+        return value
+
+    return check
+
+
+def text(name: str, value: Any) -> str:
+    """A string that a model can be given."""
+    if not isinstance(value, str):
+        raise _refuse(name, "a string", value)
+    return check_text(name, value)
+
+
+def check_text(name: str, value: str) -> str:
+    """Refuses the characters that no tokenizer takes: NUL, and surrogates that stand alone."""
+    if "\0" in value:
+        raise InvalidParameterError(
+            f"{name} holds a NUL character at position {value.index(chr(0))}: remove it", parameter=name
+        )
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidParameterError(
+            f"{name} holds the lone surrogate {value[error.start]!r} at position {error.start}, which is not "
+            "text: decode the input with errors='replace'",
+            parameter=name,
+        ) from None
+    return value

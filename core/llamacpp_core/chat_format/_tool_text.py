@@ -1,0 +1,169 @@
+"""Reading tool calls out of what a model wrote, per tool syntax of the named formats."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from llamacpp_core.chat_format.named import ToolSyntax
+
+__all__ = ["TOOL_CALL_TAG", "ToolText", "call_prefix", "read_tool_text"]
+
+TOOL_CALL_TAG = "<tool_call>"
+
+_PREFIXES: dict[ToolSyntax, str] = {
+    "tool_call_tags": TOOL_CALL_TAG + '\n{"name": "%s", "arguments": ',
+    "message_prefix": "functions.%s:\n",
+    "functionary": " to=functions.%s:\n",
+    "functionary-v1": "\n<|START_OF_FUNCTION_CALL|>%s:\n",
+    "functionary-v2": "%s\n<|content|>",
+}
+
+
+@dataclass
+class ToolText:
+    """An answer taken apart.
+
+    Attributes:
+        content: The text for the user.
+        calls: Name and JSON arguments of each call.
+    """
+
+    content: str
+    calls: list[tuple[str, str]] = field(default_factory=list)
+
+
+def call_prefix(syntax: ToolSyntax | None, name: str) -> str:
+    """What stands between the assistant's header and the arguments of a call, where that can be told."""
+    return _PREFIXES[syntax] % name if syntax in _PREFIXES else ""
+
+
+def read_tool_text(text: str, syntax: ToolSyntax, names: Collection[str]) -> ToolText:
+    """Take an answer apart.
+
+    Args:
+        text: What the model wrote. Special tokens may be missing from it, as engines leave them out.
+        syntax: How its format writes calls.
+        names: The functions offered: where a call can only be told by its name, one of these counts.
+
+    Returns:
+        The calls and the remaining text; text that only resembles a call stays text.
+    """
+    return _READERS[syntax](text, names)
+
+
+def _json_at(text: str, start: int) -> tuple[Any, int] | None:
+    """The JSON value that begins at or after white space at ``start``, and where it ends."""
+    while start < len(text) and text[start].isspace():
+        start += 1
+    try:
+        value, end = json.JSONDecoder().raw_decode(text, start)
+    except (ValueError, RecursionError):
+        return None
+    return value, end
+
+
+def _written(arguments: Any) -> str:
+    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+
+
+def _tool_call_tags(text: str, names: Collection[str]) -> ToolText:  # noqa: ARG001  (the tag tells)
+    result = ToolText("")
+    position = 0
+    while (start := text.find(TOOL_CALL_TAG, position)) >= 0:
+        found = _json_at(text, start + len(TOOL_CALL_TAG))
+        call = found[0] if found else None
+        if found is None or not isinstance(call, dict) or not isinstance(call.get("name"), str):
+            break
+        result.content += text[position:start]
+        result.calls.append((call["name"], _written(call.get("arguments", {}))))
+        closing = re.compile(r"\s*</tool_call>").match(text, found[1])
+        position = closing.end() if closing else found[1]
+    rest = text[position:]
+    result.content = result.content + rest if not result.calls else (result.content + rest).strip()
+    return result
+
+
+def _message_prefix(text: str, names: Collection[str]) -> ToolText:  # noqa: ARG001  (the prefix tells)
+    result = ToolText("")
+    position = 0
+    for match in re.finditer(r"^functions\.([\w.-]+):", text, re.MULTILINE):
+        found = _json_at(text, match.end())
+        if match.start() < position or found is None or not isinstance(found[0], dict):
+            continue
+        result.content += text[position : match.start()]
+        result.calls.append((match[1], _written(found[0])))
+        position = found[1]
+    content = (result.content + text[position:]).removeprefix("message:\n").removeprefix("message:")
+    result.content = content.strip() if result.calls else content
+    return result
+
+
+def _functionary(text: str, names: Collection[str]) -> ToolText:
+    match = re.match(r"\s*to=(?:functions\.)?([\w.-]+):\s*(.*)\Z", text, re.DOTALL)
+    if match and match[1] in names:
+        return ToolText("", [(match[1], match[2].strip())])
+    return ToolText(re.sub(r"\A\s*:\s*", "", text))
+
+
+def _functionary_v1(text: str, names: Collection[str]) -> ToolText:
+    pattern = r"(?:\A|\n|<\|START_OF_FUNCTION_CALL\|>)\s*([\w.-]+):\n(.*)\Z"
+    for match in re.finditer(pattern, text, re.DOTALL):
+        if match[1] in names:
+            content = text[: match.start()].removesuffix("<|START_OF_FUNCTION_CALL|>")
+            return ToolText(content.strip(), [(match[1], match[2].strip())])
+    return ToolText(text.removeprefix("\n"))
+
+
+def _functionary_v2(text: str, names: Collection[str]) -> ToolText:
+    result = ToolText("")
+    for message in re.split(r"\n?<\|from\|>assistant\n<\|recipient\|>", text):
+        header = re.match(r"\s*([\w.-]+)\s*\n(?:<\|content\|>)?", message)
+        if header and header[1] in names:
+            result.calls.append((header[1], message[header.end() :].strip()))
+        elif header and header[1] == "all":
+            result.content += message[header.end() :]
+        else:
+            result.content += message
+    return result
+
+
+def _chatglm3(text: str, names: Collection[str]) -> ToolText:
+    match = re.match(r"\s*([\w.-]+)\s*\n\s*```python\n(.*?)\n?```", text, re.DOTALL)
+    arguments = _keyword_arguments(match[2].strip()) if match else None
+    if match is None or arguments is None or match[1] not in names:
+        return ToolText(text.removeprefix("\n").removeprefix(" "))
+    return ToolText(text[match.end() :].strip(), [(match[1], _written(arguments))])
+
+
+def _keyword_arguments(source: str) -> dict[str, Any] | None:
+    """The keyword arguments of a written call, None if it is none or they are not constants."""
+    import ast
+
+    constants = {"true": True, "false": False, "null": None}
+    try:
+        call = ast.parse(source, mode="eval").body
+        if not isinstance(call, ast.Call) or call.args:
+            return None
+        arguments: dict[str, Any] = {}
+        for keyword in call.keywords:
+            value = keyword.value
+            named = isinstance(value, ast.Name) and value.id in constants
+            parsed: Any = constants[value.id] if named else ast.literal_eval(value)  # type: ignore[attr-defined]
+            arguments.update(parsed if keyword.arg is None else {keyword.arg: parsed})
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        return None
+    return arguments
+
+
+_READERS: dict[ToolSyntax, Callable[[str, Collection[str]], ToolText]] = {
+    "tool_call_tags": _tool_call_tags,
+    "message_prefix": _message_prefix,
+    "functionary": _functionary,
+    "functionary-v1": _functionary_v1,
+    "functionary-v2": _functionary_v2,
+    "chatglm3": _chatglm3,
+}

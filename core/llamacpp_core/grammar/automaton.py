@@ -1,0 +1,267 @@
+"""Finite automata over code points: patterns become grammars without ambiguity.
+
+llama.cpp keeps one parse stack for every way in which the text so far can be read, and pays for each with
+every token. A deterministic automaton has one way. Automata also give what a grammar cannot say directly:
+several patterns at once, a length bound on a pattern, every string but these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from llamacpp_core.grammar.charset import ALPHABET, Ranges, contains, intersection, partition, union
+from llamacpp_core.grammar.nfa import MAX_STATES, Nfa, bits, check_states
+
+__all__ = ["MAX_STATES", "Dfa", "all_strings", "determinize", "not_these"]
+
+
+@dataclass(frozen=True)
+class Dfa:
+    """A complete deterministic automaton; state 0 is the start.
+
+    Attributes:
+        classes: A partition of the alphabet.
+        delta: For every state the next state by class.
+        accepting: For every state whether a string may end there.
+    """
+
+    classes: list[Ranges]
+    delta: list[list[int]]
+    accepting: list[bool]
+
+    def accepts(self, text: str) -> bool:
+        """Whether the automaton accepts a string."""
+        state = 0
+        for c in text:
+            for index, ranges in enumerate(self.classes):
+                if contains(ranges, ord(c)):
+                    state = self.delta[state][index]
+                    break
+            else:
+                return False
+        return self.accepting[state]
+
+    @cached_property
+    def shortest(self) -> list[float]:
+        """For every state the length of its shortest accepted continuation; infinite if it has none."""
+        users: list[list[int]] = [[] for _ in self.delta]
+        for state, targets in enumerate(self.delta):
+            for target in set(targets):
+                users[target].append(state)
+        distance = [0.0 if accepting else float("inf") for accepting in self.accepting]
+        level = [state for state, accepting in enumerate(self.accepting) if accepting]
+        while level:
+            following = []
+            for state in level:
+                for user in users[state]:
+                    if distance[user] > distance[state] + 1:
+                        distance[user] = distance[state] + 1
+                        following.append(user)
+            level = following
+        return distance
+
+    @cached_property
+    def longest(self) -> list[float]:
+        """For every state the length of its longest accepted continuation; infinite where it can loop."""
+        live = [d < float("inf") for d in self.shortest]
+        edges = [sorted({t for t in targets if live[t]}) for targets in self.delta]
+        result = [float("inf") if alive else 0.0 for alive in live]
+        waiting = [len(e) for e in edges]
+        users: list[list[int]] = [[] for _ in edges]
+        for state, targets in enumerate(edges):
+            for target in targets:
+                users[target].append(state)
+        done = [state for state in range(len(edges)) if live[state] and not edges[state]]
+        for state in done:
+            result[state] = 0.0
+        while done:
+            for user in users[done.pop()]:
+                waiting[user] -= 1
+                if waiting[user] == 0 and live[user]:
+                    result[user] = 1 + max(result[t] for t in edges[user])
+                    done.append(user)
+        return result
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no string at all is accepted."""
+        return self.shortest[0] == float("inf")
+
+    def edges(self, state: int) -> dict[int, Ranges]:
+        """The live next states of a state, each with the code points that lead there."""
+        found: dict[int, list[Ranges]] = {}
+        for ranges, target in zip(self.classes, self.delta[state], strict=True):
+            if self.shortest[target] < float("inf"):
+                found.setdefault(target, []).append(ranges)
+        return {target: union(*sets) for target, sets in found.items()}
+
+    def complement(self) -> Dfa:
+        """The automaton of all strings that this one does not accept."""
+        return Dfa(self.classes, self.delta, [not accepting for accepting in self.accepting])
+
+    def intersect(self, other: Dfa) -> Dfa:
+        """The automaton of the strings that both accept."""
+        classes, index_a, index_b = [], [], []
+        for i, a in enumerate(self.classes):
+            for j, b in enumerate(other.classes):
+                if common := intersection(a, b):
+                    classes.append(common)
+                    index_a.append(i)
+                    index_b.append(j)
+        numbers = {(0, 0): 0}
+        todo = [(0, 0)]
+        delta = []
+        for a_state, b_state in todo:
+            row = []
+            for i, j in zip(index_a, index_b, strict=True):
+                pair = (self.delta[a_state][i], other.delta[b_state][j])
+                if pair not in numbers:
+                    numbers[pair] = check_states(len(numbers))
+                    todo.append(pair)
+                row.append(numbers[pair])
+            delta.append(row)
+        accepting = [self.accepting[a] and other.accepting[b] for a, b in todo]
+        return Dfa(classes, delta, accepting).minimize()
+
+    def with_length(self, low: int, high: int | None) -> Dfa:
+        """The automaton of the accepted strings that have from ``low`` to ``high`` code points."""
+        if high is None and low <= self.shortest[0]:
+            return self
+        key = self._bounded_key(0, low, float("inf") if high is None else float(high))
+        numbers = {key: 0}
+        todo = [key]
+        delta = []
+        for state, need, left in todo:
+            row = []
+            for target in self.delta[state]:
+                key = self._bounded_key(target, max(0, need - 1), left - 1)
+                if key not in numbers:
+                    numbers[key] = check_states(len(numbers))
+                    todo.append(key)
+                row.append(numbers[key])
+            delta.append(row)
+        return Dfa(self.classes, delta, [self.accepting[s] and not n and left >= 0 for s, n, left in todo]).minimize()
+
+    def _bounded_key(self, state: int, need: int, left: float) -> tuple[int, int, float]:
+        """A state with how many code points must and may follow, in its simplest equivalent form."""
+        if left < self.shortest[state] or self.longest[state] < need:
+            return self._dead, 0, -1
+        return state, 0 if need <= self.shortest[state] else need, min(left, self.longest[state])
+
+    @cached_property
+    def _dead(self) -> int:
+        return next((s for s, d in enumerate(self.shortest) if d == float("inf")), 0)
+
+    def minimize(self) -> Dfa:
+        """The equivalent automaton with the fewest states (Hopcroft's algorithm)."""
+        block_of = _refine(self)
+        numbers: dict[int, int] = {block_of[0]: 0}
+        representatives = [0]
+        delta = []
+        for state in representatives:
+            row = []
+            for target in self.delta[state]:
+                block = block_of[target]
+                if block not in numbers:
+                    numbers[block] = len(numbers)
+                    representatives.append(target)
+                row.append(numbers[block])
+            delta.append(row)
+        return Dfa(self.classes, delta, [self.accepting[s] for s in representatives])
+
+
+def _refine(dfa: Dfa) -> list[int]:
+    """Split the states into blocks of equivalent ones; returns the block number of every state."""
+    n_classes = len(dfa.classes)
+    sources: list[list[list[int]]] = [[[] for _ in dfa.delta] for _ in range(n_classes)]
+    for state, row in enumerate(dfa.delta):
+        for index, target in enumerate(row):
+            sources[index][target].append(state)
+    yes = {s for s, accepting in enumerate(dfa.accepting) if accepting}
+    no = set(range(len(dfa.delta))) - yes
+    blocks = [block for block in (yes, no) if block]
+    block_of = [0] * len(dfa.delta)
+    for number, block in enumerate(blocks):
+        for state in block:
+            block_of[state] = number
+    work = {(0 if len(blocks) == 1 or len(blocks[0]) <= len(blocks[1]) else 1, i) for i in range(n_classes)}
+    while work:
+        splitter, index = work.pop()
+        hits: dict[int, set[int]] = {}
+        for target in list(blocks[splitter]):
+            for state in sources[index][target]:
+                hits.setdefault(block_of[state], set()).add(state)
+        for number, part in hits.items():
+            if len(part) == len(blocks[number]):
+                continue
+            blocks[number] -= part
+            new = len(blocks)
+            blocks.append(part)
+            for state in part:
+                block_of[state] = new
+            for i in range(n_classes):
+                smaller = new if len(part) <= len(blocks[number]) else number
+                work.add((new, i) if (number, i) in work else (smaller, i))
+    return block_of
+
+
+def determinize(nfa: Nfa) -> Dfa:
+    """The minimal deterministic automaton of a nondeterministic one (subset construction)."""
+    classes = partition(edge[0] for edge in nfa.edges if edge is not None)
+    moves: list[tuple[list[int], int]] = []
+    closures = nfa.closures()
+    for edge in nfa.edges:
+        if edge is None:
+            moves.append(([], 0))
+            continue
+        used = [i for i, c in enumerate(classes) if contains(edge[0], c[0][0])]
+        moves.append((used, closures[edge[1]]))
+    closures_end = closures[nfa.end]
+    start = nfa.start_closure()
+    numbers = {start: 0}
+    todo = [start]
+    delta = []
+    for subset in todo:
+        row = [0] * len(classes)
+        for state in bits(subset):
+            used, closure = moves[state]
+            for index in used:
+                row[index] |= closure
+        # Past the end of a match anything may follow: the other states no longer matter.
+        row = [closures_end if target >> nfa.end & 1 else target for target in row]
+        for target in row:
+            if target not in numbers:
+                numbers[target] = check_states(len(numbers))
+                todo.append(target)
+        delta.append([numbers[target] for target in row])
+    final = nfa.final_states()
+    return Dfa(classes, delta, [bool(subset & final) for subset in todo]).minimize()
+
+
+def all_strings() -> Dfa:
+    """The automaton of every string."""
+    return Dfa([ALPHABET], [[0]], [True])
+
+
+def not_these(texts: Iterable[str]) -> Dfa:
+    """The automaton of every string that is none of the given ones."""
+    trie: list[dict[str, int]] = [{}]
+    ends: set[int] = set()
+    for text in texts:
+        node = 0
+        for c in text:
+            if c not in trie[node]:
+                trie[node][c] = len(trie)
+                trie.append({})
+                check_states(len(trie))
+            node = trie[node][c]
+        ends.add(node)
+    letters = sorted({c for node in trie for c in node})
+    classes = partition(((ord(c), ord(c)),) for c in letters)
+    names = [chr(c[0][0]) if len(c) == 1 and c[0][0] == c[0][1] else "" for c in classes]
+    free = len(trie)
+    delta = [[node.get(name, free) for name in names] for node in trie]
+    delta.append([free] * len(classes))
+    return Dfa(classes, delta, [state not in ends for state in range(len(trie))] + [True]).minimize()

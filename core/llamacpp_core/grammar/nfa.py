@@ -1,0 +1,150 @@
+"""Nondeterministic automata from the syntax trees of patterns (Thompson's construction)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+
+from llamacpp_core.grammar.charset import ALPHABET, Ranges
+from llamacpp_core.grammar.pattern import Alt, Anchor, Cat, Chars, Lookahead, Node, PatternError, Repeat
+
+__all__ = ["MAX_STATES", "Nfa", "bits", "check_states"]
+
+#: Most states of one automaton.
+MAX_STATES = 5000
+_FREE, _AT_BEGIN, _AT_END = range(3)
+
+
+def check_states(n: int) -> int:
+    """Return ``n``, or raise :class:`PatternError` when an automaton would have too many states."""
+    if n >= MAX_STATES:
+        raise PatternError(
+            f"it needs more than {MAX_STATES} states; anchor it with ^ and $, or lower its repetition counts"
+        )
+    return n
+
+
+def bits(mask: int) -> Iterator[int]:
+    """The positions of the set bits."""
+    while mask:
+        low = mask & -mask
+        yield low.bit_length() - 1
+        mask ^= low
+
+
+class Nfa:
+    """States with at most one edge that reads a code point, and edges that read nothing.
+
+    Args:
+        node: The pattern.
+        search: The pattern may match anywhere in the string; else it has to match from the begin.
+    """
+
+    def __init__(self, node: Node, *, search: bool) -> None:
+        self.edges: list[tuple[Ranges, int] | None] = []
+        self.jumps: list[list[tuple[int, int]]] = []
+        self.start = self._loop() if search else self._new()
+        self.end = self._loop()
+        first, last = self._build(node)
+        self._jump(self.start, first)
+        self._jump(last, self.end)
+
+    def _new(self) -> int:
+        self.edges.append(None)
+        self.jumps.append([])
+        return len(self.edges) - 1
+
+    def _loop(self) -> int:
+        """A state that may read anything and stay."""
+        reader, state = self._new(), self._new()
+        self._jump(state, reader)
+        self.edges[reader] = (ALPHABET, state)
+        return state
+
+    def _jump(self, source: int, target: int, kind: int = _FREE) -> None:
+        self.jumps[source].append((kind, target))
+
+    def _build(self, node: Node) -> tuple[int, int]:
+        """Add a node's states; returns the first and the last."""
+        first = self._new()
+        if isinstance(node, Chars):
+            last = self._new()
+            self.edges[first] = (node.ranges, last)
+        elif isinstance(node, Anchor):
+            last = self._new()
+            self._jump(first, last, _AT_END if node.at_end else _AT_BEGIN)
+        elif isinstance(node, Cat):
+            last = first
+            for item in node.items:
+                last = self._append(last, item)
+        elif isinstance(node, Alt):
+            last = self._new()
+            for item in node.items:
+                self._jump(self._append(first, item), last)
+        elif isinstance(node, Repeat):
+            last = self._repeat(first, node)
+        else:
+            assert isinstance(node, Lookahead)
+            raise PatternError("lookaheads are only supported at the start of the pattern, right after ^")
+        return first, last
+
+    def _append(self, state: int, node: Node) -> int:
+        if len(self.edges) > 4 * MAX_STATES:
+            check_states(MAX_STATES)
+        first, last = self._build(node)
+        self._jump(state, first)
+        return last
+
+    def _repeat(self, first: int, node: Repeat) -> int:
+        state = first
+        for _ in range(node.low):
+            state = self._append(state, node.item)
+        last = self._new()
+        self._jump(state, last)
+        if node.high is None:
+            loop_first, loop_last = self._build(node.item)
+            self._jump(last, loop_first)
+            self._jump(loop_last, last)
+            return last
+        for _ in range(node.high - node.low):
+            state = self._append(state, node.item)
+            self._jump(state, last)
+        return last
+
+    def _closure(self, state: int, kinds: tuple[int, ...]) -> int:
+        mask, todo = 1 << state, [state]
+        while todo:
+            for kind, target in self.jumps[todo.pop()]:
+                if kind in kinds and not mask >> target & 1:
+                    mask |= 1 << target
+                    todo.append(target)
+        return mask
+
+    def _reading(self, mask: int) -> int:
+        """Only the states that matter after a closure: those that read, jump at the end, or are the end."""
+        return mask & self._relevant
+
+    @cached_property
+    def _relevant(self) -> int:
+        mask = 1 << self.end
+        for state, (edge, jumps) in enumerate(zip(self.edges, self.jumps, strict=True)):
+            if edge is not None or any(kind == _AT_END for kind, _ in jumps):
+                mask |= 1 << state
+        return mask
+
+    def closures(self) -> dict[int, int]:
+        """For every state that an edge leads to, the states reached without reading more."""
+        targets = {edge[1] for edge in self.edges if edge is not None}
+        return {target: self._reading(self._closure(target, (_FREE,))) for target in targets}
+
+    def start_closure(self) -> int:
+        """The states where the automaton can be before it reads anything."""
+        return self._reading(self._closure(self.start, (_FREE, _AT_BEGIN)))
+
+    def final_states(self) -> int:
+        """The states from which the end is reached without reading more, at the end of the string."""
+        mask = 0
+        for state in bits(self._relevant):
+            if self._closure(state, (_FREE, _AT_END)) >> self.end & 1:
+                mask |= 1 << state
+        return mask

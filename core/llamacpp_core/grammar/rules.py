@@ -1,0 +1,124 @@
+"""A growing set of GBNF rules with unique names, where equal bodies share one rule."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from llamacpp_core.grammar.charset import gbnf_literal
+from llamacpp_core.grammar.elements import MAX_REPETITIONS
+
+__all__ = ["ATOM", "MAX_REPETITIONS", "RuleSet", "choice", "literal_choice", "repeat"]
+
+#: A single GBNF symbol: a rule name, a literal or a character class.
+ATOM = re.compile(r'[A-Za-z0-9-]+|"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]')
+_NOT_NAME = re.compile(r"[^A-Za-z0-9-]+")
+_MAX_HINT = 40
+_BLOCK = 1000
+_MAX_TRIE_DEPTH = 50
+
+
+class RuleSet:
+    """Collects rules and renders them as grammar text."""
+
+    def __init__(self) -> None:
+        self.rules: dict[str, str] = {}
+        self._by_body: dict[str, str] = {}
+        self._counters: dict[str, int] = {}
+
+    def reserve(self, hint: str) -> str:
+        """A new rule name like ``hint``, to be defined later."""
+        base = _NOT_NAME.sub("-", hint)[-_MAX_HINT:].strip("-") or "rule"
+        name = base
+        while name in self.rules or name == "root":
+            self._counters[base] = self._counters.get(base, 1) + 1
+            name = f"{base}-{self._counters[base]}"
+        self.rules[name] = ""
+        return name
+
+    def define(self, name: str, body: str) -> None:
+        """Give a reserved name its body."""
+        self.rules[name] = body
+
+    def add(self, hint: str, body: str) -> str:
+        """A symbol for ``body``: itself when it is a single symbol, else a rule, shared if one has this body."""
+        if ATOM.fullmatch(body):
+            return body
+        name = self._by_body.get(body)
+        if name is None:
+            name = self.reserve(hint)
+            self.define(name, body)
+            self._by_body[body] = name
+        return name
+
+    def add_named(self, name: str, body: str) -> str:
+        """A rule whose name already stands for its body, as a hash or a fixed name does."""
+        self.rules.setdefault(name, body)
+        return name
+
+    def render(self, root: str) -> str:
+        """The grammar text with ``root`` as the start rule."""
+        lines = [f"root ::= {root}"]
+        lines += [f"{name} ::= {body}" for name, body in self.rules.items()]
+        return "\n".join(lines) + "\n"
+
+
+def choice(alternatives: Sequence[str]) -> str:
+    """One of the alternatives, each once."""
+    return " | ".join(dict.fromkeys(alternatives))
+
+
+def repeat(rules: RuleSet, symbol: str, low: int, high: int | None) -> str:
+    """``symbol`` from ``low`` to ``high`` times, in blocks where llama.cpp's limit on counts is passed.
+
+    Args:
+        rules: Where rules for blocks go.
+        symbol: A single symbol.
+        low: Smallest count.
+        high: Largest count; None for no limit.
+
+    Raises:
+        ValueError: When a count is beyond what blocks can express.
+    """
+    if high == 0:
+        return ""
+    if max(low, high or 0) <= MAX_REPETITIONS:
+        simple = {(0, None): "*", (1, None): "+", (0, 1): "?", (1, 1): ""}.get((low, high))
+        if simple is not None:
+            return symbol + simple
+        return f"{symbol}{{{low}}}" if low == high else f"{symbol}{{{low},{'' if high is None else high}}}"
+    if max(low, high or 0) > _BLOCK * MAX_REPETITIONS:
+        raise ValueError(f"lengths and counts above {_BLOCK * MAX_REPETITIONS} are not supported")
+    block = rules.add("block", f"{symbol}{{{_BLOCK}}}")
+    fixed = [f"{block}{{{low // _BLOCK}}}"] if low >= _BLOCK else []
+    fixed += [f"{symbol}{{{low % _BLOCK}}}"] if low % _BLOCK else []
+    if high is None:
+        return " ".join([*fixed, f"{symbol}*"])
+    blocks, rest = divmod(high - low, _BLOCK)
+    if blocks == 0:
+        return " ".join([*fixed, f"{symbol}{{0,{rest}}}" if rest else ""]).strip()
+    partial = f"{block}{{0,{blocks - 1}}} {symbol}{{0,{_BLOCK - 1}}}" if blocks > 1 else f"{symbol}{{0,{_BLOCK - 1}}}"
+    full = f"{block}{{{blocks}}}" + (f" {symbol}{{0,{rest}}}" if rest else "")
+    return " ".join([*fixed, f"({partial} | {full})"])
+
+
+def literal_choice(entries: Sequence[tuple[str, str]], depth: int = 0) -> str:
+    """One of several texts, each followed by its own expression, with common prefixes written once.
+
+    Args:
+        entries: Pairs of a literal text and the GBNF expression after it (may be empty).
+        depth: Recursion depth, for the function's own use.
+    """
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for text, follow in dict.fromkeys(entries):
+        groups.setdefault(text[:1], []).append((text, follow))
+    alternatives = []
+    for first, group in groups.items():
+        if len(group) == 1 or not first or depth > _MAX_TRIE_DEPTH:
+            alternatives += [" ".join(p for p in (gbnf_literal(t) if t else "", f) if p) for t, f in group]
+            continue
+        low, high = min(t for t, _ in group), max(t for t, _ in group)
+        shared = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
+        rest = literal_choice([(text[shared:], follow) for text, follow in group], depth + 1)
+        alternatives.append(f"{gbnf_literal(low[:shared])} ({rest})")
+    return choice(alternatives)

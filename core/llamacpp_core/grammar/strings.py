@@ -1,0 +1,169 @@
+"""JSON strings under ``pattern``, ``format`` and length bounds, as grammar rules."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from llamacpp_core.grammar.automaton import Dfa, determinize
+from llamacpp_core.grammar.charset import Ranges, gbnf_literal, json_text_of
+from llamacpp_core.grammar.nfa import Nfa
+from llamacpp_core.grammar.pattern import Anchor, Cat, Lookahead, Node, PatternError, parse_pattern
+from llamacpp_core.grammar.rules import ATOM, MAX_REPETITIONS
+
+__all__ = ["CHAR_RULE", "PREFIX", "dfa_rules", "pattern_dfa", "quoted"]
+
+#: One code point of a JSON string in any spelling that RFC 8259 allows, surrogates only in pairs.
+CHAR_RULE = (
+    r"[ !#-\[\]-~\x80-\uD7FF\uE000-\U0010FFFF] | "
+    r'"\\" (["\\/bfnrt] | "u" ([0-9abcefABCEF] [0-9a-fA-F]{3} | [dD] ([0-7] [0-9a-fA-F]{2} | '
+    r'[89abAB] [0-9a-fA-F]{2} "\\u" [dD] [c-fC-F] [0-9a-fA-F]{2})))'
+)
+#: Stands for the prefix of rule names; cannot occur in grammar text otherwise.
+PREFIX = "\x01"
+
+
+@lru_cache(maxsize=256)
+def pattern_dfa(pattern: str) -> Dfa:
+    """The automaton of all strings in which a pattern is found.
+
+    Raises:
+        PatternError: When the pattern is malformed, not supported or too large.
+    """
+    node = parse_pattern(pattern)
+    looks, rest = _leading_lookaheads(node)
+    dfa = determinize(Nfa(rest, search=not looks))
+    for look in looks:
+        ahead = determinize(Nfa(look.item, search=False))
+        dfa = dfa.intersect(ahead.complement() if look.negated else ahead)
+    return dfa
+
+
+def _leading_lookaheads(node: Node) -> tuple[list[Lookahead], Node]:
+    if not isinstance(node, Cat) or len(node.items) < 2 or node.items[0] != Anchor(at_end=False):
+        return [], node
+    looks = []
+    for item in node.items[1:]:
+        if not isinstance(item, Lookahead):
+            break
+        looks.append(item)
+    return (looks, Cat(node.items[1 + len(looks) :])) if looks else ([], node)
+
+
+def dfa_rules(dfa: Dfa) -> tuple[str, dict[str, str]]:
+    """Rules for the inside of a JSON string whose value an automaton accepts.
+
+    Args:
+        dfa: An automaton that accepts at least one string.
+
+    Returns:
+        The expression to start with and the rules it needs; every rule name begins with :data:`PREFIX`,
+        to be replaced by a prefix that is unique within a grammar.
+    """
+    return _Renderer(dfa).render()
+
+
+class _Renderer:
+    def __init__(self, dfa: Dfa) -> None:
+        if dfa.is_empty:
+            raise PatternError("no string can match")
+        self.accepting = dfa.accepting
+        self.edges: dict[int, list[tuple[int, Ranges]]] = {}
+        self.uses: dict[int, int] = {0: 1}
+        self.rules: dict[str, str] = {}
+        self.classes: dict[Ranges, str] = {}
+        self.todo: list[int] = []
+        todo = [0]
+        for state in todo:
+            self.edges[state] = list(dfa.edges(state).items())
+            for target, _ in self.edges[state]:
+                if target not in self.uses:
+                    todo.append(target)
+                self.uses[target] = self.uses.get(target, 0) + 1
+
+    def render(self) -> tuple[str, dict[str, str]]:
+        start = self._sequence(0)
+        for state in self.todo:
+            self.rules[self._name(state)] = self._body(state)
+        return start, self.rules
+
+    def _name(self, state: int) -> str:
+        return f"{PREFIX}{state}"
+
+    def _ref(self, state: int) -> str:
+        if state not in self.todo:
+            self.todo.append(state)
+        return self._name(state)
+
+    def _body(self, state: int) -> str:
+        run = self._optional_run(state)
+        if run is not None:
+            return run
+        alternatives = []
+        for target, ranges in self.edges[state]:
+            follow = self._sequence(target)
+            alternatives.append(" ".join(p for p in (self._class(ranges), follow) if p))
+        return " | ".join([*alternatives, '""'] if self.accepting[state] else alternatives)
+
+    def _optional_run(self, state: int) -> str | None:
+        """``C{0,n}`` when up to n code points of one class may follow and then nothing."""
+        count = 0
+        ranges: Ranges | None = None
+        while self.accepting[state] and len(self.edges[state]) == 1 and count < MAX_REPETITIONS:
+            target, here = self.edges[state][0]
+            if here != (ranges or here) or target == state:
+                return None
+            ranges, state, count = here, target, count + 1
+        if ranges is None or self.edges[state] or not self.accepting[state]:
+            return None
+        return self._class(ranges) + ("?" if count == 1 else f"{{0,{count}}}")
+
+    def _sequence(self, state: int) -> str:
+        """What has to come from a state on, up to the next state that needs a rule.
+
+        A state needs none when one thing leads there and it goes on in one way. Such states form no cycle:
+        the state where a cycle is entered has two uses.
+        """
+        parts: list[tuple[str, int]] = []
+        while self.edges[state]:
+            run = self._optional_run(state) if self.uses[state] == 1 else None
+            if run is not None:
+                return _join([*parts, (run, 1)])
+            if self.uses[state] > 1 or len(self.edges[state]) > 1 or self.accepting[state]:
+                return _join([*parts, (self._ref(state), 1)])
+            state, ranges = self.edges[state][0]
+            symbol = self._class(ranges)
+            count = parts.pop()[1] if parts and parts[-1][0] == symbol else 0
+            parts.append((symbol, count + 1))
+        return _join(parts)
+
+    def _class(self, ranges: Ranges) -> str:
+        """A single symbol for how a code point of the set is written inside a JSON string."""
+        if ranges not in self.classes:
+            alternatives = json_text_of(ranges)
+            symbol = alternatives[0]
+            if len(alternatives) > 1 or not ATOM.fullmatch(symbol):
+                symbol = f"{PREFIX}c{len(self.classes)}"
+                self.rules[symbol] = " | ".join(alternatives)
+            self.classes[ranges] = symbol
+        return self.classes[ranges]
+
+
+def _join(parts: list[tuple[str, int]]) -> str:
+    """Symbols in a row; literals next to each other become one."""
+    texts: list[str] = []
+    for symbol, count in parts:
+        if symbol.startswith('"') and ATOM.fullmatch(symbol):
+            inner = symbol[1:-1] * count
+            if texts and texts[-1].startswith('"') and ATOM.fullmatch(texts[-1]):
+                texts[-1] = texts[-1][:-1] + inner + '"'
+            else:
+                texts.append(f'"{inner}"')
+        else:
+            texts.append(symbol if count == 1 else f"{symbol}{{{count}}}")
+    return " ".join(texts)
+
+
+def quoted(inside: str) -> str:
+    """A JSON string with the given expression inside."""
+    quote = gbnf_literal('"')
+    return f"{quote} {inside} {quote}" if inside else f"{quote} {quote}"

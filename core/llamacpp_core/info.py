@@ -1,0 +1,135 @@
+"""What a loaded model is and what it can do."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+__all__ = ["Capabilities", "ModelInfo", "PromptCache", "capabilities"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What the model, its template and its load options allow.
+
+    Attributes:
+        completion: Text can be generated.
+        chat: The model brings a chat template, or was given one.
+        tools: "native" when the template describes tools in the model's own form, else "generic": they
+            are then described in the system message.
+        parallel_tool_calls: The template knows several calls in one answer.
+        system_role: The template takes a system message.
+        reasoning: The template has a place for the model's reasoning.
+        embedding: Embeddings can be computed.
+        rerank: How documents are scored: "cross-encoder", "embedding", "yes-no", or None.
+        image: Images can be part of a message.
+        audio: Audio can be part of a message.
+    """
+
+    completion: bool
+    chat: bool
+    tools: str
+    parallel_tool_calls: bool
+    system_role: bool
+    reasoning: bool
+    embedding: bool
+    rerank: str | None
+    image: bool
+    audio: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PromptCache:
+    """How much of earlier prompts is kept for reuse.
+
+    Attributes:
+        slot_tokens: Tokens that the slots keep: each its last prompt and answer.
+        slot_bytes: Memory of the KV cache that holds them; taken once, when the model is loaded.
+        ram_mib: Further memory for prompts that lost their slot, in MiB, at most.
+    """
+
+    slot_tokens: int
+    slot_bytes: int
+    ram_mib: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """Facts about a loaded model.
+
+    Attributes:
+        name: The model's name.
+        path: Its file.
+        architecture: llama.cpp's name of the architecture.
+        n_params: Parameters.
+        size_bytes: Bytes of the weights.
+        quantization: The file's main quantisation.
+        n_ctx_train: Context length of the training, in tokens.
+        n_ctx: Context length of one request, in tokens.
+        n_ctx_reduced: Why ``n_ctx`` is less than the default would be; None if it is not.
+        n_parallel: Requests that run at once.
+        n_batch: Tokens of one step, at most.
+        n_ubatch: Tokens computed at once, at most.
+        n_threads: CPU threads.
+        n_embd: Length of an embedding.
+        n_vocab: Tokens in the vocabulary.
+        pooling: How token vectors become one.
+        bos_token: The text of the token that begins a prompt.
+        eos_token: The text of the token that ends an answer.
+        chat_template: The Jinja template in use.
+        prompt_cache: What is kept of earlier prompts.
+        capabilities: What the model can do.
+        lora: Paths and scales of the loaded LoRA adapters.
+    """
+
+    name: str
+    path: str
+    architecture: str
+    n_params: int
+    size_bytes: int
+    quantization: str
+    n_ctx_train: int
+    n_ctx: int
+    n_ctx_reduced: str | None
+    n_parallel: int
+    n_batch: int
+    n_ubatch: int
+    n_threads: int
+    n_embd: int
+    n_vocab: int
+    pooling: str
+    bos_token: str
+    eos_token: str
+    chat_template: str
+    prompt_cache: PromptCache
+    capabilities: Capabilities
+    lora: tuple[tuple[str, float], ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The facts as plain dicts and lists."""
+        return dataclasses.asdict(self)
+
+
+def capabilities(native: dict[str, Any]) -> Capabilities:
+    """Derives the capabilities from what the native engine reports."""
+    caps = native["template_caps"]
+    generates = native["has_decoder"] and native["has_memory"]
+    pooled = native["embedding"] and native["pooling"] != "none"
+    if native["pooling"] == "rank":
+        rerank: str | None = "cross-encoder"
+    elif pooled and native["pooling"] != "unspecified":
+        rerank = "embedding"
+    else:
+        rerank = "yes-no" if generates else None
+    return Capabilities(
+        completion=generates,
+        chat=generates and native["has_chat_template"],
+        tools="native" if caps.get("supports_tools") and caps.get("supports_tool_calls") else "generic",
+        parallel_tool_calls=bool(caps.get("supports_parallel_tool_calls")),
+        system_role=bool(caps.get("supports_system_role", True)),
+        reasoning=bool(native["enable_thinking"]),
+        embedding=bool(native["embedding"]),
+        rerank=rerank,
+        image=bool(native["image_input"]),
+        audio=bool(native["audio_input"]),
+    )

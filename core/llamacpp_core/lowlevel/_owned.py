@@ -1,0 +1,117 @@
+"""Ownership of native objects: who frees what, when, and what happens to the objects built on it.
+
+A :class:`NativeHandle` owns one native pointer and keeps the handles that it needs alive; it frees the
+pointer when nothing refers to it any more. A :class:`NativeObject` is what users hold: closing it lets
+go of the handle and closes the objects built on it. The split lets a numpy view outlive the object that
+it came from: the view keeps the handle.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+from llamacpp_core.errors import EngineClosedError, EngineError
+
+__all__ = ["NativeHandle", "NativeObject", "because"]
+
+
+class NativeHandle:
+    """Frees a native pointer once nothing needs it.
+
+    Args:
+        pointer: The native object.
+        free: Called with the pointer at the end; None for a borrowed pointer.
+        keeps: What must outlive the pointer.
+    """
+
+    __slots__ = ("__weakref__", "_free", "_keeps", "pointer")
+
+    def __init__(self, pointer: Any, free: Callable[[Any], object] | None, *keeps: object) -> None:
+        self.pointer = pointer
+        self._free = free
+        self._keeps = keeps
+
+    def __del__(self) -> None:
+        free, self._free = self._free, None
+        if free is not None:
+            free(self.pointer)
+
+
+class NativeObject:
+    """A native object with an owner: close it, use it in a ``with`` block, or get a ResourceWarning."""
+
+    def __init__(self, handle: NativeHandle, parent: NativeObject | None = None, *, borrowed: bool = False) -> None:
+        self._handle: NativeHandle | None = handle
+        self._parent = parent
+        self._borrowed = borrowed
+        self._children: weakref.WeakSet[NativeObject] = weakref.WeakSet()
+        self._lock = threading.RLock()
+        if parent is not None:
+            parent._children.add(self)
+
+    @property
+    def closed(self) -> bool:
+        """Whether :meth:`close` was called."""
+        return self._handle is None
+
+    def close(self) -> None:
+        """Closes this object and everything built on it; safe to call again.
+
+        Raises:
+            EngineError: another thread is using it at this moment.
+        """
+        if self._handle is None:
+            return
+        with self._exclusive():
+            for child in list(self._children):
+                child.close()
+            self._handle = None
+
+    def __enter__(self) -> Self:
+        self._pointer  # noqa: B018  # raises when closed
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None) is None:
+            return
+        if not self._borrowed:
+            warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=2, source=self)
+        self._handle = None
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "open"
+        return f"<llamacpp_core.lowlevel.{type(self).__name__} {state} at {id(self):#x}>"
+
+    @property
+    def _pointer(self) -> Any:
+        """The native pointer, checked: every use goes through here."""
+        handle = self._handle
+        if handle is None:
+            raise EngineClosedError(f"this {type(self).__name__} is closed")
+        return handle.pointer
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[Any]:
+        """Yields the pointer while no other thread may use this object: llama.cpp does not lock."""
+        if not self._lock.acquire(blocking=False):
+            raise EngineError(
+                f"another thread is using this {type(self).__name__}: share it under a lock, or use one per thread"
+            )
+        try:
+            yield self._pointer
+        finally:
+            self._lock.release()
+
+
+def because(reasons: list[str]) -> str:
+    """The end of an error message: what llama.cpp logged about a failure."""
+    found = "; ".join(reason.strip() for reason in reasons if reason.strip())
+    return f": {found}" if found else ""

@@ -1,0 +1,72 @@
+"""Progress bars: tqdm on stderr, shown on a terminal or on request."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import TracebackType
+from typing import Any
+
+__all__ = ["ProgressBar", "shown"]
+
+
+def shown(progress: bool | None) -> bool:
+    """Whether to show bars: as asked, else when stderr is a terminal."""
+    if progress is not None:
+        return progress
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+class ProgressBar:
+    """A bar over a known total, or nothing at all.
+
+    Args:
+        description: What is going on.
+        total: Number of units.
+        unit: ``"B"`` for bytes, else a word.
+        progress: As in :func:`shown`.
+    """
+
+    def __init__(
+        self, description: str, total: int, *, unit: str = "B", progress: bool | None = None
+    ) -> None:
+        self._bar: Any = None
+        self._total = total
+        self._done = 0
+        if shown(progress):
+            try:
+                tqdm = import_module("tqdm.auto").tqdm
+            except ImportError:
+                return
+            self._bar = tqdm(
+                desc=description,
+                total=total,
+                unit=unit,
+                unit_scale=unit == "B",
+                unit_divisor=1024,
+                file=sys.stderr,
+            )
+
+    def advance(self, units: int = 1) -> None:
+        """Count `units` more as done."""
+        self.move_to(self._done + units)
+
+    def move_to(self, done: int) -> None:
+        """Count `done` units as done in all; never goes back or beyond the total."""
+        done = min(done, self._total)
+        if self._bar is not None and done > self._done:
+            self._bar.update(done - self._done)
+        self._done = max(done, self._done)
+
+    def __enter__(self) -> ProgressBar:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the bar, complete or where it stopped."""
+        if self._bar is not None:
+            if kind is None:
+                self.move_to(self._total)
+            self._bar.close()

@@ -1,0 +1,108 @@
+"""Runs a prepared request to its end, as a response or as a stream, for threads and coroutines."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from llamacpp_core.engine import Engine, Plan
+from llamacpp_core.request import Request
+from llamacpp_core.results import ChatAssembler, CompletionAssembler
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+__all__ = ["Prepared", "aoff_loop", "arun", "astream", "run", "stream"]
+
+T = TypeVar("T")
+
+#: Inputs above this many characters are prepared off the event loop.
+_LARGE = 8_000
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request that only has to be submitted.
+
+    Attributes:
+        plan: The prompt and its constraint.
+        kind: The engine's task.
+        params: llama-server's sampling fields.
+        assembler: Makes the response.
+    """
+
+    plan: Plan
+    kind: int
+    params: dict[str, Any]
+    assembler: ChatAssembler | CompletionAssembler
+
+
+def run(engine: Engine, prepared: Prepared) -> dict[str, Any]:
+    """Waits for the whole response on this thread."""
+    request = engine.submit(prepared.plan, prepared.kind, prepared.params)
+    try:
+        while not prepared.assembler.done:
+            prepared.assembler.add(request.next())
+    finally:
+        request.cancel()
+    return prepared.assembler.response()
+
+
+async def arun(engine: Engine, prepared: Prepared) -> dict[str, Any]:
+    """Waits for the whole response in this coroutine."""
+    request = engine.submit(prepared.plan, prepared.kind, prepared.params)
+    try:
+        while not prepared.assembler.done:
+            prepared.assembler.add(await request.anext())
+    finally:
+        request.cancel()
+    return prepared.assembler.response()
+
+
+def stream(engine: Engine, prepared: Prepared) -> Iterator[dict[str, Any]]:
+    """Submits at once; the chunks come from an iterator whose ``close()`` frees the slot."""
+    return _chunks(engine.submit(prepared.plan, prepared.kind, prepared.params), prepared)
+
+
+def _chunks(request: Request, prepared: Prepared) -> Iterator[dict[str, Any]]:
+    try:
+        while not prepared.assembler.done:
+            yield from prepared.assembler.chunks(request.next())
+    finally:
+        request.cancel()
+
+
+def astream(engine: Engine, prepared: Prepared) -> AsyncIterator[dict[str, Any]]:
+    """Submits at once; the chunks come from an async iterator whose ``aclose()`` frees the slot."""
+    return _achunks(engine.submit(prepared.plan, prepared.kind, prepared.params), prepared)
+
+
+async def _achunks(request: Request, prepared: Prepared) -> AsyncIterator[dict[str, Any]]:
+    try:
+        while not prepared.assembler.done:
+            for chunk in prepared.assembler.chunks(await request.anext()):
+                yield chunk
+    finally:
+        request.cancel()
+
+
+@cache
+def _executor() -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(1, "llamacpp-prepare")
+
+
+async def aoff_loop(work: Callable[[], T], size: int) -> T:
+    """Runs CPU work that prepares a request so that the event loop stays responsive.
+
+    Small inputs run here, between two turns of the loop; large ones on one thread that all requests share.
+    """
+    import asyncio
+
+    if size > _LARGE:
+        return await asyncio.get_running_loop().run_in_executor(_executor(), work)
+    await asyncio.sleep(0)
+    return work()

@@ -1,0 +1,232 @@
+"""Tool calls: who may call what, how a call is forced, and how its text is read.
+
+A forced call is written in a form of our own, the same for every template: a JSON object
+``{"name": ..., "arguments": {...}}``, or an array of them where several are allowed. A grammar admits
+nothing else, so the call is valid whatever the model would have liked to say.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from llamacpp_core._checks import unknown_name
+from llamacpp_core.errors import InvalidParameterError
+
+__all__ = ["ForcedCallParser", "TaggedCallParser", "ToolChoice", "call_instructions", "resolve_tool_choice"]
+
+CALL_OPEN = "<tool_call>"
+CALL_CLOSE = "</tool_call>"
+
+
+class ToolChoice(NamedTuple):
+    """Which tools a request may use.
+
+    Attributes:
+        mode: "none", "auto" or "forced".
+        tools: The tools that can be called.
+        parallel: Whether one answer may hold several calls.
+    """
+
+    mode: str
+    tools: list[dict[str, Any]]
+    parallel: bool
+
+
+def resolve_tool_choice(tools: Sequence[dict[str, Any]], choice: Any, parallel: bool | None) -> ToolChoice:
+    """What ``tool_choice`` means for these tools.
+
+    Args:
+        tools: Normalised tool definitions.
+        choice: "none", "auto", "required", a function's name in OpenAI's form, or None for the default.
+        parallel: ``parallel_tool_calls``; None for the default.
+
+    Raises:
+        InvalidParameterError: The choice is unknown, names no tool, or forces a call where there is none.
+    """
+    if choice is None:
+        choice = "auto" if tools else "none"
+    if isinstance(choice, Mapping):
+        function = choice.get("function")
+        name = function.get("name") if isinstance(function, Mapping) else choice.get("name")
+        named = [tool for tool in tools if tool["function"]["name"] == name]
+        if not named:
+            names = [tool["function"]["name"] for tool in tools]
+            error = unknown_name(str(name), names, "function in tool_choice:")
+            error.parameter = "tool_choice"
+            raise error
+        return ToolChoice("forced", named, bool(parallel))
+    if choice not in ("none", "auto", "required"):
+        raise InvalidParameterError(
+            "tool_choice must be 'none', 'auto', 'required' or "
+            f"{{'type': 'function', 'function': {{'name': ...}}}}, got {choice!r}",
+            parameter="tool_choice",
+        )
+    if choice == "required":
+        if not tools:
+            raise InvalidParameterError("tool_choice='required' needs at least one tool", parameter="tool_choice")
+        return ToolChoice("forced", list(tools), bool(parallel))
+    mode = choice if tools else "none"
+    return ToolChoice(mode, list(tools) if mode == "auto" else [], parallel is not False)
+
+
+def call_instructions(tools: Sequence[dict[str, Any]], *, forced: bool, parallel: bool) -> str:
+    """What to tell a model whose template has no place for tools."""
+    lines = "\n".join(json.dumps(tool["function"], ensure_ascii=False) for tool in tools)
+    form = '{"name": <function name>, "arguments": <JSON object>}'
+    if forced:
+        how = f"Answer only with a JSON array of calls: [{form}, ...]" if parallel else f"Answer only with: {form}"
+    else:
+        how = f"To call a function, write {CALL_OPEN}{form}{CALL_CLOSE}. Otherwise answer normally."
+    return f"You can call these functions, given with the JSON schema of their arguments:\n{lines}\n{how}"
+
+
+def new_call_id() -> str:
+    """An id for a call, unique in this process and beyond."""
+    return "call_" + uuid.uuid4().hex[:24]
+
+
+class _CallReader:
+    """Reads one ``{"name": ..., "arguments": {...}}`` piece by piece."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.head = ""
+        self.in_arguments = False
+        self.depth = 0
+        self.in_string = False
+        self.escaped = False
+        self.ended = False
+
+    def feed(self, text: str) -> tuple[list[dict[str, Any]], str]:
+        """Deltas, and the text behind the call's arguments."""
+        deltas = []
+        if not self.in_arguments:
+            self.head += text
+            found = _call_head(self.head)
+            if found is None:
+                return [], ""
+            name, start = found
+            deltas.append(
+                {
+                    "tool_calls": [
+                        {
+                            "index": self.index,
+                            "id": new_call_id(),
+                            "type": "function",
+                            "function": {"name": name, "arguments": ""},
+                        }
+                    ]
+                }
+            )
+            text, self.in_arguments = self.head[start:], True
+        end = self._scan(text)
+        piece, rest = text[:end], text[end:]
+        if piece:
+            deltas.append({"tool_calls": [{"index": self.index, "function": {"arguments": piece}}]})
+        return deltas, rest
+
+    def _scan(self, text: str) -> int:
+        """Where the arguments end in this piece, or its length."""
+        for i, char in enumerate(text):
+            if self.in_string:
+                if self.escaped:
+                    self.escaped = False
+                elif char == "\\":
+                    self.escaped = True
+                elif char == '"':
+                    self.in_string = False
+            elif char == '"':
+                self.in_string = True
+            elif char in "{[":
+                self.depth += 1
+            elif char in "}]":
+                self.depth -= 1
+                if self.depth == 0:
+                    self.ended = True
+                    return i + 1
+        return len(text)
+
+
+def _call_head(head: str) -> tuple[str, int] | None:
+    """The name, and where the arguments begin, in ``{"name": "...", "arguments": {``; None if not yet there."""
+    try:
+        name_at = head.index('"', head.index('"name"') + len('"name"'))
+        name, name_end = json.JSONDecoder().raw_decode(head, name_at)
+        return name, head.index("{", head.index('"arguments"', name_end))
+    except ValueError:
+        return None
+
+
+class ForcedCallParser:
+    """Reads an answer that is one call, or an array of calls, and nothing else."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._reader: _CallReader | None = None
+
+    def feed(self, text: str) -> list[dict[str, Any]]:
+        """Deltas that a further piece of text completes."""
+        deltas: list[dict[str, Any]] = []
+        while text:
+            if self._reader is None:
+                start = text.find("{")
+                if start < 0:
+                    return deltas
+                self._reader = _CallReader(self._count)
+                self._count += 1
+                text = text[start:]
+            new, text = self._reader.feed(text)
+            deltas += new
+            if not self._reader.ended:
+                return deltas
+            self._reader = None
+        return deltas
+
+    def finish(self) -> list[dict[str, Any]]:
+        """Nothing is held back that a complete call needs."""
+        return []
+
+
+class TaggedCallParser:
+    """Reads text in which calls stand between ``<tool_call>`` and ``</tool_call>``."""
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._inside = False
+        self._calls = ForcedCallParser()
+
+    def feed(self, text: str) -> list[dict[str, Any]]:
+        """Deltas that a further piece of text completes."""
+        self._held += text
+        deltas: list[dict[str, Any]] = []
+        while True:
+            tag = CALL_CLOSE if self._inside else CALL_OPEN
+            at = self._held.find(tag)
+            if at >= 0:
+                piece, self._held = self._held[:at], self._held[at + len(tag) :]
+            else:
+                keep = _partial_tag(self._held, tag)
+                piece, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
+            if self._inside:
+                deltas += self._calls.feed(piece)
+            elif piece:
+                deltas.append({"content": piece})
+            if at < 0:
+                return deltas
+            self._inside = not self._inside
+
+    def finish(self) -> list[dict[str, Any]]:
+        """Text that was held back because a tag could have begun in it."""
+        held, self._held = self._held, ""
+        return [{"content": held}] if held and not self._inside else []
+
+
+def _partial_tag(text: str, tag: str) -> int:
+    """How many characters at the end of the text may begin the tag."""
+    for size in range(min(len(tag) - 1, len(text)), 0, -1):
+        if text.endswith(tag[:size]):
+            return size
+    return 0

@@ -1,0 +1,320 @@
+// Opening, feeding, draining and closing llama.cpp's server core inside this process.
+#include "engine_impl.h"
+
+#include "build-info.h"
+#include "log.h"
+
+#include <clocale>
+
+namespace {
+
+// Loading touches state of llama.cpp that all models share (log callbacks, memory fitting).
+std::mutex load_mutex;
+
+// A result that only makes the thread in lc_engine_take() look around.
+struct wake_result : server_task_result {
+    json to_json() override { return json(nullptr); }
+};
+
+void init_once() {
+    static std::once_flag once;
+    std::call_once(once, [] {
+        std::setlocale(LC_NUMERIC, "C");
+        llama_log_set(common_log_default_callback, nullptr);
+        llama_backend_init();
+    });
+}
+
+void run_loop(lc_engine * engine) {
+    try {
+        engine->context.start_loop();
+    } catch (const std::exception & e) {
+        engine->loop_error = e.what();
+    } catch (...) {
+        engine->loop_error = "unknown C++ exception";
+    }
+    engine->loop_ended = true;
+    engine->wake();
+}
+
+const char * pooling_name(enum llama_pooling_type type) {
+    switch (type) {
+        case LLAMA_POOLING_TYPE_NONE: return "none";
+        case LLAMA_POOLING_TYPE_MEAN: return "mean";
+        case LLAMA_POOLING_TYPE_CLS:  return "cls";
+        case LLAMA_POOLING_TYPE_LAST: return "last";
+        case LLAMA_POOLING_TYPE_RANK: return "rank";
+        default:                      return "unspecified";
+    }
+}
+
+std::string describe(lc_engine & e) {
+    const auto &          meta  = *e.meta;
+    const llama_context * ctx   = e.context.get_llama_context();
+    const llama_model *   model = llama_get_model(ctx);
+    json                  caps  = json::object();
+    for (const auto & [name, value] : meta.chat_template_caps) {
+        caps[name] = value;
+    }
+    const char * chat_template = llama_model_chat_template(model, nullptr);
+    json         out           = json::object();
+    out["model_name"]       = meta.model_name;
+    out["ftype"]            = meta.model_ftype;
+    out["n_params"]         = meta.model_n_params;
+    out["model_bytes"]      = meta.model_size;
+    out["n_ctx_train"]      = meta.model_n_ctx_train;
+    out["n_ctx_per_slot"]   = meta.slot_n_ctx;
+    out["n_ctx"]            = llama_n_ctx(ctx);
+    out["n_batch"]          = llama_n_batch(ctx);
+    out["n_ubatch"]         = llama_n_ubatch(ctx);
+    out["n_parallel"]       = e.params.n_parallel;
+    out["n_threads"]        = e.params.cpuparams.n_threads;
+    out["n_embd"]           = llama_model_n_embd_out(model);
+    out["n_vocab"]          = meta.model_vocab_n_tokens;
+    out["kv_unified"]       = e.params.kv_unified;
+    out["flash_attn"]       = (int) e.params.flash_attn_type;
+    out["cache_ram_mib"]    = e.params.cache_ram_mib;
+    out["pooling"]          = std::string(pooling_name(meta.pooling_type));
+    out["embedding"]        = e.params.embedding;
+    out["has_encoder"]      = llama_model_has_encoder(model);
+    out["has_decoder"]      = llama_model_has_decoder(model);
+    out["has_memory"]       = llama_get_memory(ctx) != nullptr;
+    out["image_input"]      = meta.has_inp_image;
+    out["audio_input"]      = meta.has_inp_audio;
+    out["video_input"]      = meta.has_inp_video;
+    out["bos_token"]        = meta.bos_token_str;
+    out["eos_token"]        = meta.eos_token_str;
+    out["template_caps"]    = caps;
+    out["enable_thinking"]  = meta.chat_params.enable_thinking;
+    out["has_chat_template"] = chat_template != nullptr || !e.params.chat_template.empty();
+    out["chat_template"]    = common_chat_templates_source(meta.chat_params.tmpls.get());
+    out["media_marker"]     = std::string(get_media_marker());
+    json loras              = json::array();
+    for (const auto & lora : e.params.lora_adapters) {
+        loras.push_back({ { "path", lora.path }, { "scale", lora.scale } });
+    }
+    out["lora"] = loras;
+    return out.dump_safe();
+}
+
+void load(lc_engine & e, const json & config, lc_load_state * state) {
+    std::lock_guard<std::mutex> lock(load_mutex);
+    lc_apply_options(e.params, config.at("options"));
+    llama_numa_init(e.params.numa);
+    e.context.set_state_callback([state](server_state, json payload) {
+        if (state == nullptr) {
+            return;
+        }
+        if (payload.contains("value")) {
+            state->progress = (float) payload.at("value").get<double>();
+        }
+        if (state->cancel) {
+            throw lc_exception("cancelled", "loading was cancelled");
+        }
+    });
+    const bool ok = e.context.load_model(e.params);
+    // The callback points into the caller's frame, which is about to go.
+    e.context.set_state_callback([](server_state, json) {});
+    if (state != nullptr && state->cancel) {
+        throw lc_exception("cancelled", "loading was cancelled");
+    }
+    if (!ok) {
+        throw lc_exception("load_failed", "llama.cpp could not load the model");
+    }
+}
+
+} // namespace
+
+void lc_engine::wake() {
+    auto result = std::make_unique<wake_result>();
+    result->id  = wake_id;
+    queues->queue_results.send(std::move(result));
+}
+
+void lc_engine::drop(int64_t request) {
+    const auto found = requests.find(request);
+    if (found == requests.end()) {
+        return;
+    }
+    std::vector<server_task> cancels;
+    for (const int id : found->second->task_ids) {
+        if (tasks.erase(id) == 0) {
+            continue; // this one has ended
+        }
+        ids.erase(id);
+        queues->queue_results.remove_waiting_task_id(id);
+        server_task cancel(SERVER_TASK_TYPE_CANCEL);
+        cancel.id_target = id;
+        cancels.push_back(std::move(cancel));
+    }
+    ids_changed = true;
+    requests.erase(found);
+    if (!cancels.empty()) {
+        queues->queue_tasks.post(std::move(cancels), true);
+    }
+}
+
+extern "C" {
+
+const char * lc_build_info(void) {
+    return lc_guard<const char *>(nullptr, [] {
+        init_once();
+        static const std::string text = [] {
+            json devices = json::array();
+            for (size_t i = 0; i < ggml_backend_dev_count(); i++) {
+                ggml_backend_dev_t dev = ggml_backend_dev_get(i);
+                size_t             free = 0, total = 0;
+                ggml_backend_dev_memory(dev, &free, &total);
+                devices.push_back({
+                    { "name", std::string(ggml_backend_dev_name(dev)) },
+                    { "description", std::string(ggml_backend_dev_description(dev)) },
+                    { "type", (int) ggml_backend_dev_type(dev) },
+                    { "memory_free", free },
+                    { "memory_total", total },
+                });
+            }
+            json out                = json::object();
+            out["llama_cpp"]        = std::string(llama_build_info());
+            out["system_info"]      = std::string(llama_print_system_info());
+            out["gpu_offload"]      = llama_supports_gpu_offload();
+            out["mmap"]             = llama_supports_mmap();
+            out["mlock"]            = llama_supports_mlock();
+            out["max_parallel"]     = llama_max_parallel_sequences();
+            out["devices"]          = devices;
+            return out.dump_safe();
+        }();
+        return text.c_str();
+    });
+}
+
+lc_engine * lc_engine_open(const char * options, size_t size, lc_load_state * state) {
+    return lc_guard<lc_engine *>(nullptr, [&] {
+        init_once();
+        const json config = json::parse(std::string(options, size));
+        auto       engine = std::make_unique<lc_engine>();
+        load(*engine, config, state);
+        engine->meta  = std::make_unique<server_context_meta>(engine->context.get_meta());
+        engine->vocab = llama_model_get_vocab(llama_get_model(engine->context.get_llama_context()));
+        engine->info  = describe(*engine);
+
+        engine->queues  = std::make_unique<server_response_reader>(engine->context.get_response_reader());
+        engine->wake_id = engine->queues->get_new_id();
+        engine->ids.insert(engine->wake_id);
+        engine->queues->queue_results.add_waiting_task_id(engine->wake_id);
+
+        lc_engine * raw = engine.get();
+        engine->loop    = std::thread([raw] { run_loop(raw); });
+        return engine.release();
+    });
+}
+
+void lc_engine_close(lc_engine * engine) {
+    lc_guard<int>(0, [&] {
+        {
+            std::lock_guard<std::mutex> lock(engine->mutex);
+            while (!engine->requests.empty()) {
+                engine->drop(engine->requests.begin()->first);
+            }
+        }
+        engine->context.terminate();
+        if (engine->loop.joinable()) {
+            engine->loop.join();
+        }
+        delete engine;
+        return 0;
+    });
+}
+
+const char * lc_engine_info(lc_engine * engine) { return engine->info.c_str(); }
+
+const struct llama_model * lc_engine_model(lc_engine * engine) {
+    return llama_get_model(engine->context.get_llama_context());
+}
+
+void lc_cancel(lc_engine * engine, int64_t request) {
+    lc_guard<int>(0, [&] {
+        std::lock_guard<std::mutex> lock(engine->mutex);
+        engine->drop(request);
+        return 0;
+    });
+}
+
+int32_t lc_engine_active(lc_engine * engine) {
+    return lc_guard<int32_t>(-1, [&] {
+        std::lock_guard<std::mutex> lock(engine->mutex);
+        return (int32_t) engine->requests.size();
+    });
+}
+
+void lc_engine_wake(lc_engine * engine) {
+    lc_guard<int>(0, [&] {
+        engine->wake();
+        return 0;
+    });
+}
+
+int32_t lc_engine_take(lc_engine * engine, const lc_event ** events) {
+    return lc_guard<int32_t>(-1, [&] {
+        engine->stored.clear();
+        engine->events.clear();
+        auto & results = engine->queues->queue_results;
+        int    wait_s  = 1;
+        while (true) {
+            {
+                std::lock_guard<std::mutex> lock(engine->mutex);
+                if (engine->ids_changed) {
+                    engine->watched     = engine->ids;
+                    engine->ids_changed = false;
+                }
+            }
+            auto result = results.recv_with_timeout(engine->watched, wait_s);
+            if (!result) {
+                break;
+            }
+            wait_s = 0; // then only what is there already
+            if (result->id == engine->wake_id) {
+                if (engine->stored.empty()) {
+                    bool changed;
+                    {
+                        std::lock_guard<std::mutex> lock(engine->mutex);
+                        changed = engine->ids_changed;
+                    }
+                    if (!changed) {
+                        break; // somebody wants this thread back
+                    }
+                    wait_s = 1;
+                }
+                continue;
+            }
+            lc_store_result(*engine, *result);
+        }
+        if (engine->loop_ended) {
+            const json error = { { "type", "native" },
+                                 { "message", engine->loop_error.empty() ? "the engine's loop has ended" :
+                                                                           engine->loop_error } };
+            std::vector<int64_t> open;
+            {
+                std::lock_guard<std::mutex> lock(engine->mutex);
+                for (const auto & [id, request] : engine->requests) {
+                    open.push_back(id);
+                }
+            }
+            for (const int64_t id : open) {
+                lc_store_error(*engine, id, error);
+            }
+            if (engine->stored.empty()) {
+                throw lc_exception("native", error.at("message").get<std::string>());
+            }
+        }
+        engine->events.reserve(engine->stored.size());
+        for (auto & stored : engine->stored) {
+            stored.event.data = stored.data.data();
+            stored.event.size = stored.data.size();
+            engine->events.push_back(stored.event);
+        }
+        *events = engine->events.data();
+        return (int32_t) engine->events.size();
+    });
+}
+
+}

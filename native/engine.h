@@ -1,0 +1,83 @@
+// The C ABI of the engine: plain C declarations, read by cffi and by the C++ sources alike.
+//
+// Strings are UTF-8. A function that can fail returns a null pointer or a negative number and
+// leaves a JSON object {"type", "message", ...} for lc_last_error() on the calling thread.
+// No exception leaves a function declared here.
+
+typedef struct lc_engine lc_engine;
+typedef struct lc_plan   lc_plan;
+
+// What lc_engine_take() hands out. Which fields are set depends on the kind.
+enum lc_event_kind {
+    LC_EVENT_TEXT      = 0, // data: a piece of generated text
+    LC_EVENT_CHUNK     = 1, // data: JSON: text, deltas, probs, tokens, progress (what there is)
+    LC_EVENT_FINAL     = 2, // data: JSON: how one generation ended; the last event of its index
+    LC_EVENT_EMBEDDING = 3, // data: n_rows * n_cols float32; the last event of its index
+    LC_EVENT_SCORE     = 4, // data: one float32; the last event of its index
+    LC_EVENT_ERROR     = 5, // data: JSON {"type", "message", ...}; the last event of the request
+};
+
+enum lc_task_kind {
+    LC_TASK_COMPLETION = 0,
+    LC_TASK_EMBEDDING  = 1,
+    LC_TASK_RERANK     = 2,
+};
+
+typedef struct {
+    int64_t      request;  // the number given to lc_submit()
+    int32_t      kind;     // lc_event_kind
+    int32_t      index;    // which of the request's generations or inputs
+    int32_t      n_rows;
+    int32_t      n_cols;
+    int32_t      n_tokens; // tokens of the input, for embeddings and scores
+    int32_t      is_last;  // nothing follows for this request
+    const char * data;
+    size_t       size;     // bytes in data
+} lc_event;
+
+// Shared with the thread that loads a model: it writes progress and reads cancel.
+typedef struct {
+    volatile float   progress; // 0 to 1
+    volatile int32_t cancel;   // set to 1 to give up loading
+} lc_load_state;
+
+// Errors and facts about this build.
+const char * lc_last_error(void);
+const char * lc_build_info(void);     // JSON: versions, compiler, CPU features, devices
+const char * lc_server_options(void); // JSON: every llama-server option, its spellings and help
+
+// llama.cpp's log. Level as in ggml_log_level; records below it are dropped at once.
+void    lc_log_set_level(int32_t level);
+int32_t lc_log_pending(void);
+// The oldest record, valid until the next call on the same thread; null when there is none.
+const char * lc_log_next(int32_t * level, size_t * size);
+
+// options: JSON {"options": [["--flag", "value"?, "value"?], ...]}
+lc_engine * lc_engine_open(const char * options, size_t size, lc_load_state * state);
+// Call only when no other thread is inside a function of this engine.
+void        lc_engine_close(lc_engine * engine);
+const char * lc_engine_info(lc_engine * engine); // JSON, owned by the engine
+const struct llama_model * lc_engine_model(lc_engine * engine);
+
+// A request is planned, then submitted. A plan is used once and freed by its owner.
+// body: an OpenAI chat request as JSON, reduced to what shapes the prompt, the constraint and the parser.
+lc_plan * lc_plan_chat(lc_engine * engine, const char * body, size_t size);
+// n_prompts token lists, one after the other, with their lengths.
+lc_plan * lc_plan_tokens(lc_engine * engine, const int32_t * tokens, const int32_t * lengths, int32_t n_prompts);
+lc_plan * lc_plan_rerank(lc_engine * engine, const char * body, size_t size);
+void      lc_plan_free(lc_plan * plan);
+// JSON: prompt, format, grammar, grammar_lazy, triggers, stop, generation_prompt, thinking, n_media
+const char *    lc_plan_info(lc_plan * plan);
+const int32_t * lc_plan_prompt(lc_plan * plan, int32_t index, size_t * n_tokens);
+int32_t         lc_plan_n_prompts(lc_plan * plan);
+
+// request: a number that the caller has not used yet. params: JSON with llama-server's sampling
+// fields, merged over the plan's own. Returns 0, or -1.
+int32_t lc_submit(lc_engine * engine, lc_plan * plan, int64_t request, int32_t kind, const char * params, size_t size);
+void    lc_cancel(lc_engine * engine, int64_t request);
+int32_t lc_engine_active(lc_engine * engine); // requests submitted and not ended
+
+// Waits up to about a second for results of any request. Returns how many events there are (0: none
+// yet, -1: the engine's loop has ended). They stay valid until the next call. One thread may call it.
+int32_t lc_engine_take(lc_engine * engine, const lc_event ** events);
+void    lc_engine_wake(lc_engine * engine); // makes a waiting lc_engine_take() return

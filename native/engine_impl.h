@@ -1,0 +1,90 @@
+// What the C++ sources of the engine share. Nothing outside native/ sees it.
+#pragma once
+
+#include "error.h"
+
+#include "common.h"
+#include "llama.h"
+#include "server-context.h"
+#include "server-queue.h"
+#include "server-task.h"
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+extern "C" {
+#include "engine.h"
+}
+
+// The text of one generation as it comes in, and what is made of it.
+struct lc_generation {
+    std::unique_ptr<task_result_state> parser; // null: the text is the content, nothing to parse
+    std::string                        held;   // text withheld because it may begin a stop string
+    std::string                        parse_error;
+};
+
+struct lc_request {
+    int64_t                    id          = 0;
+    bool                       stream      = false;
+    bool                       want_tokens = false;
+    size_t                     n_open      = 0; // generations or inputs without their last event
+    std::vector<int>           task_ids;
+    std::vector<lc_generation> generations;
+};
+
+// An event and the bytes that it points to.
+struct lc_stored_event {
+    lc_event    event{};
+    std::string data;
+};
+
+struct lc_plan {
+    json                       params = json::object(); // prompt constraint and parser, as llama-server's fields
+    std::string                prompt;                  // rendered text, for chat
+    std::vector<llama_tokens>  prompts;                 // one per input
+    std::vector<raw_buffer>    media;                   // files that the prompt's markers stand for
+    std::string                info;
+};
+
+struct lc_engine {
+    common_params                        params;
+    server_context                       context;
+    std::unique_ptr<server_context_meta> meta;
+    const llama_vocab *                  vocab = nullptr;
+    std::string                          info;
+
+    // The way to the task queue and the result queue, which server_context keeps private.
+    std::unique_ptr<server_response_reader> queues;
+
+    std::thread       loop;
+    std::atomic<bool> loop_ended{ false };
+    std::string       loop_error; // written before loop_ended is set
+
+    std::mutex mutex; // guards what follows
+    std::unordered_map<int64_t, std::shared_ptr<lc_request>> requests;
+    std::unordered_map<int, std::pair<int64_t, int>>         tasks; // task id -> request, index
+    std::unordered_set<int>                                  ids;   // of the tasks, and the wake-up
+    bool ids_changed = true;
+    int  wake_id     = -1;
+
+    // Only the thread inside lc_engine_take() touches these.
+    std::unordered_set<int>      watched;
+    std::vector<lc_stored_event> stored;
+    std::vector<lc_event>        events;
+
+    void wake();
+    void drop(int64_t request); // with the mutex held: forgets a request and cancels what it still runs
+};
+
+// options.cpp: llama-server's options into common_params, without its exits and side channels.
+void lc_apply_options(common_params & params, const json & options);
+
+// results.cpp: one result of the server core into events.
+void lc_store_result(lc_engine & engine, server_task_result & result);
+void lc_store_error(lc_engine & engine, int64_t request, const json & error);

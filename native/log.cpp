@@ -1,0 +1,156 @@
+// Takes the place of llama.cpp's common/log.cpp, whose records go to stdout and stderr.
+//
+// Every symbol of common/log.h is defined here, so the linker does not pull the original from its
+// archive. Records wait in a bounded queue until the Python side fetches them: no thread of
+// llama.cpp ever waits for, or calls into, the interpreter.
+#include "log.h"
+
+#include "json.h"
+
+#include <atomic>
+#include <cstdarg>
+#include <cstdio>
+#include <deque>
+#include <mutex>
+#include <string>
+#include <vector>
+
+extern "C" {
+#include "engine.h"
+}
+
+namespace {
+
+constexpr size_t max_records = 4096;
+
+struct record {
+    ggml_log_level level;
+    std::string    text;
+};
+
+std::mutex           mutex;
+std::deque<record>   records;
+std::string          line; // a record comes in pieces until its newline
+ggml_log_level       line_level = GGML_LOG_LEVEL_NONE;
+size_t               n_dropped  = 0;
+std::atomic<int>     min_level{ GGML_LOG_LEVEL_WARN };
+std::atomic<int32_t> n_pending{ 0 };
+
+void push(ggml_log_level level, std::string text) {
+    if (records.size() >= max_records) {
+        records.pop_front();
+        n_dropped++;
+    }
+    records.push_back({ level, std::move(text) });
+    n_pending = (int32_t) records.size();
+}
+
+bool wanted(ggml_log_level level) {
+    return level == GGML_LOG_LEVEL_CONT || level == GGML_LOG_LEVEL_NONE || level >= min_level;
+}
+
+void add(ggml_log_level level, const char * text) {
+    std::lock_guard<std::mutex> lock(mutex);
+    if (level != GGML_LOG_LEVEL_CONT) {
+        line.clear();
+        line_level = level == GGML_LOG_LEVEL_NONE ? GGML_LOG_LEVEL_INFO : level;
+    }
+    if (line_level < min_level) {
+        return;
+    }
+    for (const char * p = text; *p; p++) {
+        if (*p != '\n') {
+            line += *p;
+        } else if (!line.empty()) {
+            push(line_level, std::move(line));
+            line.clear();
+        }
+    }
+}
+
+} // namespace
+
+struct common_log {};
+
+static common_log the_log;
+
+struct common_log * common_log_init() { return &the_log; }
+struct common_log * common_log_main() { return &the_log; }
+void common_log_pause(struct common_log *) {}
+void common_log_resume(struct common_log *) {}
+void common_log_free(struct common_log *) {}
+void common_log_set_file(struct common_log *, const char *) {}
+void common_log_set_colors(struct common_log *, log_colors) {}
+void common_log_set_prefix(struct common_log *, bool) {}
+void common_log_set_timestamps(struct common_log *, bool) {}
+void common_log_flush(struct common_log *) {}
+bool common_log_get_jsonl(void) { return false; }
+void common_log_set_jsonl(bool) {}
+void common_log_add_json(struct common_log *, const char *, const common_json &) {}
+void common_log_set_verbosity_thold(int) {}
+
+int common_log_get_verbosity(enum ggml_log_level level) {
+    switch (level) {
+        case GGML_LOG_LEVEL_DEBUG: return LOG_LEVEL_DEBUG;
+        case GGML_LOG_LEVEL_WARN:  return LOG_LEVEL_WARN;
+        case GGML_LOG_LEVEL_ERROR: return LOG_LEVEL_ERROR;
+        default:                   return LOG_LEVEL_INFO;
+    }
+}
+
+int common_log_get_verbosity_thold(void) {
+    const int level = min_level;
+    return level <= GGML_LOG_LEVEL_DEBUG ? LOG_LEVEL_DEBUG :
+           level == GGML_LOG_LEVEL_INFO  ? LOG_LEVEL_INFO :
+           level == GGML_LOG_LEVEL_WARN  ? LOG_LEVEL_WARN :
+                                           LOG_LEVEL_ERROR;
+}
+
+void common_log_add(struct common_log *, enum ggml_log_level level, const char * fmt, ...) {
+    if (!wanted(level)) {
+        return;
+    }
+    va_list args, again;
+    va_start(args, fmt);
+    va_copy(again, args);
+    const int size = vsnprintf(nullptr, 0, fmt, args);
+    va_end(args);
+    if (size >= 0) {
+        std::vector<char> text((size_t) size + 1);
+        vsnprintf(text.data(), text.size(), fmt, again);
+        add(level, text.data());
+    }
+    va_end(again);
+}
+
+void common_log_default_callback(enum ggml_log_level level, const char * text, void *) {
+    if (wanted(level)) {
+        add(level, text);
+    }
+}
+
+extern "C" {
+
+void lc_log_set_level(int32_t level) { min_level = level; }
+
+int32_t lc_log_pending(void) { return n_pending; }
+
+const char * lc_log_next(int32_t * level, size_t * size) {
+    static thread_local record taken;
+    std::lock_guard<std::mutex> lock(mutex);
+    if (n_dropped > 0) {
+        taken     = { GGML_LOG_LEVEL_WARN, std::to_string(n_dropped) + " older log records were dropped" };
+        n_dropped = 0;
+    } else if (!records.empty()) {
+        taken = std::move(records.front());
+        records.pop_front();
+        n_pending = (int32_t) records.size();
+    } else {
+        return nullptr;
+    }
+    *level = taken.level;
+    *size  = taken.text.size();
+    return taken.text.c_str();
+}
+
+}

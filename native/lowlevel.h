@@ -1,0 +1,16 @@
+// What llamacpp_core.lowlevel needs beyond llama.h. Plain C declarations: read by cffi too.
+
+enum lc_sample_result {
+    LC_SAMPLE_NO_LOGITS = -1, // the context has no logits for this index
+    LC_SAMPLE_NO_CHOICE = -2, // the chain ended without choosing a token
+    LC_SAMPLE_FORBIDDEN = -3, // every candidate was forbidden, so the choice means nothing
+    LC_SAMPLE_THROWN    = -4, // an exception, kept for lc_take_exception()
+};
+
+// Applies a sampler to the logits of output `index` and returns the token that it chose, or one of the
+// above. Unlike llama_sampler_sample() it never aborts the process and leaves accepting to the caller.
+int32_t lc_sample(struct llama_sampler * sampler, struct llama_context * context, int32_t index);
+
+// A ggml_abort_callback: whether the int32_t that `data` points to is not zero. Asked for every node of a
+// graph, so it must not be Python.
+bool lc_is_set(void * data);

@@ -1,0 +1,231 @@
+// From a request to what the server core runs: prompt tokens, constraint, parser, sampling fields.
+#include "engine_impl.h"
+
+#include "chat.h"
+#include "server-schema.h"
+
+#include <algorithm>
+
+namespace {
+
+llama_tokens tokenize(const llama_vocab * vocab, const std::string & text) {
+    return common_tokenize(vocab, text, /* add_special */ true, /* parse_special */ true);
+}
+
+std::string summary(const lc_plan & plan) {
+    json out      = json::object();
+    out["prompt"] = plan.prompt;
+    for (const char * key : { "chat_format", "grammar", "grammar_lazy", "grammar_triggers", "stop", "generation_prompt",
+                              "preserved_tokens", "reasoning_budget_end_tags" }) {
+        if (plan.params.contains(key)) {
+            out[key] = plan.params.at(key);
+        }
+    }
+    out["n_media"]    = plan.media.size();
+    out["has_parser"] = plan.params.contains("chat_parser");
+    return out.dump_safe();
+}
+
+// The request's fields win, but stop strings add up: the template's own keep the model in its turn.
+json merge(const json & plan, const json & request) {
+    json out = plan;
+    for (const auto & [key, value] : request.items()) {
+        if (key == "stop" && plan.contains("stop")) {
+            json stops = plan.at("stop");
+            stops.insert(value);
+            out["stop"] = stops;
+        } else {
+            out[key] = value;
+        }
+    }
+    return out;
+}
+
+// A parser is only needed when the text holds more than content.
+bool needs_parser(const task_params & params) {
+    const auto & p = params.chat_parser_params;
+    return !p.parser.empty() || p.format != COMMON_CHAT_FORMAT_CONTENT_ONLY;
+}
+
+task_params task_parameters(lc_engine & e, const json & data) {
+    task_params params       = server_schema::eval_llama_cmpl_schema(e.vocab, e.params, e.meta->logit_bias_eog, data);
+    params.res_type          = TASK_RESPONSE_TYPE_NONE;
+    params.oaicompat_model   = e.meta->model_name;
+    params.oaicompat_cmpl_id = data.value("request_id", "");
+    return params;
+}
+
+server_task new_task(lc_engine & e, server_task_type type) {
+    server_task task(type);
+    task.id = e.queues->get_new_id();
+    return task;
+}
+
+// n generations of each prompt: groups of as many as there are slots share one evaluation of it.
+std::vector<server_task> completion_tasks(lc_engine & e, lc_plan & plan, const json & request) {
+    json      data = merge(plan.params, request);
+    const int n    = data.value("n", 1);
+    data["n"]      = 1;
+    const task_params params = task_parameters(e, data);
+
+    auto delimiters = common_chat_msg_delimiters_parse(data.value("message_delimiters", json::array()));
+    delimiters.tokenize(e.vocab);
+
+    const bool               has_media = !plan.media.empty();
+    const size_t             n_prompts = has_media ? 1 : plan.prompts.size();
+    std::vector<server_task> tasks;
+    for (size_t i = 0; i < n_prompts; i++) {
+        for (int done = 0; done < n;) {
+            server_task task = new_task(e, SERVER_TASK_TYPE_COMPLETION);
+            task.params      = params;
+            if (params.sampling.seed != LLAMA_DEFAULT_SEED) {
+                task.params.sampling.seed += (uint32_t) done;
+            }
+            int group = 1;
+            if (has_media) {
+                // Only the server core can reach the projector, so it tokenises this prompt itself.
+                task.cli        = true;
+                task.cli_prompt = plan.prompt;
+                task.cli_files  = plan.media;
+            } else {
+                task.tokens               = server_tokens(plan.prompts[i], e.meta->has_mtmd);
+                task.params.message_spans = task.tokens.find_message_spans(delimiters);
+                group                     = std::min(n - done, (int) e.params.n_parallel);
+            }
+            for (int child = 1; child < group; child++) {
+                task.add_child(task.id, e.queues->get_new_id());
+            }
+            done += group;
+            tasks.push_back(std::move(task));
+        }
+    }
+    return tasks;
+}
+
+std::vector<server_task> input_tasks(lc_engine & e, lc_plan & plan, server_task_type type, const json & request) {
+    std::vector<server_task> tasks;
+    for (const auto & tokens : plan.prompts) {
+        server_task task           = new_task(e, type);
+        task.tokens                = server_tokens(tokens, e.meta->has_mtmd);
+        task.params.embd_normalize = request.value("embd_normalize", 2);
+        tasks.push_back(std::move(task));
+    }
+    return tasks;
+}
+
+void enter(lc_engine & e, lc_request & request, server_task & task) {
+    const int index = (int) request.generations.size();
+    task.index      = (size_t) index;
+    request.task_ids.push_back(task.id);
+    request.generations.emplace_back();
+    if (task.type == SERVER_TASK_TYPE_COMPLETION && needs_parser(task.params)) {
+        request.generations.back().parser = std::make_unique<task_result_state>(task.params.chat_parser_params);
+    }
+    e.tasks[task.id] = { request.id, index };
+    e.ids.insert(task.id);
+    e.queues->queue_results.add_waiting_task_id(task.id);
+}
+
+} // namespace
+
+extern "C" {
+
+lc_plan * lc_plan_chat(lc_engine * engine, const char * body, size_t size) {
+    return lc_guard<lc_plan *>(nullptr, [&] {
+        json request = json::parse(std::string(body, size));
+        auto plan    = std::make_unique<lc_plan>();
+        plan->params = oaicompat_chat_params_parse(request, engine->meta->chat_params, plan->media);
+        plan->prompt = plan->params.at("prompt").get<std::string>();
+        plan->params.erase("prompt");
+        plan->params.erase("messages");
+        plan->params.erase("tools");
+        if (plan->media.empty()) {
+            plan->prompts.push_back(tokenize(engine->vocab, plan->prompt));
+        }
+        plan->info = summary(*plan);
+        return plan.release();
+    });
+}
+
+lc_plan * lc_plan_tokens(lc_engine * engine, const int32_t * tokens, const int32_t * lengths, int32_t n_prompts) {
+    return lc_guard<lc_plan *>(nullptr, [&] {
+        const int32_t n_vocab = llama_vocab_n_tokens(engine->vocab);
+        auto          plan    = std::make_unique<lc_plan>();
+        for (int32_t i = 0; i < n_prompts; i++) {
+            plan->prompts.emplace_back(tokens, tokens + lengths[i]);
+            for (const llama_token token : plan->prompts.back()) {
+                if (token < 0 || token >= n_vocab) {
+                    throw std::invalid_argument("token " + std::to_string(token) + " is not in the vocabulary of " +
+                                                std::to_string(n_vocab));
+                }
+            }
+            tokens += lengths[i];
+        }
+        plan->info = summary(*plan);
+        return plan.release();
+    });
+}
+
+lc_plan * lc_plan_rerank(lc_engine * engine, const char * body, size_t size) {
+    return lc_guard<lc_plan *>(nullptr, [&] {
+        const json          request = json::parse(std::string(body, size));
+        const std::string   query   = request.at("query").get<std::string>();
+        const llama_model * model   = lc_engine_model(engine);
+        auto                plan    = std::make_unique<lc_plan>();
+        for (const auto & document : request.at("documents")) {
+            const auto tokens = format_prompt_rerank(model, engine->vocab, nullptr, query, document.get<std::string>(),
+                                                     mtmd_helper_init_opt_default());
+            plan->prompts.push_back(tokens.get_tokens());
+        }
+        plan->info = summary(*plan);
+        return plan.release();
+    });
+}
+
+void lc_plan_free(lc_plan * plan) { delete plan; }
+
+const char * lc_plan_info(lc_plan * plan) { return plan->info.c_str(); }
+
+int32_t lc_plan_n_prompts(lc_plan * plan) { return (int32_t) plan->prompts.size(); }
+
+const int32_t * lc_plan_prompt(lc_plan * plan, int32_t index, size_t * n_tokens) {
+    if (index < 0 || (size_t) index >= plan->prompts.size()) {
+        return nullptr;
+    }
+    *n_tokens = plan->prompts[index].size();
+    return plan->prompts[index].data();
+}
+
+int32_t lc_submit(lc_engine * engine, lc_plan * plan, int64_t number, int32_t kind, const char * params, size_t size) {
+    return lc_guard<int32_t>(-1, [&] {
+        if (engine->loop_ended) {
+            throw lc_exception("native", "the engine's loop has ended: " + engine->loop_error);
+        }
+        const json data = json::parse(std::string(params, size));
+        auto       tasks =
+            kind == LC_TASK_COMPLETION ? completion_tasks(*engine, *plan, data) :
+                                         input_tasks(*engine, *plan,
+                                                     kind == LC_TASK_RERANK ? SERVER_TASK_TYPE_RERANK : SERVER_TASK_TYPE_EMBEDDING,
+                                                     data);
+        auto request         = std::make_shared<lc_request>();
+        request->stream      = data.value("stream", false);
+        request->want_tokens = data.value("return_tokens", false);
+
+        std::lock_guard<std::mutex> lock(engine->mutex);
+        request->id = number;
+        for (auto & task : tasks) {
+            enter(*engine, *request, task);
+            for (auto & child : task.child_tasks) {
+                enter(*engine, *request, child);
+            }
+        }
+        request->n_open                = request->task_ids.size();
+        engine->requests[request->id]  = request;
+        engine->ids_changed            = true;
+        engine->queues->queue_tasks.post(std::move(tasks));
+        engine->wake();
+        return 0;
+    });
+}
+
+}

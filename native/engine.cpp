@@ -16,15 +16,6 @@ struct wake_result : server_task_result {
     json to_json() override { return json(nullptr); }
 };
 
-void init_once() {
-    static std::once_flag once;
-    std::call_once(once, [] {
-        std::setlocale(LC_NUMERIC, "C");
-        llama_log_set(common_log_default_callback, nullptr);
-        llama_backend_init();
-    });
-}
-
 void run_loop(lc_engine * engine) {
     try {
         engine->context.start_loop();
@@ -88,6 +79,11 @@ std::string describe(lc_engine & e) {
     out["enable_thinking"]  = meta.chat_params.enable_thinking;
     out["has_chat_template"] = chat_template != nullptr || !e.params.chat_template.empty();
     out["chat_template"]    = common_chat_templates_source(meta.chat_params.tmpls.get());
+    json kwargs             = json::object();
+    for (const auto & [name, value] : e.params.default_template_kwargs) {
+        kwargs[name] = json::parse(value);
+    }
+    out["template_kwargs"]  = kwargs;
     out["media_marker"]     = std::string(get_media_marker());
     json loras              = json::array();
     for (const auto & lora : e.params.lora_adapters) {
@@ -120,6 +116,17 @@ void load(lc_engine & e, const json & config, lc_load_state * state) {
     }
     if (!ok) {
         throw lc_exception("load_failed", "llama.cpp could not load the model");
+    }
+}
+
+void load_templates(lc_engine & e) {
+    const auto * all      = e.meta->chat_params.tmpls.get();
+    const auto   compiled = [&](const std::string & source) {
+        return std::make_unique<common_chat_template>(source, e.meta->bos_token_str, e.meta->eos_token_str);
+    };
+    e.chat_template = compiled(common_chat_templates_source(all));
+    if (const std::string source = common_chat_templates_source(all, "tool_use"); !source.empty()) {
+        e.tool_template = compiled(source);
     }
 }
 
@@ -156,9 +163,21 @@ void lc_engine::drop(int64_t request) {
 
 extern "C" {
 
+void lc_init(void) {
+    lc_guard<int>(0, [] {
+        static std::once_flag once;
+        std::call_once(once, [] {
+            std::setlocale(LC_NUMERIC, "C");
+            llama_log_set(common_log_default_callback, nullptr);
+            llama_backend_init();
+        });
+        return 0;
+    });
+}
+
 const char * lc_build_info(void) {
     return lc_guard<const char *>(nullptr, [] {
-        init_once();
+        lc_init();
         static const std::string text = [] {
             json devices = json::array();
             for (size_t i = 0; i < ggml_backend_dev_count(); i++) {
@@ -189,13 +208,15 @@ const char * lc_build_info(void) {
 
 lc_engine * lc_engine_open(const char * options, size_t size, lc_load_state * state) {
     return lc_guard<lc_engine *>(nullptr, [&] {
-        init_once();
+        lc_init();
         const json config = json::parse(std::string(options, size));
         auto       engine = std::make_unique<lc_engine>();
         load(*engine, config, state);
         engine->meta  = std::make_unique<server_context_meta>(engine->context.get_meta());
         engine->vocab = llama_model_get_vocab(llama_get_model(engine->context.get_llama_context()));
         engine->info  = describe(*engine);
+        engine->special = std::make_unique<lc_special_tokens>(engine->vocab);
+        load_templates(*engine);
 
         engine->queues  = std::make_unique<server_response_reader>(engine->context.get_response_reader());
         engine->wake_id = engine->queues->get_new_id();

@@ -6,11 +6,12 @@
 
 typedef struct lc_engine lc_engine;
 typedef struct lc_plan   lc_plan;
+typedef struct lc_parser lc_parser;
 
 // What lc_engine_take() hands out. Which fields are set depends on the kind.
 enum lc_event_kind {
     LC_EVENT_TEXT      = 0, // data: a piece of generated text
-    LC_EVENT_CHUNK     = 1, // data: JSON: text, deltas, probs, tokens, progress (what there is)
+    LC_EVENT_CHUNK     = 1, // data: JSON: text, probs, tokens, progress (what there is)
     LC_EVENT_FINAL     = 2, // data: JSON: how one generation ended; the last event of its index
     LC_EVENT_EMBEDDING = 3, // data: n_rows * n_cols float32; the last event of its index
     LC_EVENT_SCORE     = 4, // data: one float32; the last event of its index
@@ -41,6 +42,10 @@ typedef struct {
     volatile int32_t cancel;   // set to 1 to give up loading
 } lc_load_state;
 
+// Sets llama.cpp up and sends its log here. Everything below that needs it calls it; so must whoever
+// uses llama.h without an engine. Can be repeated.
+void lc_init(void);
+
 // Errors and facts about this build.
 const char * lc_last_error(void);
 const char * lc_build_info(void);     // JSON: versions, compiler, CPU features, devices
@@ -60,16 +65,25 @@ const char * lc_engine_info(lc_engine * engine); // JSON, owned by the engine
 const struct llama_model * lc_engine_model(lc_engine * engine);
 
 // A request is planned, then submitted. A plan is used once and freed by its owner.
-// body: an OpenAI chat request as JSON, reduced to what shapes the prompt, the constraint and the parser.
+// body: JSON: messages, tools?, kwargs, add_generation_prompt, enable_thinking: what the template sees;
+// safe: the caller's text cannot become control tokens; append, prefill: text behind the prompt;
+// format?: an OpenAI request without messages, for which llama.cpp plans constraint and parser;
+// media?: a whole OpenAI request instead, for conversations with images or audio.
 lc_plan * lc_plan_chat(lc_engine * engine, const char * body, size_t size);
 // n_prompts token lists, one after the other, with their lengths.
 lc_plan * lc_plan_tokens(lc_engine * engine, const int32_t * tokens, const int32_t * lengths, int32_t n_prompts);
 lc_plan * lc_plan_rerank(lc_engine * engine, const char * body, size_t size);
 void      lc_plan_free(lc_plan * plan);
-// JSON: prompt, format, grammar, grammar_lazy, triggers, stop, generation_prompt, thinking, n_media
+// JSON: prompt, n_media, and the fields that the template's format brings. Owned by the plan.
 const char *    lc_plan_info(lc_plan * plan);
 const int32_t * lc_plan_prompt(lc_plan * plan, int32_t index, size_t * n_tokens);
 int32_t         lc_plan_n_prompts(lc_plan * plan);
+
+// llama.cpp's parser for the plan's format. Text goes in piece by piece; out come message deltas as a
+// JSON array, valid until the next call. partial 0: the text has ended.
+lc_parser *  lc_parser_new(lc_plan * plan);
+void         lc_parser_free(lc_parser * parser);
+const char * lc_parser_feed(lc_parser * parser, const char * text, size_t size, int32_t partial);
 
 // request: a number that the caller has not used yet. params: JSON with llama-server's sampling
 // fields, merged over the plan's own. Returns 0, or -1.

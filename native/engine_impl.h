@@ -2,6 +2,7 @@
 #pragma once
 
 #include "error.h"
+#include "render.h"
 
 #include "common.h"
 #include "llama.h"
@@ -10,6 +11,7 @@
 #include "server-task.h"
 
 #include <atomic>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -22,11 +24,9 @@ extern "C" {
 #include "engine.h"
 }
 
-// The text of one generation as it comes in, and what is made of it.
+// The text of one generation, as far as it was withheld because it may begin a stop string.
 struct lc_generation {
-    std::unique_ptr<task_result_state> parser; // null: the text is the content, nothing to parse
-    std::string                        held;   // text withheld because it may begin a stop string
-    std::string                        parse_error;
+    std::string held;
 };
 
 struct lc_request {
@@ -45,11 +45,28 @@ struct lc_stored_event {
 };
 
 struct lc_plan {
-    json                       params = json::object(); // prompt constraint and parser, as llama-server's fields
-    std::string                prompt;                  // rendered text, for chat
-    std::vector<llama_tokens>  prompts;                 // one per input
-    std::vector<raw_buffer>    media;                   // files that the prompt's markers stand for
-    std::string                info;
+    json                      params = json::object(); // constraint and parser, as llama-server's fields
+    std::string               prompt;                  // rendered text, for chat
+    std::vector<llama_tokens> prompts;                 // one per input
+    std::vector<raw_buffer>   media;                   // files that the prompt's markers stand for
+    std::string               info;                    // made when asked for
+};
+
+struct lc_parser {
+    task_result_state state;
+    std::string       out;
+    explicit lc_parser(const common_chat_parser_params & params) : state(params) {}
+};
+
+// What a template makes of tools and reasoning: costly to find out, and the same for every conversation.
+class lc_formats {
+  public:
+    // Gives the fields for a key, or null; remembers those used last.
+    const json * find(const std::string & key);
+    void         keep(const std::string & key, json fields);
+
+  private:
+    std::list<std::pair<std::string, json>> entries; // used last first
 };
 
 struct lc_engine {
@@ -58,6 +75,12 @@ struct lc_engine {
     std::unique_ptr<server_context_meta> meta;
     const llama_vocab *                  vocab = nullptr;
     std::string                          info;
+
+    std::unique_ptr<lc_special_tokens>    special;
+    std::unique_ptr<common_chat_template> chat_template;
+    std::unique_ptr<common_chat_template> tool_template; // some models bring a second one for tools
+    std::mutex                            formats_mutex;
+    lc_formats                            formats;
 
     // The way to the task queue and the result queue, which server_context keeps private.
     std::unique_ptr<server_response_reader> queues;

@@ -11,8 +11,9 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
-from c_headers import is_function
 from pycparser import c_ast, c_generator
+
+from c_headers import is_function
 
 PREFIX = "lcguard_"
 
@@ -36,11 +37,8 @@ def write_guards(nodes: list[c_ast.Node], includes: list[str], folder: Path) -> 
         call = f"return {node.name}({', '.join(arguments)});"
         bodies.append(f"{signature} {{\n    return lc_guarded<{result}>([&]() {{ {call} }});\n}}")
     header = "\n".join([*prototypes, "", *macros, ""])
-    source = "\n".join(
-        ['#include "guard_impl.h"', *(f'#include "{name}"' for name in includes), "", 'extern "C" {']
-        + bodies
-        + ["}", ""]
-    )
+    included = [f'#include "{name}"' for name in ("guard_impl.h", *includes)]
+    source = "\n".join([*included, "", 'extern "C" {', *bodies, "}", ""])
     (folder / "_guards.h").write_text(header, encoding="utf-8")
     (folder / "_guards.cpp").write_text(source, encoding="utf-8")
     return len(bodies)

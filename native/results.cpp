@@ -1,12 +1,11 @@
 // One result of the server core into events.
 //
-// The server's own JSON is not used: it repeats the model's name and a timestamp for every token,
-// and parses the whole answer again for each. Here a piece of plain text stays a piece of text.
+// The server's own JSON is not used: it repeats the model's name and a timestamp for every token, and
+// parses the whole answer again for each. Here a piece of text stays a piece of text; who needs it parsed
+// does so where it is consumed (parser.cpp).
 #include "engine_impl.h"
 
 #include "llama.h"
-
-json server_chat_msg_diff_to_json_oaicompat(const common_chat_msg_diff & diff); // server-chat.cpp
 
 namespace {
 
@@ -38,61 +37,38 @@ lc_stored_event & store(lc_engine & e, int64_t request, int32_t kind, int32_t in
     return stored;
 }
 
-// What the parser makes of new text: the pieces to add to the message.
-json parse(lc_generation & generation, const std::string & text, bool partial) {
-    std::vector<common_chat_msg_diff> diffs;
-    generation.parser->update_chat_msg(text, partial, diffs, /* filter_tool_calls */ true);
-    json deltas = json::array();
-    for (const auto & diff : diffs) {
-        json delta = server_chat_msg_diff_to_json_oaicompat(diff);
-        if (!delta.empty()) {
-            deltas.push_back(delta);
-        }
-    }
-    return deltas;
-}
-
 json probs_to_json(const std::vector<completion_token_output> & probs, bool post_sampling) {
     return completion_token_output::probs_vector_to_json(probs, post_sampling);
 }
 
 void store_partial(lc_engine & e, lc_request & request, int index, server_task_result_cmpl_partial & result) {
-    lc_generation & generation = request.generations[index];
     if (result.is_begin) {
         return;
     }
-    const bool has_probs = !result.prob_output.probs.empty();
-    if (!generation.parser && !has_probs && !result.is_progress && !request.want_tokens) {
-        // Text withheld as the possible start of a stop string comes with a later piece, unless
-        // there is none: then it is missing from the stream, so keep it (see store_final).
-        if (result.content.empty()) {
-            for (const llama_token token : result.tokens) {
-                if (!llama_vocab_is_eog(e.vocab, token)) {
-                    generation.held += common_token_to_piece(e.vocab, token, false);
-                }
+    std::string & held = request.generations[index].held;
+    if (result.content.empty()) {
+        // Withheld as the possible start of a stop string: it comes with a later piece, unless the
+        // generation ends first (see store_final).
+        for (const llama_token token : result.tokens) {
+            if (!llama_vocab_is_eog(e.vocab, token)) {
+                held += common_token_to_piece(e.vocab, token, false);
             }
-            return;
         }
-        generation.held.clear();
-        store(e, request.id, LC_EVENT_TEXT, index, std::move(result.content));
+    } else {
+        held.clear();
+    }
+    const bool has_probs = !result.prob_output.probs.empty();
+    if (!has_probs && !result.is_progress && !request.want_tokens) {
+        if (!result.content.empty()) {
+            store(e, request.id, LC_EVENT_TEXT, index, std::move(result.content));
+        }
         return;
     }
     json chunk = json::object();
     if (result.is_progress) {
         chunk["progress"] = result.progress.to_json();
     } else {
-        if (generation.parser) {
-            try {
-                chunk["deltas"] = parse(generation, result.content, true);
-            } catch (const std::exception & error) {
-                // Text that does not have the form its template promises is still the model's answer.
-                generation.parse_error = error.what();
-                generation.parser.reset();
-            }
-        }
-        if (!generation.parser) {
-            chunk["text"] = result.content;
-        }
+        chunk["text"]   = result.content;
         chunk["tokens"] = result.tokens;
         if (has_probs) {
             chunk["probs"] = probs_to_json({ result.prob_output }, result.post_sampling_probs);
@@ -102,8 +78,7 @@ void store_partial(lc_engine & e, lc_request & request, int index, server_task_r
 }
 
 void store_final(lc_engine & e, lc_request & request, int index, server_task_result_cmpl_final & result) {
-    lc_generation & generation = request.generations[index];
-    json            out        = json::object();
+    json out             = json::object();
     out["stop_type"]     = std::string(stop_name(result.stop));
     out["stopping_word"] = result.stopping_word;
     out["truncated"]     = result.truncated;
@@ -118,20 +93,8 @@ void store_final(lc_engine & e, lc_request & request, int index, server_task_res
         if (!result.probs_output.empty()) {
             out["probs"] = probs_to_json(result.probs_output, result.post_sampling_probs);
         }
-    } else if (result.stop == STOP_TYPE_LIMIT && !generation.held.empty()) {
-        out["text"] = generation.held;
-    }
-    if (generation.parser) {
-        try {
-            out["deltas"]  = parse(generation, request.stream ? generation.held : result.content, false);
-            out["message"] = generation.parser->chat_msg.to_json_oaicompat();
-        } catch (const std::exception & error) {
-            generation.parse_error = error.what();
-            out["raw_text"]        = generation.parser->generated_text;
-        }
-    }
-    if (!generation.parse_error.empty()) {
-        out["parse_error"] = generation.parse_error;
+    } else if (result.stop == STOP_TYPE_LIMIT) {
+        out["text"] = request.generations[index].held;
     }
     store(e, request.id, LC_EVENT_FINAL, index, safe_json_to_str(out));
 }

@@ -6,22 +6,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from llamacpp_core._checks import boolean, choice, integer, text
+from llamacpp_core.answer_format import AnswerFormat, Constraint, FreeFormats, constrained, reasoning_tags
+from llamacpp_core.chat_plan import ChatPlanner, PlannedChat, generic_history
 from llamacpp_core.engine import TASK_COMPLETION, Engine, Plan
 from llamacpp_core.errors import ContextOverflowError, InvalidParameterError, UnsupportedCapabilityError
 from llamacpp_core.info import ModelInfo
 from llamacpp_core.messages import normalise_messages, normalise_tools
-from llamacpp_core.results import ChatAssembler, OutputParser
+from llamacpp_core.results import ChatAssembler
 from llamacpp_core.runner import Prepared
 from llamacpp_core.sampling import sampling_fields
-from llamacpp_core.tool_calls import (
-    CALL_CLOSE,
-    CALL_OPEN,
-    ForcedCallParser,
-    TaggedCallParser,
-    ToolChoice,
-    call_instructions,
-    resolve_tool_choice,
-)
+from llamacpp_core.tool_calls import CALL_CLOSE, CALL_OPEN, ToolChoice, call_instructions, resolve_tool_choice
 from llamacpp_core.vocab import Vocab
 
 __all__ = ["ChatPreparer", "grammar_text"]
@@ -54,12 +48,21 @@ def grammar_text(grammar: Any) -> str | None:
 
 
 class ChatPreparer:
-    """Plans chat requests for one loaded model."""
+    """Plans chat requests for one loaded model.
 
-    def __init__(self, engine: Engine, vocab: Vocab, info: ModelInfo) -> None:
-        self._engine = engine
+    Args:
+        engine: The engine.
+        vocab: The model's vocabulary.
+        info: Facts about the model.
+        safe: Text of messages and tools cannot become control tokens.
+    """
+
+    def __init__(self, engine: Engine, vocab: Vocab, info: ModelInfo, *, safe: bool = True) -> None:
         self._vocab = vocab
         self._info = info
+        self._safe = safe
+        self._planner = ChatPlanner(engine, info)
+        self._free = FreeFormats()
 
     def prepare(self, messages: Any, params: Mapping[str, Any]) -> Prepared:
         """Checks, renders and constrains a chat request.
@@ -78,15 +81,18 @@ class ChatPreparer:
         stream = boolean("stream", args.pop("stream", False))
         include_usage = _include_usage(args.pop("stream_options", None))
         n_logprobs = self._logprobs(args)
-        grammar = self._grammar(args, use)
+        constraint = self._constraint(args, use)
         model = text("model", args.pop("model", self._info.name))
         shape = self._shape(args)
         fields = sampling_fields(
-            args, n_vocab=self._vocab.n_tokens, n_lora=len(self._info.lora), known=(*_SHAPE, "tools", "tool_choice")
+            args,
+            n_vocab=self._vocab.n_tokens,
+            n_lora=len(self._info.lora),
+            known=(*_SHAPE, "tools", "tool_choice"),
         )
-        plan = self.plan(messages, use, shape)
-        constraint, new_parser = self._constrain(plan, use, grammar)
-        fields |= constraint | {"stream": stream}
+        planned = self._plan(messages, use, shape, constraint)
+        answer = self._answer(planned, use, constraint)
+        fields |= answer.fields | {"stream": stream}
         if n_logprobs is not None:
             fields["n_probs"] = max(1, n_logprobs)
         assembler = ChatAssembler(
@@ -94,76 +100,97 @@ class ChatPreparer:
             n=fields.get("n", 1),
             n_logprobs=n_logprobs,
             include_usage=include_usage,
-            new_parser=new_parser,
+            new_parser=answer.new_parser,
             legacy_functions=legacy,
             count_tokens=self._count,
         )
-        return Prepared(plan, TASK_COMPLETION, fields, assembler)
+        return Prepared(planned.plan, TASK_COMPLETION, fields, assembler)
 
-    def plan(self, messages: Any, use: ToolChoice, shape: Mapping[str, Any]) -> Plan:
-        """Renders a conversation with the tools it may use.
-
-        Raises:
-            UnsupportedCapabilityError: The model cannot chat.
-            ContextOverflowError: The prompt is longer than the context.
-        """
+    def _plan(
+        self, messages: Any, use: ToolChoice, shape: Mapping[str, Any], constraint: Constraint | None
+    ) -> PlannedChat:
         caps = self._info.capabilities
         if not caps.completion:
-            raise UnsupportedCapabilityError(f"{self._info.name} computes embeddings only: it cannot generate text")
+            raise UnsupportedCapabilityError(
+                f"{self._info.name} computes embeddings only: it cannot generate text"
+            )
         checked = normalise_messages(messages, image=caps.image, audio=caps.audio)
-        body = dict(shape)
-        if use.tools and caps.tools == "native":
-            body["tools"] = use.tools
-            # A forced call has a grammar of ours: the template only has to describe the tools.
-            body["tool_choice"] = "auto"
-            body["parallel_tool_calls"] = use.parallel
-        elif use.tools:
-            instructions = call_instructions(use.tools, forced=use.mode == "forced", parallel=use.parallel)
-            checked = _with_instructions(checked, instructions)
-        body["messages"] = checked
-        plan = self._engine.plan_chat(body)
-        n_ctx = self._info.n_ctx
-        if plan.n_tokens() >= n_ctx:
+        native = caps.tools == "native"
+        if not native:
+            checked = generic_history(checked)
+            if use.tools:
+                forced = use.mode == "forced"
+                checked = _with_instructions(
+                    checked, call_instructions(use.tools, forced=forced, parallel=use.parallel)
+                )
+        planned = self._planner.plan(
+            checked,
+            shape=shape,
+            tools=use.tools if native else (),
+            native_calls=constraint is None and use.mode == "auto" and native,
+            parallel=use.parallel,
+            quiet=constraint is not None and not constraint.lazy,
+            safe=self._safe,
+        )
+        n_tokens, n_ctx = planned.plan.n_tokens(), self._info.n_ctx
+        if n_tokens >= n_ctx:
             raise ContextOverflowError(
-                f"the conversation has {plan.n_tokens()} tokens and the context of one request holds {n_ctx}: "
+                f"the conversation has {n_tokens} tokens and the context of one request holds {n_ctx}: "
                 "shorten it or load the model with a larger n_ctx",
-                n_prompt_tokens=plan.n_tokens(),
+                n_prompt_tokens=n_tokens,
                 n_ctx=n_ctx,
                 parameter="messages",
             )
-        return plan
+        return planned
+
+    def _answer(self, planned: PlannedChat, use: ToolChoice, constraint: Constraint | None) -> AnswerFormat:
+        if constraint is not None:
+            return constrained(constraint, reasoning_tags(planned.info), think=planned.think)
+        return self._free.free(
+            planned.plan, planned.info, has_tools=use.mode == "auto", key=planned.format_key
+        )
 
     def plan_for(self, messages: Any, tools: Any, tool_choice: Any, args: dict[str, Any]) -> Plan:
         """Renders a conversation without running it."""
         given = {name: value for name, value in args.items() if value is not None}
         use = resolve_tool_choice(normalise_tools(tools or []), tool_choice, self._parallel(given))
+        constraint = self._constraint(given, use)
         shape = self._shape(given)
         if given:
             sampling_fields(given, n_vocab=self._vocab.n_tokens, known=_SHAPE)
-        return self.plan(messages, use, shape)
+        return self._plan(messages, use, shape, constraint).plan
 
-    def _constrain(
-        self, plan: Plan, use: ToolChoice, grammar: str | None
-    ) -> tuple[dict[str, Any], Callable[[], OutputParser] | None]:
-        """The fields that constrain the answer, and the parser of its text."""
-        if use.mode == "forced":
-            return _eager(_call_grammar(use, parallel=use.parallel)), ForcedCallParser
-        if use.mode == "auto" and self._info.capabilities.tools != "native":
-            lazy = f'{_rename_root(_call_grammar(use, parallel=False))}\nroot ::= "{CALL_OPEN}" call-root "{CALL_CLOSE}"'
-            return _eager(lazy) | {
-                "grammar_lazy": True,
-                "grammar_triggers": [{"type": 1, "value": CALL_OPEN}],
-                "preserved_tokens": [CALL_OPEN, CALL_CLOSE],
-            }, TaggedCallParser
+    def _constraint(self, args: dict[str, Any], use: ToolChoice) -> Constraint | None:
+        """What the answer has to be, if anything."""
+        grammar = grammar_text(args.pop("grammar", None))
+        schema = _response_schema(args.pop("response_format", None))
+        if grammar is not None and schema is not None:
+            raise InvalidParameterError("give grammar or response_format, not both", parameter="grammar")
+        if grammar is not None and use.mode != "none":
+            raise InvalidParameterError(
+                "grammar and callable tools contradict each other: pass tool_choice='none'",
+                parameter="grammar",
+            )
         if grammar is not None:
-            return _eager(grammar), None
-        return {}, None
+            return Constraint(grammar)
+        from llamacpp_core.grammar import call_or_answer_gbnf, json_schema_to_gbnf, tool_call_gbnf
+
+        if use.mode == "forced":
+            return Constraint(tool_call_gbnf(use.tools, parallel=use.parallel), calls=True)
+        if use.mode == "auto" and (schema is not None or self._info.capabilities.tools != "native"):
+            gbnf = call_or_answer_gbnf(
+                use.tools, schema, opening=CALL_OPEN, closing=CALL_CLOSE, parallel=use.parallel
+            )
+            return Constraint(gbnf, tagged=True, lazy=schema is None)
+        return None if schema is None else Constraint(json_schema_to_gbnf(schema))
 
     def _shape(self, args: dict[str, Any]) -> dict[str, Any]:
         shape = {name: args.pop(name) for name in _SHAPE if name in args}
         kwargs = shape.get("chat_template_kwargs")
         if kwargs is not None and not isinstance(kwargs, Mapping):
-            raise InvalidParameterError("chat_template_kwargs must be a dict", parameter="chat_template_kwargs")
+            raise InvalidParameterError(
+                "chat_template_kwargs must be a dict", parameter="chat_template_kwargs"
+            )
         for name, check in _SHAPE_CHECKS.items():
             if name in shape:
                 shape[name] = check(name, shape[name])
@@ -202,19 +229,6 @@ class ChatPreparer:
             return None
         return 0 if top is None else int(_TOP_LOGPROBS("top_logprobs", top))
 
-    def _grammar(self, args: dict[str, Any], use: ToolChoice) -> str | None:
-        grammar = grammar_text(args.pop("grammar", None))
-        schema_grammar = _response_format(args.pop("response_format", None))
-        if grammar and schema_grammar:
-            raise InvalidParameterError("give grammar or response_format, not both", parameter="grammar")
-        given = grammar or schema_grammar
-        if given and use.mode != "none":
-            name = "grammar" if grammar else "response_format"
-            raise InvalidParameterError(
-                f"{name} and callable tools contradict each other: pass tool_choice='none'", parameter=name
-            )
-        return given
-
     def _count(self, value: str) -> int:
         return len(self._vocab.tokenize(value, add_special=False, parse_special=False))
 
@@ -228,32 +242,7 @@ _SHAPE_CHECKS: dict[str, Callable[[str, Any], Any]] = {
 }
 
 
-def _eager(gbnf: str) -> dict[str, Any]:
-    """A grammar that holds from the first token on; its text is the content."""
-    return {
-        "grammar": gbnf,
-        "grammar_type": "user",
-        "grammar_lazy": False,
-        "grammar_triggers": None,
-        "chat_format": 0,
-        "chat_parser": None,
-    }
-
-
-def _call_grammar(use: ToolChoice, *, parallel: bool) -> str:
-    from llamacpp_core.grammar import tool_call_gbnf
-
-    return str(tool_call_gbnf(use.tools, parallel=parallel))
-
-
-def _rename_root(gbnf: str) -> str:
-    """The grammar with its root under another name, to be used inside a larger one."""
-    return "\n".join(
-        "call-root" + line[len("root") :] if line.startswith("root ") else line for line in gbnf.splitlines()
-    )
-
-
-def _response_format(value: Any) -> str | None:
+def _response_schema(value: Any) -> Mapping[str, Any] | bool | None:
     if value is None:
         return None
     if not isinstance(value, Mapping) or value.get("type") not in ("text", "json_object", "json_schema"):
@@ -263,24 +252,26 @@ def _response_format(value: Any) -> str | None:
         )
     if value["type"] == "text":
         return None
-    from llamacpp_core.grammar import json_schema_to_gbnf
-
     if value["type"] == "json_object":
-        return json_schema_to_gbnf(value.get("schema") or {"type": "object"})
-    wrapper = value.get("json_schema")
-    schema = wrapper.get("schema") if isinstance(wrapper, Mapping) else value.get("schema")
+        schema = value.get("schema") or {"type": "object"}
+    else:
+        wrapper = value.get("json_schema")
+        schema = wrapper.get("schema") if isinstance(wrapper, Mapping) else value.get("schema")
     if not isinstance(schema, Mapping | bool):
         raise InvalidParameterError(
-            "response_format needs the schema under json_schema.schema", parameter="response_format.json_schema"
+            "response_format needs the schema under json_schema.schema",
+            parameter="response_format.json_schema",
         )
-    return json_schema_to_gbnf(schema)
+    return schema
 
 
 def _include_usage(options: Any) -> bool:
     if options is None:
         return False
     if not isinstance(options, Mapping) or set(options) - {"include_usage"}:
-        raise InvalidParameterError("stream_options must be {'include_usage': bool}", parameter="stream_options")
+        raise InvalidParameterError(
+            "stream_options must be {'include_usage': bool}", parameter="stream_options"
+        )
     return boolean("stream_options.include_usage", options.get("include_usage", False))
 
 

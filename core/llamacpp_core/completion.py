@@ -38,7 +38,9 @@ class CompletionPreparer:
             ContextOverflowError: The prompt is longer than the context.
         """
         if not self._info.capabilities.completion:
-            raise UnsupportedCapabilityError(f"{self._info.name} computes embeddings only: it cannot generate text")
+            raise UnsupportedCapabilityError(
+                f"{self._info.name} computes embeddings only: it cannot generate text"
+            )
         args = {name: value for name, value in params.items() if value is not None}
         stream = boolean("stream", args.pop("stream", False))
         echo = boolean("echo", args.pop("echo", False))

@@ -31,13 +31,17 @@ from llamacpp_core.errors import (
 )
 from llamacpp_core.request import Event, Request, wake_all
 
-__all__ = ["Engine", "Plan"]
+__all__ = ["TASK_COMPLETION", "TASK_EMBEDDING", "TASK_RERANK", "Engine", "Plan", "TemplateRefusedError"]
 
 _live: weakref.WeakSet[_Core] = weakref.WeakSet()
 
 TASK_COMPLETION: int = lib.LC_TASK_COMPLETION
 TASK_EMBEDDING: int = lib.LC_TASK_EMBEDDING
 TASK_RERANK: int = lib.LC_TASK_RERANK
+
+
+class TemplateRefusedError(InvalidParameterError):
+    """The chat template raised an error; planning tries the conversation in another form."""
 
 
 class Plan:
@@ -303,6 +307,8 @@ def _to_json(value: dict[str, Any]) -> bytes:
 
 def _as_bad_request(report: dict[str, Any]) -> Exception:
     """Planning and submitting run on the caller's request alone, so a failure is a bad request."""
+    if report["type"] == "template_refused":
+        return TemplateRefusedError(report["message"], parameter="messages")
     if report["type"] == "native":
         return InvalidParameterError(report["message"])
     return error_from_report(report)
@@ -341,7 +347,9 @@ def _open(options: Sequence[Sequence[str]], path: str, on_progress: Callable[[fl
 def _load_error(report: dict[str, Any], log: list[str], path: str) -> Exception:
     kind, message = report["type"], report["message"]
     if kind in ("unknown_option", "invalid_option", "invalid_template"):
-        return InvalidParameterError(message, parameter="chat_template" if kind == "invalid_template" else None)
+        return InvalidParameterError(
+            message, parameter="chat_template" if kind == "invalid_template" else None
+        )
     reason = "; ".join(dict.fromkeys(log)) or message
     if kind == "out_of_memory" or any("alloc" in line for line in log):
         return ModelAllocationError(

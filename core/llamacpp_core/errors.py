@@ -21,6 +21,8 @@ catches them all; each also derives from the built-in exception a Python program
     │   ├── EngineClosedError                   used, or still working, when the engine was closed
     │   ├── ForkedProcessError                  an engine used in a forked child
     │   ├── GenerationError                     llama.cpp failed while it worked on a request
+    │   │   ├── IncompleteOutputError           a constrained answer was cut off before it was complete
+    │   │   └── MissingToolCallError (ValueError)  a tool call was expected and the answer holds none
     │   └── RequestCancelledError               the request was cancelled by another consumer
     └── MissingDependencyError (ImportError)    an extra of this package is not installed
 """
@@ -34,10 +36,12 @@ __all__ = [
     "ForkedProcessError",
     "GenerationError",
     "GrammarError",
+    "IncompleteOutputError",
     "InvalidMessageError",
     "InvalidParameterError",
     "LlamaCppError",
     "MissingDependencyError",
+    "MissingToolCallError",
     "ModelAllocationError",
     "ModelDownloadError",
     "ModelError",
@@ -90,7 +94,9 @@ class ContextOverflowError(InvalidParameterError):
         n_ctx: Tokens that the context of one sequence holds.
     """
 
-    def __init__(self, message: str, *, n_prompt_tokens: int, n_ctx: int, parameter: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, n_prompt_tokens: int, n_ctx: int, parameter: str | None = None
+    ) -> None:
         super().__init__(message, parameter=parameter)
         self.n_prompt_tokens = n_prompt_tokens
         self.n_ctx = n_ctx
@@ -146,6 +152,22 @@ class ForkedProcessError(EngineError):
 
 class GenerationError(EngineError):
     """llama.cpp failed while it worked on this request."""
+
+
+class IncompleteOutputError(GenerationError):
+    """A forced tool call, or an answer bound to a schema, was cut off before it was complete.
+
+    Attributes:
+        partial: The text that had been generated.
+    """
+
+    def __init__(self, message: str, *, partial: str) -> None:
+        super().__init__(message)
+        self.partial = partial
+
+
+class MissingToolCallError(GenerationError, ValueError):
+    """A tool call was expected, and the model answered without one."""
 
 
 class RequestCancelledError(EngineError):

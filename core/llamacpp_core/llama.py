@@ -10,28 +10,27 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from llamacpp_core._checks import boolean, integer, unknown_name
+from llamacpp_core._checks import boolean, unknown_name
 from llamacpp_core.chat import ChatPreparer
 from llamacpp_core.completion import CompletionPreparer
 from llamacpp_core.errors import InvalidParameterError
 from llamacpp_core.info import ModelInfo
+from llamacpp_core.llama_tokens import TokenMethods
+from llamacpp_core.llama_vectors import VectorMethods
 from llamacpp_core.loading import load_engine
 from llamacpp_core.options import LoadOptions
-from llamacpp_core.progress import LoadProgress, batch_progress
+from llamacpp_core.progress import LoadProgress
 from llamacpp_core.runner import Prepared, aoff_loop, arun, astream, run, stream
-from llamacpp_core.vectors import EmbeddingBatch, RerankBatch, VectorPreparer
+from llamacpp_core.vectors import VectorPreparer
 from llamacpp_core.vocab import Vocab
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from llamacpp_core.models import ResolvedModel
 
 __all__ = ["Llama"]
 
 
-class Llama:
+class Llama(VectorMethods, TokenMethods):
     """A language model in this process.
 
     One object serves any number of threads and event loops at once: their requests share the steps of one
@@ -81,7 +80,9 @@ class Llama:
         self._vocab = Vocab(self._engine)
         self._chat = ChatPreparer(self._engine, self._vocab, self.info)
         self._completion = CompletionPreparer(self._engine, self._vocab, self.info)
-        self._vectors = VectorPreparer(self._engine, self._vocab, self.info, _wordpiece(self._resolved, self.info))
+        self._vectors = VectorPreparer(
+            self._engine, self._vocab, self.info, _wordpiece(self._resolved, self.info)
+        )
         self._closed = False
 
     @classmethod
@@ -146,7 +147,9 @@ class Llama:
 
     def __del__(self) -> None:
         if not getattr(self, "_closed", True):
-            warnings.warn(f"{self!r} was not closed: use `with` or call close()", ResourceWarning, source=self)
+            warnings.warn(
+                f"{self!r} was not closed: use `with` or call close()", ResourceWarning, source=self
+            )
             self.close()
 
     def __repr__(self) -> str:
@@ -156,7 +159,9 @@ class Llama:
         return f"<Llama {self.info.name}: {self.info.architecture}, {self.info.quantization}, {state}>"
 
     def __reduce__(self) -> Any:
-        raise TypeError("a Llama holds native memory and cannot be pickled: pickle its options and load it again")
+        raise TypeError(
+            "a Llama holds native memory and cannot be pickled: pickle its options and load it again"
+        )
 
     # Text
 
@@ -228,7 +233,9 @@ class Llama:
 
     __call__ = create_completion
 
-    async def acreate_completion(self, prompt: str | Sequence[int], *, stream: bool = False, **params: Any) -> Any:
+    async def acreate_completion(
+        self, prompt: str | Sequence[int], *, stream: bool = False, **params: Any
+    ) -> Any:
         """:meth:`create_completion` for coroutines; with ``stream`` it gives an async iterator."""
         params = _defaults("create_completion") | params | {"stream": stream}
         size = len(prompt) if isinstance(prompt, str) else 0
@@ -333,263 +340,10 @@ class Llama:
     def _run(self, prepared: Prepared, streamed: bool) -> dict[str, Any] | Iterator[dict[str, Any]]:
         return stream(self._engine, prepared) if streamed else run(self._engine, prepared)
 
-    async def _arun(self, prepared: Prepared, streamed: bool) -> dict[str, Any] | AsyncIterator[dict[str, Any]]:
+    async def _arun(
+        self, prepared: Prepared, streamed: bool
+    ) -> dict[str, Any] | AsyncIterator[dict[str, Any]]:
         return astream(self._engine, prepared) if streamed else await arun(self._engine, prepared)
-
-    # Vectors
-
-    def embed(
-        self,
-        texts: str | Sequence[str] | Sequence[Sequence[int]],
-        *,
-        normalize: bool = True,
-        overflow: str = "error",
-        max_tokens: int | None = None,
-        progress: bool | None = False,
-    ) -> NDArray[np.float32]:
-        """Embeds texts.
-
-        Args:
-            texts: One text, or several; a text may be a list of token ids.
-            normalize: Scale the vectors to Euclidean length 1.
-            overflow: What to do with a text that is too long for the model: "error", "truncate" it, or
-                "chunk" it and average the pieces' vectors, weighted by their tokens.
-            max_tokens: A limit below the model's own, in tokens.
-            progress: Show a progress bar on stderr. None: on a terminal only.
-
-        Returns:
-            float32, shape [n, dim]; for a single text [dim].
-
-        Raises:
-            UnsupportedCapabilityError: The model was loaded without embeddings.
-            ContextOverflowError: A text is too long, and ``overflow`` is "error".
-        """
-        single = isinstance(texts, str)
-        batch = self._vectors.embedding(
-            [texts] if single else texts, unit=normalize, overflow=overflow, max_tokens=max_tokens
-        )
-        self._collect(batch, progress)
-        return batch.vectors()[0] if single else batch.vectors()
-
-    async def aembed(
-        self,
-        texts: str | Sequence[str] | Sequence[Sequence[int]],
-        *,
-        normalize: bool = True,
-        overflow: str = "error",
-        max_tokens: int | None = None,
-    ) -> NDArray[np.float32]:
-        """:meth:`embed` for coroutines."""
-        single = isinstance(texts, str)
-        batch = await aoff_loop(
-            lambda: self._vectors.embedding(
-                [texts] if single else texts, unit=normalize, overflow=overflow, max_tokens=max_tokens
-            ),
-            sum(map(len, texts)),
-        )
-        await self._acollect(batch)
-        return batch.vectors()[0] if single else batch.vectors()
-
-    def create_embedding(self, input: str | Sequence[str], model: str | None = None, **params: Any) -> dict[str, Any]:
-        """Embeds texts and answers in OpenAI's form.
-
-        Args:
-            input: One text, or several.
-            model: The name to report.
-            params: ``normalize``, ``overflow`` and ``max_tokens``, as for :meth:`embed`.
-        """
-        batch = self._embedding_batch(input, params)
-        self._collect(batch, False)
-        return self._embedding_response(batch, model)
-
-    async def acreate_embedding(
-        self, input: str | Sequence[str], model: str | None = None, **params: Any
-    ) -> dict[str, Any]:
-        """:meth:`create_embedding` for coroutines."""
-        batch = await aoff_loop(lambda: self._embedding_batch(input, params), sum(map(len, input)))
-        await self._acollect(batch)
-        return self._embedding_response(batch, model)
-
-    def _embedding_batch(self, texts: str | Sequence[str], params: dict[str, Any]) -> EmbeddingBatch:
-        unknown = set(params) - {"normalize", "overflow", "max_tokens"}
-        if unknown:
-            raise unknown_name(unknown.pop(), ("normalize", "overflow", "max_tokens"), "parameter")
-        return self._vectors.embedding(
-            [texts] if isinstance(texts, str) else texts,
-            unit=boolean("normalize", params.get("normalize", True)),
-            overflow=params.get("overflow", "error"),
-            max_tokens=params.get("max_tokens"),
-        )
-
-    def _embedding_response(self, batch: EmbeddingBatch, model: str | None) -> dict[str, Any]:
-        rows = batch.vectors().tolist()
-        return {
-            "object": "list",
-            "data": [{"object": "embedding", "embedding": row, "index": i} for i, row in enumerate(rows)],
-            "model": model or self.info.name,
-            "usage": {"prompt_tokens": batch.n_tokens, "total_tokens": batch.n_tokens},
-        }
-
-    def rerank(
-        self,
-        query: str,
-        documents: Sequence[str],
-        *,
-        top_n: int | None = None,
-        return_documents: bool = False,
-    ) -> list[dict[str, Any]]:
-        """Sorts documents by how well they answer a query.
-
-        A cross-encoder gives its own score, an embedding model the cosine, any other model the
-        probability of "yes" against "no" when asked; ``info.capabilities.rerank`` says which.
-
-        Args:
-            query: The question.
-            documents: The texts to sort.
-            top_n: Keep this many.
-            return_documents: Put each document into its result.
-
-        Returns:
-            Best first: ``{"index": position in documents, "relevance_score": float}``.
-        """
-        if not documents:
-            return []
-        batch = self._vectors.rerank(query, documents)
-        self._collect(batch, False)
-        return _ranking(batch, documents, top_n, return_documents)
-
-    async def arerank(
-        self,
-        query: str,
-        documents: Sequence[str],
-        *,
-        top_n: int | None = None,
-        return_documents: bool = False,
-    ) -> list[dict[str, Any]]:
-        """:meth:`rerank` for coroutines."""
-        if not documents:
-            return []
-        batch = await aoff_loop(lambda: self._vectors.rerank(query, documents), sum(map(len, documents)))
-        await self._acollect(batch)
-        return _ranking(batch, documents, top_n, return_documents)
-
-    def _collect(self, batch: EmbeddingBatch | RerankBatch, progress: bool | None) -> None:
-        if batch.plan is None:
-            return
-        request = self._engine.submit(batch.plan, batch.kind, batch.params)
-        try:
-            with batch_progress(batch.plan.n_prompts, progress) as advance:
-                while not batch.done:
-                    batch.add(request.next())
-                    advance()
-        finally:
-            request.cancel()
-
-    async def _acollect(self, batch: EmbeddingBatch | RerankBatch) -> None:
-        if batch.plan is None:
-            return
-        request = self._engine.submit(batch.plan, batch.kind, batch.params)
-        try:
-            while not batch.done:
-                batch.add(await request.anext())
-        finally:
-            request.cancel()
-
-    # Tokens
-
-    def tokenize(self, text: bytes | str, add_bos: bool = True, special: bool = False) -> list[int]:
-        """Token ids of a text.
-
-        Args:
-            text: UTF-8 bytes, or a string.
-            add_bos: Add the tokens that the model expects around a text.
-            special: Read the names of control tokens as those tokens.
-        """
-        return self._vocab.tokenize(text, add_special=add_bos, parse_special=special)
-
-    def detokenize(self, tokens: Sequence[int], special: bool = False) -> bytes:
-        """The text of token ids, as UTF-8 bytes.
-
-        Args:
-            tokens: Token ids.
-            special: Write control tokens by their names instead of leaving them out.
-        """
-        return self._vocab.detokenize(tokens, special=special)
-
-    def count_tokens(
-        self,
-        text: str | None = None,
-        *,
-        messages: Sequence[Mapping[str, Any]] | None = None,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        **template: Any,
-    ) -> int:
-        """How many tokens a text, or a conversation with its template, has.
-
-        Args:
-            text: Plain text, counted without special tokens.
-            messages: A conversation, counted as the model would read it.
-            tools: Tools that go with the conversation.
-            template: As for :meth:`apply_chat_template`.
-        """
-        if (text is None) == (messages is None):
-            raise InvalidParameterError("give text or messages", parameter="text")
-        if text is not None:
-            return len(self._vocab.tokenize(text, add_special=False, parse_special=False))
-        return self._chat.plan_for(messages, tools, template.pop("tool_choice", None), template).n_tokens()
-
-    def apply_chat_template(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        *,
-        tokenize: bool = False,
-        tool_choice: str | Mapping[str, Any] | None = None,
-        **template: Any,
-    ) -> str | list[int]:
-        """The prompt that a conversation becomes.
-
-        Args:
-            messages: The conversation.
-            tools: Tools that go with it.
-            tokenize: Return token ids instead of text.
-            tool_choice: As for :meth:`create_chat_completion`.
-            template: ``add_generation_prompt``, ``continue_final_message``, ``chat_template_kwargs``,
-                ``reasoning_effort``.
-        """
-        plan = self._chat.plan_for(messages, tools, tool_choice, template)
-        return plan.tokens() if tokenize else str(plan.info["prompt"])
-
-    # What llama-cpp-python offers as methods
-
-    def n_ctx(self) -> int:
-        """Context length of one request, in tokens."""
-        return self.info.n_ctx
-
-    def n_embd(self) -> int:
-        """Length of an embedding."""
-        return self.info.n_embd
-
-    def n_vocab(self) -> int:
-        """Tokens in the vocabulary."""
-        return self.info.n_vocab
-
-    def token_bos(self) -> int:
-        """The token that begins a prompt; -1 if there is none."""
-        return self._vocab.bos
-
-    def token_eos(self) -> int:
-        """The token that ends an answer; -1 if there is none."""
-        return self._vocab.eos
-
-    def token_nl(self) -> int:
-        """The newline token; -1 if there is none."""
-        return self._vocab.nl
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """The metadata of the model file, without its long arrays."""
-        return {key: value for key, value in self._resolved.header.metadata.items() if not hasattr(value, "count")}
 
 
 def _arguments(names: dict[str, Any], *leave_out: str) -> dict[str, Any]:
@@ -623,24 +377,6 @@ def _size(messages: Any, params: Mapping[str, Any]) -> int:
         return sum(len(message.get("content") or "") for message in messages)
     except (TypeError, AttributeError):
         return 0
-
-
-def _ranking(
-    batch: EmbeddingBatch | RerankBatch, documents: Sequence[str], top_n: int | None, with_documents: bool
-) -> list[dict[str, Any]]:
-    if isinstance(batch, EmbeddingBatch):
-        vectors = batch.vectors()
-        scores = (vectors[1:] @ vectors[0]).tolist()
-    else:
-        scores = batch.scores
-    order = sorted(range(len(documents)), key=lambda i: -scores[i])
-    if top_n is not None:
-        order = order[: integer(1)("top_n", top_n)]
-    results = [{"index": i, "relevance_score": scores[i]} for i in order]
-    if with_documents:
-        for result in results:
-            result["document"] = documents[result["index"]]
-    return results
 
 
 def _wordpiece(resolved: ResolvedModel, info: ModelInfo) -> Any:

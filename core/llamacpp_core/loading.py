@@ -45,7 +45,9 @@ def load_engine(
     n_ctx, reason = options.n_ctx or trained, None
     if not options.n_ctx and not encoder:
         slots = 1 if options.kv_unified else n_parallel
-        n_ctx, reason = fit_context(header, n_ctx, slots, str(options.type_k or "f16"), str(options.type_v or "f16"))
+        n_ctx, reason = fit_context(
+            header, n_ctx, slots, str(options.type_k or "f16"), str(options.type_v or "f16")
+        )
     if options.n_ctx > trained:
         n_ctx = trained if not _stretches(options) else n_ctx
         if n_ctx < options.n_ctx:
@@ -70,11 +72,16 @@ def _is_encoder(header: GGUFHeader) -> bool:
 
 def _stretches(options: LoadOptions) -> bool:
     return bool(
-        options.rope_scaling_type or options.rope_freq_base or options.rope_freq_scale or options.yarn_orig_ctx
+        options.rope_scaling_type
+        or options.rope_freq_base
+        or options.rope_freq_scale
+        or options.yarn_orig_ctx
     )
 
 
-def model_info(engine: Engine, resolved: ResolvedModel, options: LoadOptions, reduced: str | None) -> ModelInfo:
+def model_info(
+    engine: Engine, resolved: ResolvedModel, options: LoadOptions, reduced: str | None
+) -> ModelInfo:
     """Facts about a loaded model."""
     from llamacpp_core.models.memory import kv_cache_bytes
 
@@ -88,7 +95,7 @@ def model_info(engine: Engine, resolved: ResolvedModel, options: LoadOptions, re
     return ModelInfo(
         name=resolved.name,
         path=os.fspath(resolved.path),
-        architecture=header.architecture,
+        architecture=header.architecture or "unknown",
         n_params=native["n_params"],
         size_bytes=native["model_bytes"],
         quantization=native["ftype"],

@@ -39,7 +39,10 @@ def _meminfo() -> int | None:
 
 def _cgroup_free() -> int | None:
     """What a container's limit leaves (cgroup v2, then v1)."""
-    for limit, used in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
         root = Path("/sys/fs/cgroup")
         try:
             most = int((root / limit).read_text())
@@ -56,7 +59,9 @@ def _sysconf() -> int | None:
         return None
 
 
-def fit_context(header: GGUFHeader, n_ctx: int, n_parallel: int, type_k: str, type_v: str) -> tuple[int, str | None]:
+def fit_context(
+    header: GGUFHeader, n_ctx: int, n_parallel: int, type_k: str, type_v: str
+) -> tuple[int, str | None]:
     """The context length per request that fits, and why it was reduced (None: it was not).
 
     Args:

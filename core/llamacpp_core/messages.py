@@ -19,13 +19,29 @@ __all__ = ["ROLES", "normalise_messages", "normalise_tools"]
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
-_KEYS = {"role", "content", "name", "tool_calls", "function_call", "tool_call_id", "reasoning_content", "refusal"}
+_KEYS = {
+    "role",
+    "content",
+    "name",
+    "tool_calls",
+    "function_call",
+    "tool_call_id",
+    "reasoning_content",
+    "refusal",
+}
 _TOOL_NAME = re.compile(r"[^\s\"'\\\x00-\x1f]{1,128}")
 
 
 def _bad(index: int, message: str, path: str = "") -> InvalidMessageError:
     where = f"messages[{index}]{path}"
     return InvalidMessageError(f"{where}: {message}", parameter=where, index=index)
+
+
+def _text(index: int, path: str, value: str) -> str:
+    try:
+        return check_text(f"messages[{index}]{path}", value)
+    except InvalidParameterError as error:
+        raise InvalidMessageError(str(error), parameter=error.parameter, index=index) from None
 
 
 def normalise_messages(messages: Any, *, image: bool = False, audio: bool = False) -> list[dict[str, Any]]:
@@ -56,7 +72,9 @@ def _message(index: int, message: Any, image: bool, audio: bool) -> dict[str, An
     if role not in ROLES:
         raise _bad(index, f"unknown role {role!r}; the roles are {', '.join(ROLES)}", ".role")
     if unknown := set(message) - _KEYS:
-        raise _bad(index, f"unknown key {sorted(map(str, unknown))[0]!r}; known are {', '.join(sorted(_KEYS))}")
+        raise _bad(
+            index, f"unknown key {sorted(map(str, unknown))[0]!r}; known are {', '.join(sorted(_KEYS))}"
+        )
     out: dict[str, Any] = {"role": {"developer": "system", "function": "tool"}.get(role, role)}
     calls = _tool_calls(index, message) if role == "assistant" else []
     out["content"] = _content(index, message.get("content"), role, bool(calls), image, audio)
@@ -67,7 +85,7 @@ def _message(index: int, message: Any, image: bool, audio: bool) -> dict[str, An
         if value is not None:
             if not isinstance(value, str):
                 raise _bad(index, f"must be a string, got {type(value).__name__}", f".{key}")
-            out[key] = check_text(f"messages[{index}].{key}", value)
+            out[key] = _text(index, f".{key}", value)
     if role == "tool" and "tool_call_id" not in out and "name" not in out:
         raise _bad(index, "a tool message needs the 'tool_call_id' of the call it answers")
     return out
@@ -79,9 +97,11 @@ def _content(index: int, content: Any, role: str, has_calls: bool, image: bool, 
             return None if has_calls else ""
         raise _bad(index, f"a {role} message needs 'content'", ".content")
     if isinstance(content, str):
-        return check_text(f"messages[{index}].content", content)
+        return _text(index, ".content", content)
     if isinstance(content, Mapping) or not isinstance(content, Sequence):
-        raise _bad(index, f"must be a string or a list of content parts, got {type(content).__name__}", ".content")
+        raise _bad(
+            index, f"must be a string or a list of content parts, got {type(content).__name__}", ".content"
+        )
     parts = [_part(index, i, part, image, audio) for i, part in enumerate(content)]
     if all(part["type"] == "text" for part in parts):
         return "\n".join(part["text"] for part in parts)
@@ -98,7 +118,7 @@ def _part(index: int, position: int, part: Any, image: bool, audio: bool) -> dic
     if kind == "text":
         if not isinstance(part.get("text"), str):
             raise _bad(index, "needs a string under 'text'", path)
-        return {"type": "text", "text": check_text(f"messages[{index}]{path}.text", part["text"])}
+        return {"type": "text", "text": _text(index, f"{path}.text", part["text"])}
     if kind == "image_url":
         if not image:
             raise _no_media(index, path, "images")
@@ -166,14 +186,18 @@ def _tool_calls(index: int, message: Mapping[str, Any]) -> list[dict[str, Any]]:
             if not isinstance(json.loads(arguments or "{}"), dict):
                 raise ValueError("not an object")
         except ValueError as error:
-            raise _bad(index, f"'arguments' must be a JSON object ({error})", f"{path}.function.arguments") from None
-        check_text(f"messages[{index}]{path}.function.arguments", arguments)
+            raise _bad(
+                index, f"'arguments' must be a JSON object ({error})", f"{path}.function.arguments"
+            ) from None
+        _text(index, f"{path}.function.arguments", arguments)
         out.append(
             {
                 "id": str(call.get("id") or ""),
                 "type": "function",
-                "function": {"name": check_text(f"messages[{index}]{path}.function.name", function["name"]),
-                             "arguments": arguments or "{}"},
+                "function": {
+                    "name": _text(index, f"{path}.function.name", function["name"]),
+                    "arguments": arguments or "{}",
+                },
             }
         )
     return out
@@ -189,7 +213,11 @@ def _check_calls(messages: list[dict[str, Any]]) -> None:
             continue
         call_id = message.get("tool_call_id")
         if call_id is not None and call_id not in names:
-            raise _bad(i, f"answers the tool call {call_id!r}, which no earlier assistant message made", ".tool_call_id")
+            raise _bad(
+                i,
+                f"answers the tool call {call_id!r}, which no earlier assistant message made",
+                ".tool_call_id",
+            )
         if call_id is not None:
             message.setdefault("name", names[call_id])
 
@@ -215,9 +243,14 @@ def normalise_tools(tools: Any) -> list[dict[str, Any]]:
 
 def _tool(index: int, tool: Any) -> dict[str, Any]:
     where = f"tools[{index}]"
-    if not isinstance(tool, Mapping) or tool.get("type") != "function" or not isinstance(tool.get("function"), Mapping):
+    if (
+        not isinstance(tool, Mapping)
+        or tool.get("type") != "function"
+        or not isinstance(tool.get("function"), Mapping)
+    ):
         raise InvalidParameterError(
-            f"{where} must be {{'type': 'function', 'function': {{'name': ..., 'parameters': ...}}}}", parameter=where
+            f"{where} must be {{'type': 'function', 'function': {{'name': ..., 'parameters': ...}}}}",
+            parameter=where,
         )
     function = tool["function"]
     name = function.get("name")

@@ -52,18 +52,22 @@ _REFUSED = {
     "--offline": "set HF_HUB_OFFLINE=1",
     "--sleep-idle-seconds": "close the Llama when it is no longer needed",
 }
-_NO_SERVER = (
-    "host port reuse-port path static-path api-prefix api-key api-key-file ssl-key-file ssl-cert-file timeout threads-http "
-    "ui webui ui-config ui-config-file ui-mcp-proxy webui-config webui-config-file webui-mcp-proxy "
-    "metrics props slots models-dir models-preset models-max models-autoload sse-ping-interval "
-    "tools tools-runtime agent mcp-config mcp-servers-config mcp-servers-json cors-origins cors-methods cors-headers "
-    "cors-credentials slot-save-path media-path alias tags"
-).split()
+_NO_SERVER = ["host", "port", "reuse-port", "path", "static-path", "api-prefix", "api-key", "api-key-file", "ssl-key-file", "ssl-cert-file", "timeout", "threads-http", "ui", "webui", "ui-config", "ui-config-file", "ui-mcp-proxy", "webui-config", "webui-config-file", "webui-mcp-proxy", "metrics", "props", "slots", "models-dir", "models-preset", "models-max", "models-autoload", "sse-ping-interval", "tools", "tools-runtime", "agent", "mcp-config", "mcp-servers-config", "mcp-servers-json", "cors-origins", "cors-methods", "cors-headers", "cors-credentials", "slot-save-path", "media-path", "alias", "tags"]
 _REFUSED.update({f"--{name}": "there is no server" for name in _NO_SERVER})
 _REFUSED.update(
     {
         f"--log-{name}": "use the logger 'llamacpp_core.llama_cpp'"
-        for name in "colors disable file jsonl prefix prompts-dir timestamps verbose verbosity".split()
+        for name in (
+            "colors",
+            "disable",
+            "file",
+            "jsonl",
+            "prefix",
+            "prompts-dir",
+            "timestamps",
+            "verbose",
+            "verbosity",
+        )
     }
 )
 
@@ -79,7 +83,9 @@ def _server_options() -> dict[str, dict[str, Any]]:
 
 def server_option_names() -> list[str]:
     """The options of llama-server that ``server_options`` takes, without their dashes, sorted."""
-    names = {name[2:] for name, entry in _server_options().items() if name.startswith("--") and not _refusal(entry)}
+    names = {
+        name[2:] for name, entry in _server_options().items() if name.startswith("--") and not _refusal(entry)
+    }
     return sorted(names)
 
 
@@ -208,7 +214,7 @@ class LoadOptions:
             ["--kv-unified" if self.kv_unified else "--no-kv-unified"],
             ["--batch-size", str(self.n_batch)],
             ["--ubatch-size", str(min(self.n_ubatch, self.n_batch))],
-            ["--flash-attn", {True: "on", False: "off"}.get(self.flash_attn, "auto")],  # type: ignore[call-overload]
+            ["--flash-attn", "auto" if self.flash_attn == "auto" else "on" if self.flash_attn else "off"],
             ["--cache-ram", str(self.cache_ram_mib)],
             ["--fit", "off"] if not lib.llama_supports_gpu_offload() else ["--fit", "on"],
             ["--jinja"],
@@ -247,7 +253,7 @@ class LoadOptions:
             ("--pooling", self.pooling_type),
             ("--cache-type-k", self.type_k),
             ("--cache-type-v", self.type_v),
-            ("--lora-scaled", ",".join(f"{path}:{scale}" for path, scale in self.lora) or None),  # type: ignore[misc]
+            ("--lora-scaled", ",".join(f"{path}:{scale}" for path, scale in _loras(self.lora)) or None),
             ("--mmproj", self.mmproj),
             ("--numa", "distribute" if self.numa is True else self.numa or None),
             ("--chat-template", self.chat_template),
@@ -295,16 +301,18 @@ _CHECKS: dict[str, Any] = {
 
 def _cache_type(name: str, value: Any) -> str | None:
     if value is None or value in CACHE_TYPES:
-        return value  # type: ignore[no-any-return]
+        return value
     for known, code in CACHE_TYPES.items():
         if value == code and not isinstance(value, bool):
             return known
-    raise InvalidParameterError(f"{name} must be one of {', '.join(CACHE_TYPES)}, got {value!r}", parameter=name)
+    raise InvalidParameterError(
+        f"{name} must be one of {', '.join(CACHE_TYPES)}, got {value!r}", parameter=name
+    )
 
 
 def _named(name: str, value: Any, names: Mapping[int, str | None]) -> str | None:
     if value is None or (value in names.values() and isinstance(value, str)):
-        return value  # type: ignore[no-any-return]
+        return value
     if isinstance(value, int) and not isinstance(value, bool) and value in names:
         return names[value]
     allowed = ", ".join(repr(n) for n in names.values() if n)
@@ -328,7 +336,9 @@ def _loras(value: Any) -> tuple[tuple[str, float], ...]:
         path, scale = entry if isinstance(entry, tuple) else (entry, 1.0)
         path = _file(f"lora[{i}]", path)
         if "," in path or ":" in path:
-            raise InvalidParameterError(f"lora[{i}]: the path must not hold ',' or ':'", parameter=f"lora[{i}]")
+            raise InvalidParameterError(
+                f"lora[{i}]: the path must not hold ',' or ':'", parameter=f"lora[{i}]"
+            )
         out.append((path, number()(f"lora[{i}] scale", scale)))
     return tuple(out)
 
@@ -342,7 +352,8 @@ def _overrides(values: Mapping[str, bool | int | float | str] | None) -> str | N
         kind = kinds.get(type(value))
         if kind is None or "," in str(value) or "," in key:
             raise InvalidParameterError(
-                f"kv_overrides[{key!r}] must be a bool, int, float or str without a comma", parameter="kv_overrides"
+                f"kv_overrides[{key!r}] must be a bool, int, float or str without a comma",
+                parameter="kv_overrides",
             )
         words.append(f"{key}={kind}:{str(value).lower() if kind == 'bool' else value}")
     return ",".join(words)
@@ -357,7 +368,9 @@ def _escape_hatch(values: Mapping[str, Any]) -> list[list[str]]:
         if entry is None:
             raise unknown_name(name, server_option_names(), "llama-server option")
         if reason := _refusal(entry):
-            raise InvalidParameterError(f"server_options[{name!r}] has no effect here: {reason}", parameter=name)
+            raise InvalidParameterError(
+                f"server_options[{name!r}] has no effect here: {reason}", parameter=name
+            )
         out.append(_words(name, flag, entry, value))
     return out
 
@@ -365,7 +378,9 @@ def _escape_hatch(values: Mapping[str, Any]) -> list[list[str]]:
 def _words(name: str, flag: str, entry: dict[str, Any], value: Any) -> list[str]:
     if entry["n_values"] == 0:
         if not isinstance(value, bool):
-            raise InvalidParameterError(f"server_options[{name!r}] is a switch: give True or False", parameter=name)
+            raise InvalidParameterError(
+                f"server_options[{name!r}] is a switch: give True or False", parameter=name
+            )
         if value:
             return [flag]
         other = entry["names"] if flag in entry["negated"] else entry["negated"]

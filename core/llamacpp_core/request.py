@@ -33,7 +33,7 @@ class Event(NamedTuple):
 
     request: int
     kind: int
-    index: int
+    position: int
     data: bytes
     is_last: bool
     shape: tuple[int, int]

@@ -78,7 +78,13 @@ class _Assembler:
         return all(choice.final is not None for choice in self.choices)
 
     def envelope(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
-        return {"id": self.id, "object": kind, "created": self.created, "model": self.model, "choices": choices}
+        return {
+            "id": self.id,
+            "object": kind,
+            "created": self.created,
+            "model": self.model,
+            "choices": choices,
+        }
 
     def usage(self) -> dict[str, Any]:
         """Tokens of the prompt, counted once, and of all answers."""
@@ -119,7 +125,9 @@ def _logprob(entry: dict[str, Any], top: int) -> dict[str, Any]:
         "token": entry["token"],
         "bytes": entry["bytes"],
         "logprob": value(entry),
-        "top_logprobs": [{"token": t["token"], "bytes": t["bytes"], "logprob": value(t)} for t in alternatives],
+        "top_logprobs": [
+            {"token": t["token"], "bytes": t["bytes"], "logprob": value(t)} for t in alternatives
+        ],
     }
 
 
@@ -172,12 +180,14 @@ class ChatAssembler(_Assembler):
             choice.final = body
             if choice.parser:
                 deltas += choice.parser.finish()
-        probs = self.keep_probs(choice, body["probs"]) if self.n_logprobs is not None and "probs" in body else []
+        probs = (
+            self.keep_probs(choice, body["probs"]) if self.n_logprobs is not None and "probs" in body else []
+        )
         return deltas, probs
 
     def add(self, event: Event) -> None:
         """Takes in an event of a request that is not streamed."""
-        choice = self.choices[event.index]
+        choice = self.choices[event.position]
         deltas, _ = self._deltas(choice, event)
         for delta in deltas:
             choice.merge(delta)
@@ -190,6 +200,7 @@ class ChatAssembler(_Assembler):
         return out
 
     def usage(self) -> dict[str, Any]:
+        """Tokens, with those of the reasoning counted apart."""
         usage = super().usage()
         if self.count_tokens is not None:
             reasoning = sum(self.count_tokens("".join(c.reasoning)) for c in self.choices if c.reasoning)
@@ -213,26 +224,26 @@ class ChatAssembler(_Assembler):
 
     def chunks(self, event: Event) -> list[dict[str, Any]]:
         """The chunks that an event of a streamed request gives."""
-        choice = self.choices[event.index]
+        choice = self.choices[event.position]
         deltas, probs = self._deltas(choice, event)
         out = []
         if not choice.started:
             choice.started = True
-            out.append(self._chunk(event.index, {"role": "assistant", "content": ""}))
+            out.append(self._chunk(event.position, {"role": "assistant", "content": ""}))
         if event.kind == CHUNK and (progress := event.json.get("progress")):
-            out.append(self._chunk(event.index, {}) | {"prompt_progress": progress})
+            out.append(self._chunk(event.position, {}) | {"prompt_progress": progress})
             return out
         for delta in deltas:
             choice.merge(delta)
-            out.append(self._chunk(event.index, self._legacy(delta), probs))
+            out.append(self._chunk(event.position, self._legacy(delta), probs))
             probs = []
         if probs:
-            out.append(self._chunk(event.index, {}, probs))
+            out.append(self._chunk(event.position, {}, probs))
         if choice.final is not None and event.kind == FINAL:
             reason = choice.finish_reason
             if reason == "tool_calls" and self.legacy_functions:
                 reason = "function_call"
-            out.append(self._chunk(event.index, {}, finish_reason=reason))
+            out.append(self._chunk(event.position, {}, finish_reason=reason))
             if self.done:
                 out[-1] |= {"usage": self.usage(), "timings": self.timings()}
                 if self.include_usage:
@@ -246,7 +257,11 @@ class ChatAssembler(_Assembler):
         return {"function_call": delta["tool_calls"][0].get("function", {})}
 
     def _chunk(
-        self, index: int, delta: Delta, probs: list[dict[str, Any]] | None = None, finish_reason: str | None = None
+        self,
+        index: int,
+        delta: Delta,
+        probs: list[dict[str, Any]] | None = None,
+        finish_reason: str | None = None,
     ) -> dict[str, Any]:
         choice = {
             "index": index,
@@ -291,12 +306,14 @@ class CompletionAssembler(_Assembler):
         body = event.json
         if event.kind == FINAL:
             choice.final = body
-        probs = self.keep_probs(choice, body["probs"]) if self.n_logprobs is not None and "probs" in body else []
+        probs = (
+            self.keep_probs(choice, body["probs"]) if self.n_logprobs is not None and "probs" in body else []
+        )
         return body.get("text", ""), probs
 
     def add(self, event: Event) -> None:
         """Takes in an event of a request that is not streamed."""
-        choice = self.choices[event.index]
+        choice = self.choices[event.position]
         text, _ = self._text(choice, event)
         choice.text.append(text)
 
@@ -305,8 +322,12 @@ class CompletionAssembler(_Assembler):
         choices = []
         for i, choice in enumerate(self.choices):
             text = self.echo + "".join(choice.text) + self.suffix
-            logprobs = _completion_logprobs(choice.logprobs, len(self.echo)) if self.n_logprobs is not None else None
-            choices.append({"text": text, "index": i, "logprobs": logprobs, "finish_reason": choice.finish_reason})
+            logprobs = (
+                _completion_logprobs(choice.logprobs, len(self.echo)) if self.n_logprobs is not None else None
+            )
+            choices.append(
+                {"text": text, "index": i, "logprobs": logprobs, "finish_reason": choice.finish_reason}
+            )
         out = self.envelope("text_completion", choices)
         out["usage"] = self.usage()
         out["timings"] = self.timings()
@@ -314,7 +335,7 @@ class CompletionAssembler(_Assembler):
 
     def chunks(self, event: Event) -> list[dict[str, Any]]:
         """The chunks that an event of a streamed request gives."""
-        choice = self.choices[event.index]
+        choice = self.choices[event.position]
         offset = len(self.echo) + sum(map(len, choice.text))
         text, probs = self._text(choice, event)
         choice.text.append(text)
@@ -324,9 +345,9 @@ class CompletionAssembler(_Assembler):
         out = []
         if text or probs:
             logprobs = _completion_logprobs(probs, offset) if probs else None
-            out.append(self._chunk(event.index, text, logprobs))
+            out.append(self._chunk(event.position, text, logprobs))
         if event.kind == FINAL:
-            out.append(self._chunk(event.index, self.suffix, None, choice.finish_reason))
+            out.append(self._chunk(event.position, self.suffix, None, choice.finish_reason))
             if self.done:
                 out[-1] |= {"usage": self.usage(), "timings": self.timings()}
                 if self.include_usage:

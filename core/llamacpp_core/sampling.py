@@ -29,7 +29,6 @@ SAMPLER_NAMES = (
 )
 
 
-
 def _neutral(value: float, why: str) -> Check:
     def check(name: str, given: Any) -> None:
         if number()(name, given) != value:
@@ -41,7 +40,7 @@ def _neutral(value: float, why: str) -> Check:
 
 
 def _seed(name: str, value: Any) -> int:
-    return integer(-1, 2**32 - 1)(name, value) % 2**32
+    return int(integer(-1, 2**32 - 1)(name, value)) % 2**32
 
 
 def _samplers(name: str, value: Any) -> list[str]:
@@ -203,7 +202,8 @@ def _logit_bias(value: Any, n_vocab: int) -> list[list[Any]]:
 def _lora(value: Any, n_lora: int) -> list[dict[str, Any]]:
     if not isinstance(value, Mapping):
         raise InvalidParameterError(
-            "lora must be a dict from the adapter's position in Llama(lora=...) to its scale", parameter="lora"
+            "lora must be a dict from the adapter's position in Llama(lora=...) to its scale",
+            parameter="lora",
         )
     out = []
     for key, scale in value.items():
@@ -214,5 +214,3 @@ def _lora(value: Any, n_lora: int) -> list[dict[str, Any]]:
             )
         out.append({"id": index, "scale": number()(f"lora[{index}]", scale)})
     return out
-
-

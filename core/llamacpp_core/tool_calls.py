@@ -66,7 +66,9 @@ def resolve_tool_choice(tools: Sequence[dict[str, Any]], choice: Any, parallel: 
         )
     if choice == "required":
         if not tools:
-            raise InvalidParameterError("tool_choice='required' needs at least one tool", parameter="tool_choice")
+            raise InvalidParameterError(
+                "tool_choice='required' needs at least one tool", parameter="tool_choice"
+            )
         return ToolChoice("forced", list(tools), bool(parallel))
     mode = choice if tools else "none"
     return ToolChoice(mode, list(tools) if mode == "auto" else [], parallel is not False)
@@ -77,7 +79,11 @@ def call_instructions(tools: Sequence[dict[str, Any]], *, forced: bool, parallel
     lines = "\n".join(json.dumps(tool["function"], ensure_ascii=False) for tool in tools)
     form = '{"name": <function name>, "arguments": <JSON object>}'
     if forced:
-        how = f"Answer only with a JSON array of calls: [{form}, ...]" if parallel else f"Answer only with: {form}"
+        how = (
+            f"Answer only with a JSON array of calls: [{form}, ...]"
+            if parallel
+            else f"Answer only with: {form}"
+        )
     else:
         how = f"To call a function, write {CALL_OPEN}{form}{CALL_CLOSE}. Otherwise answer normally."
     return f"You can call these functions, given with the JSON schema of their arguments:\n{lines}\n{how}"
@@ -151,7 +157,7 @@ class _CallReader:
 
 
 def _call_head(head: str) -> tuple[str, int] | None:
-    """The name, and where the arguments begin, in ``{"name": "...", "arguments": {``; None if not yet there."""
+    """The name and where the arguments begin, or None if the text has not come that far."""
     try:
         name_at = head.index('"', head.index('"name"') + len('"name"'))
         name, name_end = json.JSONDecoder().raw_decode(head, name_at)

@@ -23,7 +23,8 @@ Overflow = Literal["error", "truncate", "chunk"]
 OVERFLOW = ("error", "truncate", "chunk")
 
 YES_NO = (
-    'Document:\n{document}\n\nQuestion: {query}\n\nIs the document relevant to the question? Answer "Yes" or "No".'
+    "Document:\n{document}\n\nQuestion: {query}\n\n"
+    'Is the document relevant to the question? Answer "Yes" or "No".'
 )
 
 
@@ -32,7 +33,8 @@ def normalise(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     import numpy as np
 
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+    out: NDArray[np.float32] = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+    return out
 
 
 class EmbeddingBatch:
@@ -44,7 +46,13 @@ class EmbeddingBatch:
     """
 
     def __init__(
-        self, plan: Plan | None, owners: Sequence[int], lengths: Sequence[int], n_texts: int, unit: bool, dim: int
+        self,
+        plan: Plan | None,
+        owners: Sequence[int],
+        lengths: Sequence[int],
+        n_texts: int,
+        unit: bool,
+        dim: int,
     ) -> None:
         self.plan = plan
         self.kind = TASK_EMBEDDING
@@ -68,7 +76,7 @@ class EmbeddingBatch:
         import numpy as np
 
         if event.kind == EMBEDDING:
-            self._rows[event.index] = np.frombuffer(event.data, dtype=np.float32).reshape(event.shape)
+            self._rows[event.position] = np.frombuffer(event.data, dtype=np.float32).reshape(event.shape)
             self._left -= 1
 
     def per_token(self) -> list[NDArray[np.float32]]:
@@ -97,7 +105,9 @@ class EmbeddingBatch:
 class RerankBatch:
     """One score per document of one call."""
 
-    def __init__(self, plan: Plan, kind: int, params: dict[str, Any], n: int, score: Callable[[Event], float]) -> None:
+    def __init__(
+        self, plan: Plan, kind: int, params: dict[str, Any], n: int, score: Callable[[Event], float]
+    ) -> None:
         self.plan: Plan | None = plan
         self.kind = kind
         self.params = params
@@ -113,7 +123,7 @@ class RerankBatch:
     def add(self, event: Event) -> None:
         """Takes in the score of one document."""
         if event.kind in (SCORE, FINAL):
-            self.scores[event.index] = self._score(event)
+            self.scores[event.position] = self._score(event)
             self._left -= 1
 
 
@@ -128,7 +138,11 @@ class VectorPreparer:
     """
 
     def __init__(
-        self, engine: Engine, vocab: Vocab, info: ModelInfo, tokenize: Callable[[str], list[int]] | None = None
+        self,
+        engine: Engine,
+        vocab: Vocab,
+        info: ModelInfo,
+        tokenize: Callable[[str], list[int]] | None = None,
     ) -> None:
         self._engine = engine
         self._vocab = vocab
@@ -140,7 +154,9 @@ class VectorPreparer:
         """Tokens that one input may have."""
         return min(self._info.n_ctx, self._info.n_ubatch)
 
-    def embedding(self, texts: Sequence[Any], *, unit: bool, overflow: Any, max_tokens: int | None) -> EmbeddingBatch:
+    def embedding(
+        self, texts: Sequence[Any], *, unit: bool, overflow: Any, max_tokens: int | None
+    ) -> EmbeddingBatch:
         """Checks and tokenises texts.
 
         Args:
@@ -158,7 +174,9 @@ class VectorPreparer:
                 "embeddings are off: load the model with Llama(..., embedding=True)", parameter="embedding"
             )
         if self._info.pooling == "rank":
-            raise UnsupportedCapabilityError(f"{self._info.name} is a reranker: it computes scores, not embeddings")
+            raise UnsupportedCapabilityError(
+                f"{self._info.name} is a reranker: it computes scores, not embeddings"
+            )
         choice(*OVERFLOW)("overflow", overflow)
         limit = self.limit
         if max_tokens is not None:
@@ -190,8 +208,9 @@ class VectorPreparer:
             return [tokens]
         if overflow == "error":
             raise ContextOverflowError(
-                f"input[{index}] has {len(tokens)} tokens and the model takes {limit} at once: shorten it, pass "
-                "overflow='truncate' or overflow='chunk', or load the model with larger n_ctx, n_batch and n_ubatch",
+                f"input[{index}] has {len(tokens)} tokens and the model takes {limit} at once: shorten it, "
+                "pass overflow='truncate' or overflow='chunk', or load the model with larger n_ctx, n_batch "
+                "and n_ubatch",
                 n_prompt_tokens=len(tokens),
                 n_ctx=limit,
                 parameter=f"input[{index}]",
@@ -232,14 +251,17 @@ class VectorPreparer:
             return self.embedding([query, *documents], unit=True, overflow="chunk", max_tokens=None)
         if mode == "yes-no":
             return self._yes_no(query, documents)
-        raise UnsupportedCapabilityError(f"{self._info.name} can neither embed nor generate: it cannot rerank")
+        raise UnsupportedCapabilityError(
+            f"{self._info.name} can neither embed nor generate: it cannot rerank"
+        )
 
     def _check_pairs(self, plan: Plan) -> None:
         for i in range(plan.n_prompts):
             if plan.n_tokens(i) > self.limit:
                 raise ContextOverflowError(
-                    f"the query and documents[{i}] have {plan.n_tokens(i)} tokens together and the model takes "
-                    f"{self.limit} at once: shorten the document, or load the model with larger n_ctx and n_ubatch",
+                    f"the query and documents[{i}] have {plan.n_tokens(i)} tokens together and the model "
+                    f"takes {self.limit} at once: shorten the document, or load the model with larger n_ctx "
+                    "and n_ubatch",
                     n_prompt_tokens=plan.n_tokens(i),
                     n_ctx=self.limit,
                     parameter=f"documents[{i}]",
@@ -263,7 +285,9 @@ class VectorPreparer:
                 )
             prompts.append(tokens)
         params = {"n_predict": 1, "n_probs": 200, "temperature": 0.0, "cache_prompt": True}
-        return RerankBatch(self._engine.plan_tokens(prompts), TASK_COMPLETION, params, len(documents), _yes_score)
+        return RerankBatch(
+            self._engine.plan_tokens(prompts), TASK_COMPLETION, params, len(documents), _yes_score
+        )
 
 
 def _native_score(event: Event) -> float:

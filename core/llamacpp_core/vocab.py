@@ -82,6 +82,7 @@ class Vocab:
         for i, token in enumerate(ids):
             if not 0 <= token < self.n_tokens:
                 raise InvalidParameterError(
-                    f"{name}[{i}] is {token}, but token ids go from 0 to {self.n_tokens - 1}", parameter=f"{name}[{i}]"
+                    f"{name}[{i}] is {token}, but token ids go from 0 to {self.n_tokens - 1}",
+                    parameter=f"{name}[{i}]",
                 )
         return ids

@@ -54,11 +54,17 @@ def test_a_response_needs_only_a_prompt() -> None:
         ("{% for i in range(9) %}{% if i == 2 %}{% continue %}{% endif %}{{ i }}{% endfor %}", "01345678"),
         ("{% for i in range(9) %}{% if i == 2 %}{% break %}{% endif %}{{ i }}{% endfor %}", "01"),
         ("a{% generation %}{{ messages[0].role }}{% endgeneration %}b", "auserb"),
-        ("{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}", "1"),
+        (
+            "{% set ns = namespace(n=0) %}{% for m in 'ab' %}{% set ns.n = ns.n + 3 %}{% endfor %}{{ ns.n }}",
+            "6",
+        ),
         ("{% for m in messages %}{{ loop.index }}{{ loop.first }}{{ loop.last }}{% endfor %}", "1TrueTrue"),
         ("{% macro f(x, y=2) %}{{ x ~ y }}{% endmacro %}{{ f(1) }}{{ f(1, y=3) }}", "1213"),
         ("{% macro f(n) %}{{ n }}{{ f(n - 1) if n else '' }}{% endmacro %}{{ f(3) }}", "3210"),
-        ("{{ 'a-b'.split('-') | join('+') }}{{ '%s %03d' % ('x', 7) }}{{ '{}:{:>3}'.format(1, 2) }}", "a+bx 0071:  2"),
+        (
+            "{{ 'a-b'.split('-') | join('+') }}{{ '%s %03d' % ('x', 7) }}{{ '{}:{:>3}'.format(1, 2) }}",
+            "a+bx 0071:  2",
+        ),
         ("{{ messages | map(attribute='role') | list | length }}", "1"),
         ("{{ 'abc'[::-1] }}{{ ' x ' | trim }}{{ none is none }}", "cbaxTrue"),
         ("{% for a in [1, [2, 3]] recursive %}{{ a if a is number else loop(a) }}{% endfor %}", "123"),
@@ -102,7 +108,9 @@ def test_the_call_passes_tools() -> None:
 
 
 def test_without_generation_prompt() -> None:
-    formatter = Jinja2ChatFormatter("{% if add_generation_prompt %}A:{% endif %}", add_generation_prompt=False)
+    formatter = Jinja2ChatFormatter(
+        "{% if add_generation_prompt %}A:{% endif %}", add_generation_prompt=False
+    )
     assert formatter.format_messages(HI).prompt == ""
     assert formatter.format_messages(HI, add_generation_prompt=True).prompt == "A:"
 
@@ -183,6 +191,14 @@ DOUBLING = "{% set ns = namespace(x='aaaaaaaa') %}{% for i in range(80) %}[STEP]
 NESTING = "{% set ns = namespace(x=[1]) %}{% for i in range(80) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}"
 
 
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    from llamacpp_core.chat_format import _environment
+
+    monkeypatch.setattr(_environment, "MAX_STEPS", 20_000)
+
+
+@pytest.mark.usefixtures("few_steps")
 @pytest.mark.parametrize(
     "template",
     [
@@ -227,15 +243,25 @@ def test_a_hostile_template_is_stopped(template: str) -> None:
         render(template)
 
 
+@pytest.mark.usefixtures("few_steps")
 def test_a_template_cannot_switch_the_counting_off() -> None:
     names = "{% set step = none %}{% set environment = none %}{% set context = none %}{% set joined = none %}"
     with pytest.raises(InvalidParameterError, match="steps"):
         render(names + "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}")
 
 
+@pytest.mark.usefixtures("few_steps")
 def test_one_rendering_does_not_use_up_the_next_ones_budget() -> None:
-    formatter = Jinja2ChatFormatter("{% for i in range(90000) %}{% endfor %}done")
-    assert [formatter.format_messages(HI).prompt for _ in range(25)] == ["done"] * 25
+    formatter = Jinja2ChatFormatter("{% for i in range(15000) %}{% endfor %}done")
+    assert [formatter.format_messages(HI).prompt for _ in range(3)] == ["done"] * 3
+
+
+def test_a_template_that_only_takes_long_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    from llamacpp_core.chat_format import _environment
+
+    monkeypatch.setattr(_environment, "MAX_SECONDS", 0.05)
+    with pytest.raises(InvalidParameterError, match="seconds"):
+        render("{% for i in range(90000) %}{% set x = range(99999) | list %}{% endfor %}")
 
 
 def test_messages_are_not_changed() -> None:

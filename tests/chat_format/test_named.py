@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
-from llamacpp_core.chat_format import NAMED_FORMATS, Jinja2ChatFormatter, NamedChatFormatter, constants, named_format
+from llamacpp_core.chat_format import (
+    NAMED_FORMATS,
+    Jinja2ChatFormatter,
+    NamedChatFormatter,
+    constants,
+    named_format,
+)
 from llamacpp_core.errors import InvalidMessageError, InvalidParameterError, UnsupportedCapabilityError
 
 CONVERSATION = [
@@ -69,9 +75,7 @@ EXPECTED = {
     "intel": (
         "### System:\nBe brief.\n### User:\nHi\n### Assistant:\nHello!\n### User:\nBye\n### Assistant:\n"
     ),
-    "llama-2": (
-        "<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nHi [/INST] Hello! </s><s>[INST] Bye [/INST]"
-    ),
+    "llama-2": ("<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nHi [/INST] Hello! </s><s>[INST] Bye [/INST]"),
     "llama-3": (
         "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|>"
         "<|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>"
@@ -124,8 +128,8 @@ DEFAULT_BEGINNINGS = {
     "llama-2": "<s>[INST] Hi [/INST]",
     "mistral-instruct": "<s>[INST] Hi [/INST]",
     "openbuddy": (
-        "You are a helpful, respectful and honest INTP-T AI Assistant named Buddy. You are talking to a human "
-        "User.\n\nUser: Hi\nAssistant:"
+        "You are a helpful, respectful and honest INTP-T AI Assistant named Buddy. You are talking to a "
+        "human User.\n\nUser: Hi\nAssistant:"
     ),
     "phind": (
         "### System Prompt\nYou are an intelligent programming assistant.\n\n"
@@ -140,12 +144,12 @@ DEFAULT_BEGINNINGS = {
         "Ты разговариваешь с людьми и помогаешь им.</s><s>user\nHi</s><s>bot"  # noqa: RUF001  (Russian)
     ),
     "snoozy": (
-        "### Instruction:\nThe prompt below is a question to answer, a task to complete, or a conversation to "
-        "respond to; decide which and write an appropriate response.\n### Prompt: Hi\n### Response:"
+        "### Instruction:\nThe prompt below is a question to answer, a task to complete, or a conversation "
+        "to respond to; decide which and write an appropriate response.\n### Prompt: Hi\n### Response:"
     ),
     "vicuna": (
-        "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, "
-        "detailed, and polite answers to the user's questions. USER: Hi ASSISTANT:"
+        "A chat between a curious user and an artificial intelligence assistant. The assistant gives "
+        "helpful, detailed, and polite answers to the user's questions. USER: Hi ASSISTANT:"
     ),
     "zephyr": "<|user|>\nHi</s>\n<|assistant|>\n",
 }
@@ -204,7 +208,9 @@ def test_an_unknown_role_is_refused(name: str) -> None:
 
 
 def test_the_header_of_llama_3_takes_any_role() -> None:
-    assert "<|start_header_id|>ipython<|end_header_id|>" in render("llama-3", [{"role": "ipython", "content": "x"}])
+    assert "<|start_header_id|>ipython<|end_header_id|>" in render(
+        "llama-3", [{"role": "ipython", "content": "x"}]
+    )
 
 
 PLAIN = [name for name in NAMED_FORMATS if named_format(name).tool_syntax is None]
@@ -252,7 +258,10 @@ def test_parts_of_text_are_joined_and_others_refused() -> None:
 
 
 def test_a_developer_message_is_a_system_message() -> None:
-    assert render("vicuna", [{"role": "developer", "content": "Be brief."}, *CONVERSATION[1:]]) == EXPECTED["vicuna"]
+    assert (
+        render("vicuna", [{"role": "developer", "content": "Be brief."}, *CONVERSATION[1:]])
+        == EXPECTED["vicuna"]
+    )
 
 
 @pytest.mark.parametrize("message", [{"role": "user"}, {"role": "user", "content": None}])

@@ -33,7 +33,9 @@ def name() -> Iterator[str]:
 
 def test_all_is_sorted_and_complete() -> None:
     assert set(chat_format.__all__) <= set(dir(chat_format))
-    assert chat_format.__all__ == sorted(chat_format.__all__, key=lambda n: (not n.isupper(), n[0].islower(), n))
+    assert chat_format.__all__ == sorted(
+        chat_format.__all__, key=lambda n: (not n.isupper(), n[0].islower(), n)
+    )
 
 
 def test_register_directly(name: str) -> None:
@@ -50,11 +52,11 @@ def test_register_as_a_decorator(name: str) -> None:
 def test_register_a_formatter(name: str) -> None:
     @register_chat_format(name)
     def formatter(*, messages: list[Any], **kwargs: Any) -> ChatFormatterResponse:
-        return ChatFormatterResponse(prompt="")
+        return ChatFormatterResponse(prompt=f"{len(messages)}{sorted(kwargs)}")
 
-    assert formatter(messages=[]).prompt == ""
-    assert get_chat_completion_handler(name) is not formatter
-    assert callable(get_chat_completion_handler(name))
+    assert formatter(messages=[]).prompt == "0[]"
+    registered: Any = get_chat_completion_handler(name)
+    assert registered.chat_formatter is formatter
 
 
 def test_registered_names_are_not_replaced_by_accident(name: str) -> None:

@@ -15,7 +15,7 @@ from llamacpp_core import types
 TYPED_DICTS = [
     value
     for name, value in vars(types).items()
-    if typing.is_typeddict(value) and value.__module__ == types.__name__
+    if typing.is_typeddict(value) and value.__module__.startswith(types.__name__)
 ]
 
 CHAT: dict[str, Any] = {

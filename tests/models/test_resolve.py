@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from llamacpp_core.errors import InvalidParameterError, ModelLoadError, ModelNotFoundError
 from llamacpp_core.models import load_catalog, resolve_model
 from llamacpp_core.models.catalog import HubSource
@@ -25,7 +26,11 @@ def test_a_path_of_the_home_folder(tiny_gguf: Path, monkeypatch: pytest.MonkeyPa
     assert resolve_model("~/tiny.gguf").path == tiny_gguf
 
 
-def test_a_catalog_name_beats_a_file_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+@pytest.mark.usefixtures("cache")
+def test_a_catalog_name_beats_a_file_of_that_name(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.chdir(tmp_path)
     write_gguf(tmp_path / "smollm2-135m-instruct")
     assert resolve_model("./smollm2-135m-instruct").source == "file"
@@ -52,7 +57,7 @@ def test_a_split_model_with_a_part_missing(tmp_path: Path) -> None:
 def test_a_split_model_with_a_part_truncated(tmp_path: Path) -> None:
     parts = write_split(tmp_path, "big", 3)
     os.truncate(parts[2], 900)
-    with pytest.raises(ModelLoadError, match="00003-of-00003.*incomplete"):
+    with pytest.raises(ModelLoadError, match=r"00003-of-00003.*incomplete"):
         resolve_model(parts[0])
 
 
@@ -70,7 +75,8 @@ def test_parts_in_the_wrong_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "message"), [("adapter", "LoRA adapter"), ("mmproj", "projector"), ("imatrix", "importance matrix")]
+    ("kind", "message"),
+    [("adapter", "LoRA adapter"), ("mmproj", "projector"), ("imatrix", "importance matrix")],
 )
 def test_gguf_files_that_are_no_models(tmp_path: Path, kind: str, message: str) -> None:
     import gguf
@@ -125,7 +131,9 @@ def test_nonsense(name: object) -> None:
         resolve_model(name)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("address", ["hf:", "hf:repo", "hf:a/b/c", "hf:a/b:c:d", "hf:a/b:", "hf:a b/c:x.gguf"])
+@pytest.mark.parametrize(
+    "address", ["hf:", "hf:repo", "hf:a/b/c", "hf:a/b:c:d", "hf:a/b:", "hf:a b/c:x.gguf"]
+)
 def test_addresses_of_no_form(address: str) -> None:
     with pytest.raises(InvalidParameterError, match="not of the form"):
         resolve_model(address)

@@ -30,10 +30,10 @@ __all__ = ["MAX_OUTPUT", "MAX_STEPS", "TemplateLimitError", "TemplateRaisedError
 MAX_OUTPUT = 16 * 1024 * 1024
 """Most characters that one rendering may write, and that one value inside it may hold."""
 
-MAX_STEPS = 2_000_000
+MAX_STEPS = 1_000_000
 """Most loop iterations and calls of one rendering."""
 
-MAX_SECONDS = 20.0
+MAX_SECONDS = 10.0
 """Most seconds that one rendering may take."""
 
 _MAX_INTEGER_BITS = 1024

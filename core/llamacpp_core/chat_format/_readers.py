@@ -107,8 +107,8 @@ class ToolTextReader(Reader):
         sure = self._kept.find(TOOL_CALL_TAG)
         if sure < 0:
             sure = len(self._kept) - _overlap(self._kept, TOOL_CALL_TAG)
-            # White space may only lead to a call: it would be taken off there.
-            sure = len(self._kept[:sure].rstrip())
+        # White space may only lead to a call, and is taken off there.
+        sure = len(self._kept[:sure].rstrip())
         if sure == 0:
             return []
         passed, self._kept = self._kept[:sure], self._kept[sure:]

@@ -54,7 +54,11 @@ class ToolPlan:
 
 def _parameters(function: Mapping[str, Any]) -> dict[str, Any]:
     parameters = function.get("parameters")
-    return dict(parameters) if parameters else {"type": "object", "properties": {}}
+    return (
+        dict(parameters)
+        if parameters
+        else {"type": "object", "properties": {}, "additionalProperties": False}
+    )
 
 
 def _moved(schema: Any, root: str) -> Any:
@@ -89,7 +93,7 @@ def plan_tools(tools: Any, tool_choice: Any, functions: Any, function_call: Any)
     other = "tool_choice" if legacy else "function_call"
     if (tool_choice if legacy else function_call) is not None:
         raise InvalidParameterError(f"{other} goes with the other form of {source}", parameter=other)
-    offered = _checked_tools(wrapped if legacy else tools or (), source)
+    offered = _checked_tools(wrapped if legacy else tools if tools is not None else (), source)
     if choice in (None, "auto"):
         return ToolPlan(offered, legacy=legacy)
     if choice == "none":

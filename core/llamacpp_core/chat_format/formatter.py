@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,6 +12,7 @@ from llamacpp_core.errors import InvalidMessageError, InvalidParameterError
 if TYPE_CHECKING:
     import jinja2
 
+    from llamacpp_core.chat_format.named import ToolSyntax
     from llamacpp_core.chat_format.registry import LlamaChatCompletionHandler
 
 __all__ = ["ChatFormatter", "ChatFormatterResponse", "Jinja2ChatFormatter", "StopOnTokenIds"]
@@ -99,6 +101,16 @@ class Jinja2ChatFormatter:
         self.add_generation_prompt = add_generation_prompt
         self.variables = dict(kwargs)
         self._compiled = _compile(template)
+
+    @property
+    def expresses_tools(self) -> bool:
+        """Whether the template mentions tools at all; one that does not would leave them out."""
+        return re.search(r"\b(tools|functions)\b", self.template) is not None
+
+    @property
+    def tool_syntax(self) -> ToolSyntax | None:
+        """How the template writes tool calls, where that can be told from its text."""
+        return "tool_call_tags" if self.expresses_tools and "<tool_call>" in self.template else None
 
     def format_messages(self, messages: list[Any], **kwargs: Any) -> ChatFormatterResponse:
         """Format a conversation.

@@ -27,6 +27,7 @@ from llamacpp_core.chat_format.formatter import (
 from llamacpp_core.chat_format.named import ToolSyntax, named_format
 from llamacpp_core.chat_format.registry import LlamaChatCompletionHandler
 from llamacpp_core.errors import InvalidParameterError, UnsupportedCapabilityError
+from llamacpp_core.sampling import EXTRA_FIELDS
 from llamacpp_core.types import CreateChatCompletionResponse, CreateChatCompletionStreamResponse
 
 __all__ = [
@@ -134,8 +135,8 @@ def chat_formatter_to_chat_completion_handler(chat_formatter: ChatFormatter) -> 
         chat_formatter: The formatter.
 
     Returns:
-        A handler that takes the keywords of ``Llama.create_chat_completion``; further ones become variables
-        of the template.
+        A handler that takes the keywords of ``Llama.create_chat_completion``; those that are no parameter
+        of it and no sampling field become variables of the template.
 
     Raises:
         InvalidParameterError: The formatter is not callable.
@@ -185,11 +186,20 @@ class _FormatterHandler:
         logprobs: bool | None = None,
         top_logprobs: int | None = None,
         n: int | None = None,
+        parallel_tool_calls: bool | None = None,
+        stream_options: dict[str, Any] | None = None,
         chat_template_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> CreateChatCompletionResponse | Iterator[CreateChatCompletionStreamResponse]:
         """Answer a conversation; the arguments are those of ``Llama.create_chat_completion``."""
         plan = plan_tools(tools, tool_choice, functions, function_call)
+        if parallel_tool_calls is False and plan.tools and not plan.forced:
+            raise UnsupportedCapabilityError(
+                "a chat format's handler cannot keep the model from calling several tools: "
+                "leave parallel_tool_calls unset, or force one tool",
+                parameter="parallel_tool_calls",
+            )
+        sampling = {name: kwargs.pop(name) for name in EXTRA_FIELDS if name in kwargs}
         formatted = self._format(
             messages, plan, functions, function_call, tool_choice, {**kwargs, **(chat_template_kwargs or {})}
         )
@@ -202,6 +212,8 @@ class _FormatterHandler:
             "logit_bias": logit_bias,
             "logprobs": _logprobs(logprobs, top_logprobs),
             "n": n,
+            "include_usage": (stream_options or {}).get("include_usage"),
+            **sampling,
         }
         completion = llama.create_completion(
             prompt=llama.tokenize(

@@ -142,7 +142,9 @@ class Dfa:
                     todo.append(key)
                 row.append(numbers[key])
             delta.append(row)
-        return Dfa(self.classes, delta, [self.accepting[s] and not n and left >= 0 for s, n, left in todo]).minimize()
+        return Dfa(
+            self.classes, delta, [self.accepting[s] and not n and left >= 0 for s, n, left in todo]
+        ).minimize()
 
     def _bounded_key(self, state: int, need: int, left: float) -> tuple[int, int, float]:
         """A state with how many code points must and may follow, in its simplest equivalent form."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 __all__ = [
     "ALPHABET",
@@ -24,7 +25,15 @@ ALPHABET: Ranges = ((0x0, 0xD7FF), (0xE000, 0x10FFFF))
 #: What a JSON string may hold unescaped (RFC 8259, section 7), less the control character DEL.
 _PLAIN: Ranges = ((0x20, 0x21), (0x23, 0x5B), (0x5D, 0x7E), (0x80, 0xD7FF), (0xE000, 0x10FFFF))
 _SHORT_ESCAPES = {0x22: '"', 0x5C: "\\", 0x08: "b", 0x0C: "f", 0x0A: "n", 0x0D: "r", 0x09: "t"}
-_CLASS_ESCAPES = {0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t", 0x5C: "\\\\", 0x5D: "\\]", 0x2D: "\\-", 0x5E: "\\x5E"}
+_CLASS_ESCAPES = {
+    0x0A: "\\n",
+    0x0D: "\\r",
+    0x09: "\\t",
+    0x5C: "\\\\",
+    0x5D: "\\]",
+    0x2D: "\\-",
+    0x5E: "\\x5E",
+}
 _LITERAL_ESCAPES = {0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t", 0x5C: "\\\\", 0x22: '\\"'}
 
 
@@ -79,7 +88,7 @@ def partition(sets: Iterable[Ranges]) -> list[Ranges]:
             cuts |= {low, high + 1}
     points = sorted(cuts)
     members: dict[tuple[bool, ...], list[tuple[int, int]]] = {}
-    for low, following in zip(points, points[1:], strict=False):
+    for low, following in pairwise(points):
         if contains(ALPHABET, low):
             key = tuple(contains(ranges, low) for ranges in distinct)
             members.setdefault(key, []).append((low, following - 1))
@@ -114,9 +123,9 @@ def _escape(code_point: int, special: dict[int, str]) -> str:
 
 
 def json_text_of(ranges: Ranges) -> list[str]:
-    """GBNF alternatives for how one code point of the set stands inside a JSON string.
+    r"""GBNF alternatives for how one code point of the set stands inside a JSON string.
 
-    Each code point has exactly one spelling: itself, else the short escape, else ``\\u00xx``.
+    Each code point has exactly one spelling: itself, else the short escape, else ``\u00xx``.
     """
     alternatives = []
     plain = intersection(ranges, _PLAIN)
@@ -129,7 +138,9 @@ def json_text_of(ranges: Ranges) -> list[str]:
         digits = [
             digit
             for digit in range(16)
-            if contains(ranges, cp := row * 16 + digit) and cp not in _SHORT_ESCAPES and (row < 2 or cp == 0x7F)
+            if contains(ranges, cp := row * 16 + digit)
+            and cp not in _SHORT_ESCAPES
+            and (row < 2 or cp == 0x7F)
         ]
         if digits:
             hexadecimal = union((ord(f"{digit:x}"), ord(f"{digit:x}")) for digit in digits)

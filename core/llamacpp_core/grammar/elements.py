@@ -7,8 +7,20 @@ from typing import NoReturn
 
 from llamacpp_core.errors import GrammarError
 
-__all__ = ["MAX_REPETITIONS", "Alternatives", "Char", "Element", "Grammar", "Ref", "Token", "fail_at"]
+__all__ = [
+    "MAX_GRAMMAR_BYTES",
+    "MAX_REPETITIONS",
+    "Alternatives",
+    "Char",
+    "Element",
+    "Grammar",
+    "Ref",
+    "Token",
+    "fail_at",
+]
 
+#: Longest grammar, in bytes of UTF-8.
+MAX_GRAMMAR_BYTES = 1 << 20
 #: Largest count in ``{m,n}`` (llama.cpp: ``MAX_REPETITION_THRESHOLD``).
 MAX_REPETITIONS = 2000
 

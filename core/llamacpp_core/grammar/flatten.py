@@ -1,7 +1,7 @@
 """References and in-place applicators resolved: a schema as a list of plain alternatives.
 
-A flat schema has no ``$ref``, ``allOf``, ``anyOf``, ``oneOf`` or ``nullable``. Schemas inside it (of properties and
-items) stay as they are; where two apply to the same place they are joined under ``allOf``.
+A flat schema has no ``$ref``, ``allOf``, ``anyOf``, ``oneOf`` or ``nullable``. Schemas inside it (of
+properties and items) stay as they are; where two apply to the same place they are joined under ``allOf``.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from urllib.parse import unquote
 
 from llamacpp_core.grammar.keywords import ANNOTATIONS, TYPES, check_keywords, refuse, step
 
-__all__ = ["Document", "Flat", "all_of", "canonical", "merge"]
+__all__ = ["EXCLUDED", "Document", "Flat", "all_of", "canonical", "exclusive", "merge"]
 
 Flat = dict[str, Any]
 
 _MAX_ALTERNATIVES = 256
-_LISTS = ("pattern", "format", "multipleOf")
+#: Key of a flat schema under which the alternatives stand that its values must not match (from oneOf).
+EXCLUDED = "not valid under"
+_LISTS = ("pattern", "format", "multipleOf", EXCLUDED)
 
 
 def canonical(value: Any) -> str:
@@ -42,7 +44,9 @@ def all_of(a: Any, b: Any) -> Any:
         return b
     if b is True or b == {}:
         return a
-    parts = [part for schema in (a, b) for part in (schema["allOf"] if set(schema) == {"allOf"} else [schema])]
+    parts = [
+        part for schema in (a, b) for part in (schema["allOf"] if set(schema) == {"allOf"} else [schema])
+    ]
     unique = list({canonical(part): part for part in parts}.values())
     return {"allOf": unique} if len(unique) > 1 else unique[0]
 
@@ -100,12 +104,15 @@ class Document:
             results = _product(results, self.flatten(part, where, chain), path)
         for name in ("anyOf", "oneOf"):
             if name in schema:
-                branches: list[Flat] = []
-                for index, part in enumerate(schema[name]):
-                    branches += self.flatten(part, step(step(path, name), index), chain)
-                results = _product(results, branches, path)
+                where = step(path, name)
+                branches = [self.flatten(part, step(where, i), chain) for i, part in enumerate(schema[name])]
+                if name == "oneOf":
+                    branches = exclusive(branches)
+                results = _product(results, [flat for branch in branches for flat in branch], path)
         if schema.get("unevaluatedProperties") is False:
-            results = [r if "additionalProperties" in r else {**r, "additionalProperties": False} for r in results]
+            results = [
+                r if "additionalProperties" in r else {**r, "additionalProperties": False} for r in results
+            ]
         elif schema.get("unevaluatedProperties") not in (None, True):
             refuse(step(path, "unevaluatedProperties"), "only true and false are supported")
         if schema.get("nullable"):
@@ -113,10 +120,27 @@ class Document:
         return results
 
 
+def exclusive(branches: list[list[Flat]]) -> list[list[Flat]]:
+    """The branches of a oneOf, each flat schema with those of the other branches noted as excluded."""
+    marked = []
+    for index, branch in enumerate(branches):
+        others = [flat for i, other in enumerate(branches) if i != index for flat in other]
+        marked.append([{**flat, EXCLUDED: [*flat.get(EXCLUDED, []), *others]} for flat in branch])
+    return marked
+
+
 def _own_keywords(schema: Mapping[str, Any]) -> Flat:
     flat: Flat = {}
     for key, value in schema.items():
-        if key in ANNOTATIONS or key in ("$ref", "allOf", "anyOf", "oneOf", "nullable", "unevaluatedProperties", "$id"):
+        if key in ANNOTATIONS or key in (
+            "$ref",
+            "allOf",
+            "anyOf",
+            "oneOf",
+            "nullable",
+            "unevaluatedProperties",
+            "$id",
+        ):
             continue
         if key.startswith("x-") or key == "patternProperties":
             continue
@@ -191,7 +215,8 @@ def _merge_properties(a: Flat, b: Flat) -> dict[str, Any]:
     names = list(dict.fromkeys([*mine, *theirs]))
     return {
         name: all_of(
-            mine.get(name, a.get("additionalProperties", True)), theirs.get(name, b.get("additionalProperties", True))
+            mine.get(name, a.get("additionalProperties", True)),
+            theirs.get(name, b.get("additionalProperties", True)),
         )
         for name in names
     }

@@ -20,6 +20,7 @@ from typing import NoReturn
 
 from llamacpp_core.errors import GrammarError
 from llamacpp_core.grammar.elements import (
+    MAX_GRAMMAR_BYTES,
     MAX_REPETITIONS,
     Alternatives,
     Char,
@@ -43,8 +44,6 @@ __all__ = [
     "parse_gbnf",
 ]
 
-#: Longest grammar, in bytes of UTF-8.
-MAX_GRAMMAR_BYTES = 1 << 20
 #: Deepest nesting of parentheses; llama.cpp's parser is recursive and overflows its stack on more.
 MAX_NESTING = 500
 _MAX_RULES = 100_000

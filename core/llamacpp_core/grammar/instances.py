@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from llamacpp_core.grammar.flatten import Document, Flat, canonical
-from llamacpp_core.grammar.formats import ANNOTATION_FORMATS, PATTERNS
+from llamacpp_core.grammar.flatten import EXCLUDED, Document, Flat, canonical
+from llamacpp_core.grammar.formats import NUMBER_FORMATS, PATTERNS
 from llamacpp_core.grammar.strings import pattern_dfa
 
-__all__ = ["is_valid", "never_both", "type_of", "types_of"]
+__all__ = ["is_valid", "never_valid", "type_of", "types_of"]
 
 _KEYWORD_TYPES = {
     "properties": "object", "required": "object", "additionalProperties": "object", "propertyNames": "object",
     "minProperties": "object", "maxProperties": "object", "items": "array", "prefixItems": "array",
-    "minItems": "array", "maxItems": "array", "uniqueItems": "array", "pattern": "string", "minLength": "string",
-    "maxLength": "string", "minimum": "number", "maximum": "number", "exclusiveMinimum": "number",
+    "minItems": "array", "maxItems": "array", "uniqueItems": "array",
+    "pattern": "string", "minLength": "string", "maxLength": "string", "minimum": "number", "maximum": "number", "exclusiveMinimum": "number",
     "exclusiveMaximum": "number", "multipleOf": "number",
 }  # fmt: skip
 _MAX_DEPTH = 100
@@ -36,12 +36,12 @@ def type_of(value: Any) -> str:
 
 
 def types_of(flat: Flat) -> list[str] | None:
-    """The types that are generated for a flat schema: as given, else those its keywords speak of, else None."""
+    """The types generated for a flat schema: as given, else those its keywords speak of, else None."""
     if "type" in flat:
         return list(flat["type"])
-    if "format" in flat:
-        return ["string"]
-    return list(dict.fromkeys(_KEYWORD_TYPES[key] for key in flat if key in _KEYWORD_TYPES)) or None
+    kinds = [_KEYWORD_TYPES[key] for key in flat if key in _KEYWORD_TYPES]
+    kinds += ["number" if name in NUMBER_FORMATS else "string" for name in flat.get("format", [])]
+    return list(dict.fromkeys(kinds)) or None
 
 
 def is_valid(value: Any, flat: Flat, document: Document, path: str, depth: int = 0) -> bool:
@@ -50,6 +50,8 @@ def is_valid(value: Any, flat: Flat, document: Document, path: str, depth: int =
     if "type" in flat and kind not in flat["type"] and not (kind == "integer" and "number" in flat["type"]):
         return False
     if "enum" in flat and canonical(value) not in {canonical(v) for v in flat["enum"]}:
+        return False
+    if any(is_valid(value, other, document, path, depth + 1) for other in flat.get(EXCLUDED, [])):
         return False
     if kind in ("integer", "number"):
         return _number_valid(value, flat)
@@ -95,24 +97,18 @@ def _number_valid(value: float, flat: Flat) -> bool:
 
 
 def _string_valid(value: str, flat: Flat) -> bool:
-    formats = [PATTERNS[name] for name in flat.get("format", []) if name not in ANNOTATION_FORMATS]
+    formats = [PATTERNS[name] for name in flat.get("format", []) if name in PATTERNS]
     return flat.get("minLength", 0) <= len(value) <= flat.get("maxLength", len(value)) and all(
         pattern_dfa(pattern).accepts(value) for pattern in [*flat.get("pattern", []), *formats]
     )
 
 
-def never_both(a: Flat, b: Flat, document: Document, path: str) -> bool:
-    """Whether no value generated for one of two flat schemas can be valid under the other.
-
-    Careful: False also when it merely cannot be told.
-    """
-    return _never_valid(a, b, document, path) and _never_valid(b, a, document, path)
-
-
-def _never_valid(made: Flat, other: Flat, document: Document, path: str) -> bool:
-    """Whether nothing generated for ``made`` is valid under ``other``."""
+def never_valid(made: Flat, other: Flat, document: Document, path: str) -> bool:
+    """Whether nothing made for ``made`` can be valid under ``other``; False also when it cannot be told."""
     if "enum" in made:
-        return not any(is_valid(v, made, document, path) and is_valid(v, other, document, path) for v in made["enum"])
+        return not any(
+            is_valid(v, made, document, path) and is_valid(v, other, document, path) for v in made["enum"]
+        )
     if "enum" in other:
         return not any(is_valid(v, made, document, path) for v in other["enum"])
     kinds = types_of(made)
@@ -133,9 +129,13 @@ def _never_valid(made: Flat, other: Flat, document: Document, path: str) -> bool
 def _apart(a: Flat, b: Flat) -> bool:
     """Whether all numbers of ``a`` lie below those of ``b``."""
     tops = [(Decimal(str(a[key])), key != "maximum") for key in ("maximum", "exclusiveMaximum") if key in a]
-    bottoms = [(Decimal(str(b[key])), key != "minimum") for key in ("minimum", "exclusiveMinimum") if key in b]
+    bottoms = [
+        (Decimal(str(b[key])), key != "minimum") for key in ("minimum", "exclusiveMinimum") if key in b
+    ]
     return any(
-        top < bottom or (top == bottom and (open_a or open_b)) for top, open_a in tops for bottom, open_b in bottoms
+        top < bottom or (top == bottom and (open_a or open_b))
+        for top, open_a in tops
+        for bottom, open_b in bottoms
     )
 
 
@@ -151,9 +151,8 @@ def _objects_apart(made: Flat, other: Flat, document: Document, path: str) -> bo
     for name in required:
         if name in mine and name in theirs:
             a, b = document.flatten(mine[name], path), document.flatten(theirs[name], path)
-            if all(_never_valid(x, y, document, path) for x in a for y in b if not _nested_object(x, y)):
-                if not any(_nested_object(x, y) for x in a for y in b):
-                    return True
+            if all(not _nested_object(x, y) and never_valid(x, y, document, path) for x in a for y in b):
+                return True
     return False
 
 

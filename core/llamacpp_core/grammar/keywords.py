@@ -91,32 +91,30 @@ def _is_type(value: Any) -> bool:
     return bool(names) and all(isinstance(name, str) and name in TYPES for name in names)
 
 
-_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+_Check = tuple[Callable[[Any], bool], str]
+_SCHEMA: _Check = (_is_schema, "a schema")
+_SCHEMAS: _Check = (_is_schemas, "a list with at least one schema")
+_NUMBER: _Check = (_is_number, "a number")
+_COUNT: _Check = (_is_count, "a whole number, 0 or more")
+_BOOLEAN: _Check = (lambda value: isinstance(value, bool), "true or false")
+_CHECKS: dict[str, _Check] = {
     "type": (_is_type, f"one of {', '.join(TYPES)}, or a list of them"),
     "enum": (lambda value: isinstance(value, list) and bool(value), "a list with at least one value"),
-    "const": (lambda value: True, "any value"),
+    "const": (lambda _: True, "any value"),
     "$ref": (lambda value: isinstance(value, str), "a string"),
-    "nullable": (lambda value: isinstance(value, bool), "true or false"),
-    "uniqueItems": (lambda value: isinstance(value, bool), "true or false"),
     "required": (_is_names, "a list of property names"),
     "properties": (_is_schema_map, "an object of schemas"),
-    "additionalProperties": (_is_schema, "a schema"),
-    "unevaluatedProperties": (_is_schema, "a schema"),
-    "propertyNames": (_is_schema, "a schema"),
     "items": (_is_schema, "one schema; for a tuple use prefixItems"),
     "pattern": (lambda value: isinstance(value, str), "a regular expression in a string"),
     "format": (lambda value: isinstance(value, str), "a string"),
     "multipleOf": (lambda value: _is_number(value) and value > 0, "a number above 0"),
-    **{name: (_is_schemas, "a list with at least one schema") for name in ("allOf", "anyOf", "oneOf", "prefixItems")},
-    **{
-        name: (_is_number, "a number")
-        for name in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
-    },
-    **{
-        name: (_is_count, "a whole number, 0 or more")
-        for name in ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
-    },
-}  # fmt: skip
+    **dict.fromkeys(("nullable", "uniqueItems"), _BOOLEAN),
+    **dict.fromkeys(("additionalProperties", "unevaluatedProperties", "propertyNames"), _SCHEMA),
+    **dict.fromkeys(("allOf", "anyOf", "oneOf", "prefixItems"), _SCHEMAS),
+    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), _NUMBER),
+    **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems"), _COUNT),
+    **dict.fromkeys(("minProperties", "maxProperties"), _COUNT),
+}
 
 
 def check_keywords(schema: Any, path: str) -> None:

@@ -160,7 +160,9 @@ def number_range(
     if low is None or low < 0:
         has_end = high is not None and high <= 0
         start = -high if high is not None and has_end else Decimal(0)
-        negative = builder.magnitudes(start, None if low is None else -low, has_end and exclusive_high, exclusive_low)
+        negative = builder.magnitudes(
+            start, None if low is None else -low, has_end and exclusive_high, exclusive_low
+        )
         if negative:
             found.append(_join('"-"', _group(negative)))
     return found
@@ -189,7 +191,9 @@ class _DecimalRange:
         if low_whole > high_whole:
             return []
         if low_whole == high_whole:
-            return self._whole(low_whole, self._fraction_between(low_fraction, high_fraction, open_low, open_high))
+            return self._whole(
+                low_whole, self._fraction_between(low_fraction, high_fraction, open_low, open_high)
+            )
         return [
             *self._whole(low_whole, self._fraction_from(low_fraction, open_low)),
             *self._wholes(low_whole + 1, high_whole - 1),
@@ -249,7 +253,7 @@ class _DecimalRange:
         rest_high = None if high is None else high[1:]
         if first == last:
             return [(first, last, (low[1:], rest_high, open_low, open_high))]
-        found = []
+        found: list[tuple[int, int, tuple[str, str | None, bool, bool]]] = []
         if tight_low:
             found.append((first, first, (low[1:], None, open_low, False)))
         start, end = first + tight_low, last - tight_high
@@ -267,4 +271,8 @@ def _optional_group(alternatives: list[str]) -> str:
         return _group(some)
     if not some:
         return ""
-    return f"{some[0]}?" if len(some) == 1 and " " not in some[0] and not some[0].endswith("}") else f"({' | '.join(some)})?"
+    return (
+        f"{some[0]}?"
+        if len(some) == 1 and " " not in some[0] and not some[0].endswith("}")
+        else f"({' | '.join(some)})?"
+    )

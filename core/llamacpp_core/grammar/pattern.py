@@ -1,9 +1,9 @@
-"""Parser for the ``pattern`` keyword: regular expressions of JSON Schema (ECMA-262).
+r"""Parser for the ``pattern`` keyword: regular expressions of JSON Schema (ECMA-262).
 
 Only what is regular is accepted; the rest is refused by name. Where dialects differ, the meaning is one
-that holds in all of them, so that what is generated also passes Python's ``re`` and pydantic: ``\\d`` is
-``[0-9]``, ``\\w`` is ``[A-Za-z0-9_]``, ``\\s`` is ASCII white space, while ``\\D``, ``\\W`` and ``[^\\w]`` leave
-out everything beyond ASCII.
+that holds in all of them, so that what is generated also passes Python's ``re`` and pydantic: ``\d`` is
+``[0-9]``, ``\w`` is ``[A-Za-z0-9_]``, ``\s`` is ASCII white space, while ``\D``, ``\W`` and ``[^\w]``
+leave out everything beyond ASCII.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ _SPACE: Ranges = ((0x09, 0x0D), (0x20, 0x20))
 _NON_ASCII: Ranges = ((0x80, 0x10FFFF),)
 #: White space in any dialect: ECMA-262, Python and Rust.
 _ANY_SPACE: Ranges = (
-    (0x09, 0x0D), (0x1C, 0x20), (0x85, 0x85), (0xA0, 0xA0), (0x1680, 0x1680), (0x180E, 0x180E), (0x2000, 0x200A),
-    (0x2028, 0x2029), (0x202F, 0x202F), (0x205F, 0x205F), (0x3000, 0x3000), (0xFEFF, 0xFEFF),
+    (0x09, 0x0D), (0x1C, 0x20), (0x85, 0x85), (0xA0, 0xA0), (0x1680, 0x1680), (0x180E, 0x180E),
+    (0x2000, 0x200A), (0x2028, 0x2029), (0x202F, 0x202F), (0x205F, 0x205F), (0x3000, 0x3000), (0xFEFF, 0xFEFF),
 )  # fmt: skip
 #: Each shorthand as (what it surely matches, what it may match in some dialect).
 _SHORTHANDS: dict[str, tuple[Ranges, Ranges]] = {
@@ -175,7 +175,7 @@ class _Parser:
         return Chars(self.checked(((ord(c), ord(c)),), self.pos - 1))
 
     def checked(self, ranges: Ranges, start: int) -> Ranges:
-        if any(0xD800 <= low and high <= 0xDFFF for low, high in ranges):
+        if any(low >= 0xD800 and high <= 0xDFFF for low, high in ranges):
             self.fail("surrogates cannot be matched", start)
         return ranges
 
@@ -190,7 +190,9 @@ class _Parser:
             self.pos = match.end()
             if self.peek() == "?":
                 kind = self.text[start : start + 4]
-                self.fail(f"{'lookbehind' if kind[2:3] == '<' else f'the group {kind!r}'} is not supported", start)
+                self.fail(
+                    f"{'lookbehind' if kind[2:3] == '<' else f'the group {kind!r}'} is not supported", start
+                )
         node = self.alternatives(depth + 1)
         if self.peek() != ")":
             self.fail("'(' is never closed", start)

@@ -52,7 +52,8 @@ def find_endless(rules: _Rules, root: str) -> str | None:
         before = len(finite)
         for name, alternatives in rules.items():
             if name not in finite and any(
-                all(not isinstance(e, Ref) or e.name in finite for e in alternative) for alternative in alternatives
+                all(not isinstance(e, Ref) or e.name in finite for e in alternative)
+                for alternative in alternatives
             ):
                 finite.add(name)
         changed = len(finite) > before

@@ -19,9 +19,14 @@ _MAX_TRIE_DEPTH = 50
 
 
 class RuleSet:
-    """Collects rules and renders them as grammar text."""
+    """Collects rules and renders them as grammar text.
 
-    def __init__(self) -> None:
+    Args:
+        root: Name of the start rule; no other rule gets it.
+    """
+
+    def __init__(self, root: str = "root") -> None:
+        self.root = root
         self.rules: dict[str, str] = {}
         self._by_body: dict[str, str] = {}
         self._counters: dict[str, int] = {}
@@ -30,7 +35,7 @@ class RuleSet:
         """A new rule name like ``hint``, to be defined later."""
         base = _NOT_NAME.sub("-", hint)[-_MAX_HINT:].strip("-") or "rule"
         name = base
-        while name in self.rules or name == "root":
+        while name in self.rules or name == self.root:
             self._counters[base] = self._counters.get(base, 1) + 1
             name = f"{base}-{self._counters[base]}"
         self.rules[name] = ""
@@ -41,7 +46,7 @@ class RuleSet:
         self.rules[name] = body
 
     def add(self, hint: str, body: str) -> str:
-        """A symbol for ``body``: itself when it is a single symbol, else a rule, shared if one has this body."""
+        """A symbol for ``body``: itself if it is one, else a rule, shared with an equal body."""
         if ATOM.fullmatch(body):
             return body
         name = self._by_body.get(body)
@@ -51,14 +56,9 @@ class RuleSet:
             self._by_body[body] = name
         return name
 
-    def add_named(self, name: str, body: str) -> str:
-        """A rule whose name already stands for its body, as a hash or a fixed name does."""
-        self.rules.setdefault(name, body)
-        return name
-
-    def render(self, root: str) -> str:
-        """The grammar text with ``root`` as the start rule."""
-        lines = [f"root ::= {root}"]
+    def render(self, start: str) -> str:
+        """The grammar text with the expression ``start`` as the start rule."""
+        lines = [f"{self.root} ::= {start}"]
         lines += [f"{name} ::= {body}" for name, body in self.rules.items()]
         return "\n".join(lines) + "\n"
 
@@ -97,7 +97,11 @@ def repeat(rules: RuleSet, symbol: str, low: int, high: int | None) -> str:
     blocks, rest = divmod(high - low, _BLOCK)
     if blocks == 0:
         return " ".join([*fixed, f"{symbol}{{0,{rest}}}" if rest else ""]).strip()
-    partial = f"{block}{{0,{blocks - 1}}} {symbol}{{0,{_BLOCK - 1}}}" if blocks > 1 else f"{symbol}{{0,{_BLOCK - 1}}}"
+    partial = (
+        f"{block}{{0,{blocks - 1}}} {symbol}{{0,{_BLOCK - 1}}}"
+        if blocks > 1
+        else f"{symbol}{{0,{_BLOCK - 1}}}"
+    )
     full = f"{block}{{{blocks}}}" + (f" {symbol}{{0,{rest}}}" if rest else "")
     return " ".join([*fixed, f"({partial} | {full})"])
 
@@ -118,7 +122,9 @@ def literal_choice(entries: Sequence[tuple[str, str]], depth: int = 0) -> str:
             alternatives += [" ".join(p for p in (gbnf_literal(t) if t else "", f) if p) for t, f in group]
             continue
         low, high = min(t for t, _ in group), max(t for t, _ in group)
-        shared = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
+        shared = next(
+            (i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high))
+        )
         rest = literal_choice([(text[shared:], follow) for text, follow in group], depth + 1)
         alternatives.append(f"{gbnf_literal(low[:shared])} ({rest})")
     return choice(alternatives)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, reduce
 
-from llamacpp_core.grammar.automaton import Dfa, determinize
+from llamacpp_core.grammar.automaton import Dfa, determinize, not_these
 from llamacpp_core.grammar.charset import Ranges, gbnf_literal, json_text_of
 from llamacpp_core.grammar.nfa import Nfa
 from llamacpp_core.grammar.pattern import Anchor, Cat, Lookahead, Node, PatternError, parse_pattern
 from llamacpp_core.grammar.rules import ATOM, MAX_REPETITIONS
 
-__all__ = ["CHAR_RULE", "PREFIX", "dfa_rules", "pattern_dfa", "quoted"]
+__all__ = ["CHAR_RULE", "PREFIX", "dfa_rules", "key_rules", "pattern_dfa", "quoted", "string_rules"]
 
 #: One code point of a JSON string in any spelling that RFC 8259 allows, surrogates only in pairs.
 CHAR_RULE = (
@@ -47,6 +47,39 @@ def _leading_lookaheads(node: Node) -> tuple[list[Lookahead], Node]:
             break
         looks.append(item)
     return (looks, Cat(node.items[1 + len(looks) :])) if looks else ([], node)
+
+
+@lru_cache(maxsize=512)
+def string_rules(
+    patterns: tuple[str, ...], low: int, high: int | None, limit: int | None
+) -> tuple[str, dict[str, str]]:
+    """Rules for the inside of a JSON string that all patterns match.
+
+    Args:
+        patterns: Patterns, at least one.
+        low: Fewest code points.
+        high: Most code points, or None.
+        limit: Most code points where the patterns and ``high`` set no end.
+
+    Returns:
+        As :func:`dfa_rules`.
+
+    Raises:
+        PatternError: When no string is left, or a pattern cannot be used.
+    """
+    dfa = reduce(Dfa.intersect, [pattern_dfa(pattern) for pattern in patterns])
+    if high is None and limit is not None and not dfa.is_empty and dfa.longest[0] == float("inf"):
+        high = max(limit, low, int(dfa.shortest[0]))
+    return dfa_rules(dfa.with_length(low, high))
+
+
+@lru_cache(maxsize=512)
+def key_rules(
+    taken: tuple[str, ...], patterns: tuple[str, ...], low: int, high: int | None
+) -> tuple[str, dict[str, str]]:
+    """Rules for the inside of a property name that is none of those taken; see :func:`string_rules`."""
+    dfa = reduce(Dfa.intersect, [pattern_dfa(pattern) for pattern in patterns], not_these(taken))
+    return dfa_rules(dfa.with_length(low, high))
 
 
 def dfa_rules(dfa: Dfa) -> tuple[str, dict[str, str]]:
@@ -105,12 +138,15 @@ class _Renderer:
         return " | ".join([*alternatives, '""'] if self.accepting[state] else alternatives)
 
     def _optional_run(self, state: int) -> str | None:
-        """``C{0,n}`` when up to n code points of one class may follow and then nothing."""
+        """``C{0,n}`` when up to n code points of one class may follow and then nothing.
+
+        Only where nothing else leads into the run: llama.cpp expands it into n rules.
+        """
         count = 0
         ranges: Ranges | None = None
         while self.accepting[state] and len(self.edges[state]) == 1 and count < MAX_REPETITIONS:
             target, here = self.edges[state][0]
-            if here != (ranges or here) or target == state:
+            if here != (ranges or here) or (self.uses[target] > 1 and self.edges[target]):
                 return None
             ranges, state, count = here, target, count + 1
         if ranges is None or self.edges[state] or not self.accepting[state]:

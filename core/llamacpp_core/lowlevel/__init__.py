@@ -1,12 +1,16 @@
 """llama.cpp's own objects, for people who write their own loops.
 
-A :class:`Model`, a :class:`Context` that decodes a :class:`Batch`, a :class:`Sampler` that chooses tokens: the
-classes follow ``llama.h`` closely, check every argument before it reaches native code (which aborts the
+A :class:`Model`, a :class:`Context` that decodes a :class:`Batch`, a :class:`Sampler` that chooses tokens:
+the classes follow ``llama.h`` closely, check every argument before it reaches native code (which aborts the
 process on nonsense), own what they make, and give logits and embeddings as numpy views.
 
 ::
 
-    with Model("model.gguf") as model, model.create_context(n_ctx=2048) as context, Sampler(model).greedy() as sampler:
+    with (
+        Model("model.gguf") as model,
+        model.create_context(n_ctx=2048) as context,
+        Sampler(model).greedy() as sampler,
+    ):
         context.decode(model.tokenize("The capital of France is"))
         for _ in range(16):
             token = sampler.sample(context)

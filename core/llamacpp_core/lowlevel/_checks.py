@@ -54,7 +54,9 @@ def real(
     except (TypeError, ValueError):
         raise InvalidParameterError(f"{name} must be a number, not {value!r}", parameter=name) from None
     if above is not None and not number > above:
-        raise InvalidParameterError(f"{name} is {number}, but must be above {above}{_after(hint)}", parameter=name)
+        raise InvalidParameterError(
+            f"{name} is {number}, but must be above {above}{_after(hint)}", parameter=name
+        )
     if not minimum <= number <= maximum:
         raise InvalidParameterError(
             f"{name} is {number}, but must lie in [{minimum}, {maximum}]{_after(hint)}", parameter=name
@@ -105,7 +107,9 @@ def position_range(start: int | None, end: int | None) -> tuple[int, int]:
 def one_of(value: str, name: str, choices: Sequence[str]) -> str:
     """Returns ``value`` when it is one of ``choices``."""
     if value not in choices:
-        raise InvalidParameterError(f"{name} is {value!r}, but must be one of {', '.join(choices)}", parameter=name)
+        raise InvalidParameterError(
+            f"{name} is {value!r}, but must be one of {', '.join(choices)}", parameter=name
+        )
     return value
 
 

@@ -45,7 +45,9 @@ class NativeHandle:
 class NativeObject:
     """A native object with an owner: close it, use it in a ``with`` block, or get a ResourceWarning."""
 
-    def __init__(self, handle: NativeHandle, parent: NativeObject | None = None, *, borrowed: bool = False) -> None:
+    def __init__(
+        self, handle: NativeHandle, parent: NativeObject | None = None, *, borrowed: bool = False
+    ) -> None:
         self._handle: NativeHandle | None = handle
         self._parent = parent
         self._borrowed = borrowed
@@ -103,7 +105,8 @@ class NativeObject:
         """Yields the pointer while no other thread may use this object: llama.cpp does not lock."""
         if not self._lock.acquire(blocking=False):
             raise EngineError(
-                f"another thread is using this {type(self).__name__}: share it under a lock, or use one per thread"
+                f"another thread is using this {type(self).__name__}: "
+                "share it under a lock, or use one per thread"
             )
         try:
             yield self._pointer

@@ -66,7 +66,9 @@ def logit_bias(bias: Mapping[int, float], n_vocab: int) -> tuple[int, Any]:
         raise InvalidParameterError("bias is empty", parameter="bias")
     ids = token_list(bias, n_vocab, "bias")
     values = [
-        value if value == float("-inf") else real(value, f"bias[{token}]", minimum=-_MAX_BIAS, maximum=_MAX_BIAS)
+        value
+        if value == float("-inf")
+        else real(value, f"bias[{token}]", minimum=-_MAX_BIAS, maximum=_MAX_BIAS)
         for token, value in bias.items()
     ]
     return len(ids), ffi.new("llama_logit_bias[]", list(zip(ids, values, strict=True)))
@@ -79,7 +81,8 @@ def _texts(texts: Iterable[str], name: str, limit: int) -> list[bytes]:
     for index, data in enumerate(found):
         if not 0 < len(data) <= limit or b"\0" in data:
             raise InvalidParameterError(
-                f"{name}[{index}] must have 1 to {limit} bytes, none of them NUL", parameter=f"{name}[{index}]"
+                f"{name}[{index}] must have 1 to {limit} bytes, none of them NUL",
+                parameter=f"{name}[{index}]",
             )
     return found
 

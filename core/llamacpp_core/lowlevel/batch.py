@@ -28,7 +28,9 @@ class Batch(NativeObject):
 
     def __init__(self, capacity: int, *, n_seq_max: int = 1, n_embd: int = 0) -> None:
         self.capacity = integer(capacity, "capacity", minimum=1, maximum=1 << 24)
-        self.n_seq_max = integer(n_seq_max, "n_seq_max", minimum=1, maximum=lib.llama_max_parallel_sequences())
+        self.n_seq_max = integer(
+            n_seq_max, "n_seq_max", minimum=1, maximum=lib.llama_max_parallel_sequences()
+        )
         self.n_embd = integer(n_embd, "n_embd", maximum=1 << 20)
         native = lib.llama_batch_init(self.capacity, self.n_embd, self.n_seq_max)
         super().__init__(NativeHandle(native, lib.llama_batch_free))
@@ -91,7 +93,8 @@ class Batch(NativeObject):
             raise InvalidParameterError("tokens is empty", parameter="tokens")
         if len(self) + len(found) > self.capacity:
             raise InvalidParameterError(
-                f"{len(found)} tokens do not fit: {len(self)} of {self.capacity} places are taken", parameter="tokens"
+                f"{len(found)} tokens do not fit: {len(self)} of {self.capacity} places are taken",
+                parameter="tokens",
             )
         last = len(found) - 1
         for offset, token in enumerate(found):
@@ -115,7 +118,9 @@ class Batch(NativeObject):
             raise InvalidParameterError("this batch holds tokens: make it with n_embd to add embeddings")
         data = np.ascontiguousarray(row, dtype=np.float32)
         if data.shape != (self.n_embd,):
-            raise InvalidParameterError(f"row has shape {data.shape}, expected ({self.n_embd},)", parameter="row")
+            raise InvalidParameterError(
+                f"row has shape {data.shape}, expected ({self.n_embd},)", parameter="row"
+            )
         index = self._append(position, seq_ids, output)
         ffi.memmove(self._pointer.embd + index * self.n_embd, data, data.nbytes)
         return index
@@ -129,7 +134,9 @@ class Batch(NativeObject):
 
     def _sequences(self) -> frozenset[int]:
         native = self._pointer
-        return frozenset(native.seq_id[i][k] for i in range(native.n_tokens) for k in range(native.n_seq_id[i]))
+        return frozenset(
+            native.seq_id[i][k] for i in range(native.n_tokens) for k in range(native.n_seq_id[i])
+        )
 
     def _append(self, position: int, seq_ids: Sequence[int], output: bool) -> int:
         native: Any = self._pointer

@@ -36,7 +36,9 @@ class Candidates:
 
         values = np.asarray(logits, dtype=np.float32)
         if values.ndim != 1 or not values.size:
-            raise InvalidParameterError(f"logits must have shape [n_vocab], not {values.shape}", parameter="logits")
+            raise InvalidParameterError(
+                f"logits must have shape [n_vocab], not {values.shape}", parameter="logits"
+            )
         data = ffi.new("llama_token_data[]", values.size)
         array = ffi.new("llama_token_data_array *", {"data": data, "size": values.size, "selected": -1})
         candidates = cls(array, keeps=data)
@@ -104,7 +106,9 @@ class Candidates:
         records = self._records
         chosen = np.asarray(which)
         if chosen.dtype == bool and chosen.shape != records.shape:
-            raise InvalidParameterError(f"the mask has shape {chosen.shape}, not {records.shape}", parameter="which")
+            raise InvalidParameterError(
+                f"the mask has shape {chosen.shape}, not {records.shape}", parameter="which"
+            )
         try:
             kept = records[chosen].copy()
         except IndexError as error:

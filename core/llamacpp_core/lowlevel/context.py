@@ -17,7 +17,7 @@ from llamacpp_core.errors import (
     UnsupportedCapabilityError,
 )
 from llamacpp_core.lowlevel._checks import integer, token_list
-from llamacpp_core.lowlevel._owned import NativeHandle, NativeObject, because
+from llamacpp_core.lowlevel._owned import NativeHandle, because
 from llamacpp_core.lowlevel._views import NativeFloats
 from llamacpp_core.lowlevel.batch import Batch
 from llamacpp_core.lowlevel.context_params import context_params
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Context"]
 
 
-class Context(StateMixin, NativeObject):
+class Context(StateMixin):
     """Decodes tokens and gives their logits or embeddings.
 
     A context is for one thread at a time; a second thread gets an :class:`EngineError`.
@@ -63,7 +63,6 @@ class Context(StateMixin, NativeObject):
             raise ModelAllocationError(f"llama.cpp cannot make this context{because(reasons)}")
         super().__init__(NativeHandle(pointer, lib.llama_free, model._handle, self._interrupted), model)
         self.model = model
-        self.memory = Memory(self)
         self._embeddings = bool(params.embeddings)
         self._causal = bool(lib.llama_get_causal_attn(pointer))
         self._outputs: dict[int, None] = {}
@@ -71,6 +70,11 @@ class Context(StateMixin, NativeObject):
         self._views: weakref.WeakSet[NativeFloats] = weakref.WeakSet()
         self._output_floats = self._floats_for(0)
         self._lora_handles: list[NativeHandle] = []
+
+    @property
+    def memory(self) -> Memory:
+        """What the context remembers: operations on its sequences."""
+        return Memory(self)
 
     @property
     def n_ctx(self) -> int:
@@ -108,7 +112,11 @@ class Context(StateMixin, NativeObject):
     def set_threads(self, n_threads: int, n_threads_batch: int | None = None) -> None:
         """Sets the number of threads for one token, and for many (the same when None)."""
         single = integer(n_threads, "n_threads", minimum=1, maximum=512)
-        many = single if n_threads_batch is None else integer(n_threads_batch, "n_threads_batch", minimum=1, maximum=512)
+        many = (
+            single
+            if n_threads_batch is None
+            else integer(n_threads_batch, "n_threads_batch", minimum=1, maximum=512)
+        )
         with self._exclusive() as context:
             lib.llama_set_n_threads(context, single, many)
 
@@ -245,6 +253,7 @@ class Context(StateMixin, NativeObject):
             return view.array()
 
     def _check_output(self, index: int) -> int:
+        self._pointer  # noqa: B018  # raises when closed
         outputs = list(self._outputs)
         if not outputs:
             raise InvalidParameterError(
@@ -255,12 +264,15 @@ class Context(StateMixin, NativeObject):
             return outputs[index]
         if index not in self._outputs:
             raise InvalidParameterError(
-                f"token {index} of the last batch has no output; these have: {_listed(outputs)}", parameter="index"
+                f"token {index} of the last batch has no output; these have: {_listed(outputs)}",
+                parameter="index",
             )
         return index
 
     def _check_seq_id(self, seq_id: int, name: str = "seq_id") -> int:
-        return integer(seq_id, name, maximum=self.n_seq_max - 1, hint="the context's n_seq_max sets the limit")
+        return integer(
+            seq_id, name, maximum=self.n_seq_max - 1, hint="the context's n_seq_max sets the limit"
+        )
 
     def _run(self, function: Any, batch: Batch, *, every_token: bool) -> None:
         with self._exclusive() as context, batch._exclusive() as native:
@@ -297,7 +309,7 @@ class Context(StateMixin, NativeObject):
             )
         if batch._max_seq_id >= self.n_seq_max:
             raise InvalidParameterError(
-                f"the batch names sequence {batch._max_seq_id}, but the context has {self.n_seq_max} (n_seq_max)",
+                f"the batch names sequence {batch._max_seq_id}, but n_seq_max is {self.n_seq_max}",
                 parameter="batch",
             )
         if batch.n_embd:
@@ -311,7 +323,9 @@ class Context(StateMixin, NativeObject):
             )
         multi = (lib.LLAMA_ROPE_TYPE_MROPE, lib.LLAMA_ROPE_TYPE_IMROPE, lib.LLAMA_ROPE_TYPE_VISION)
         if lib.llama_model_rope_type(self.model._pointer) in multi:
-            raise UnsupportedCapabilityError("this model needs several positions per embedding: not supported here")
+            raise UnsupportedCapabilityError(
+                "this model needs several positions per embedding: not supported here"
+            )
 
     def _floats_for(self, n_outputs: int) -> int:
         """Size of llama.cpp's output buffer (llama_context::output_reserve), which only ever grows."""
@@ -337,7 +351,7 @@ class Context(StateMixin, NativeObject):
             return RequestCancelledError("interrupt() stopped this decode; a part of it may be remembered")
         if status == -1:
             return InvalidParameterError(
-                "llama.cpp refused the batch; positions must go on, without gaps, from where each sequence ends "
+                "llama.cpp refused the batch; positions go on, without gaps, from where a sequence ends "
                 f"(memory.seq_pos_max(seq_id) + 1){because(reasons)}",
                 parameter="batch",
             )

@@ -85,9 +85,13 @@ def context_params(
     params.n_ubatch = integer(n_ubatch, "n_ubatch", minimum=1)
     params.n_seq_max = integer(n_seq_max, "n_seq_max", minimum=1, maximum=lib.llama_max_parallel_sequences())
     if n_ctx and n_ctx < n_seq_max:
-        raise InvalidParameterError(f"n_ctx is {n_ctx}, too small for {n_seq_max} sequences", parameter="n_ctx")
+        raise InvalidParameterError(
+            f"n_ctx is {n_ctx}, too small for {n_seq_max} sequences", parameter="n_ctx"
+        )
     if n_threads is not None:
-        params.n_threads = params.n_threads_batch = integer(n_threads, "n_threads", minimum=1, maximum=_THREADS_MAX)
+        params.n_threads = params.n_threads_batch = integer(
+            n_threads, "n_threads", minimum=1, maximum=_THREADS_MAX
+        )
     if n_threads_batch is not None:
         params.n_threads_batch = integer(n_threads_batch, "n_threads_batch", minimum=1, maximum=_THREADS_MAX)
     params.embeddings = embeddings
@@ -101,7 +105,9 @@ def context_params(
     params.op_offload = op_offload
     params.swa_full = swa_full
     params.n_rs_seq = integer(n_rs_seq, "n_rs_seq", maximum=64)
-    params.rope_scaling_type = _enum("ROPE_SCALING_TYPE", rope_scaling_type, "rope_scaling_type", _ROPE_SCALING)
+    params.rope_scaling_type = _enum(
+        "ROPE_SCALING_TYPE", rope_scaling_type, "rope_scaling_type", _ROPE_SCALING
+    )
     params.rope_freq_base = finite(rope_freq_base, "rope_freq_base", minimum=0.0)
     params.rope_freq_scale = finite(rope_freq_scale, "rope_freq_scale", minimum=0.0)
     params.yarn_ext_factor = finite(yarn_ext_factor, "yarn_ext_factor")

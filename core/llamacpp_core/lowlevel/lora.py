@@ -43,7 +43,9 @@ class LoraAdapter(NativeObject):
             pointer = checked(ModelLoadError, lib.llama_adapter_lora_init, native, os.fsencode(file))
         reasons = drain_errors()
         if pointer == ffi.NULL:
-            raise ModelLoadError(f"{file} is not a LoRA adapter for this model{because(reasons)}", path=str(file))
+            raise ModelLoadError(
+                f"{file} is not a LoRA adapter for this model{because(reasons)}", path=str(file)
+            )
         super().__init__(NativeHandle(pointer, lib.llama_adapter_lora_free, model._handle), model)
         self.model = model
         count = lib.llama_adapter_meta_count(pointer)
@@ -60,7 +62,9 @@ def apply_loras(context: Any, model: Model, adapters: Mapping[LoraAdapter, float
     handles, pointers, scales = [], [], []
     for adapter, scale in adapters.items():
         if not isinstance(adapter, LoraAdapter):
-            raise InvalidParameterError(f"adapters must map LoraAdapter to a scale, not {adapter!r}", parameter="adapters")
+            raise InvalidParameterError(
+                f"adapters must map LoraAdapter to a scale, not {adapter!r}", parameter="adapters"
+            )
         if adapter.model is not model:
             raise InvalidParameterError("an adapter belongs to another model", parameter="adapters")
         pointers.append(adapter._pointer)
@@ -69,7 +73,12 @@ def apply_loras(context: Any, model: Model, adapters: Mapping[LoraAdapter, float
     status = checked(
         EngineError,
         lib.llama_set_adapters_lora,
-        *(context, ffi.new("struct llama_adapter_lora *[]", pointers), len(pointers), ffi.new("float[]", scales)),
+        *(
+            context,
+            ffi.new("struct llama_adapter_lora *[]", pointers),
+            len(pointers),
+            ffi.new("float[]", scales),
+        ),
     )
     if status != 0:
         raise EngineError("llama.cpp could not apply the adapters")

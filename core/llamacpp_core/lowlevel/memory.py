@@ -30,7 +30,9 @@ class Memory:
         with self._context._exclusive() as context:
             pointer = lib.llama_get_memory(context)
             if pointer == ffi.NULL:
-                raise UnsupportedCapabilityError("this model keeps no memory between calls (it has no decoder)")
+                raise UnsupportedCapabilityError(
+                    "this model keeps no memory between calls (it has no decoder)"
+                )
             yield pointer
 
     def _seq(self, seq_id: int, name: str = "seq_id") -> int:
@@ -131,4 +133,6 @@ class Memory:
 
     def _require_shift(self) -> None:
         if not self.can_shift:
-            raise UnsupportedCapabilityError("this model's memory cannot change positions (can_shift is False)")
+            raise UnsupportedCapabilityError(
+                "this model's memory cannot change positions (can_shift is False)"
+            )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -32,14 +30,6 @@ MetadataValue = bool | int | float | str
 _SPLIT_MODES = ("none", "layer", "row", "tensor")
 _LOAD_MODES = ("auto", "none", "mmap", "mlock", "mmap_mlock", "direct_io")
 _OVERRIDE_BYTES = 128  # key and string value of a llama_model_kv_override, with their final NUL
-
-
-@functools.cache
-def _initialise_backends() -> None:
-    lib.llama_backend_init()
-
-
-_init_lock = threading.Lock()
 
 
 class Model(NativeObject):
@@ -79,8 +69,7 @@ class Model(NativeObject):
     ) -> None:
         file = Path(path)
         _check_file(file)
-        with _init_lock:
-            _initialise_backends()
+        lib.lc_init()
         params = lib.llama_model_default_params()
         params.n_gpu_layers = integer(n_gpu_layers, "n_gpu_layers", minimum=-1)
         one_of(split_mode, "split_mode", _SPLIT_MODES)
@@ -105,7 +94,6 @@ class Model(NativeObject):
             raise ModelLoadError(f"llama.cpp cannot load {file}{because(reasons)}", path=str(file))
         super().__init__(NativeHandle(pointer, lib.llama_model_free))
         self._vocab_only = vocab_only
-        self._vocabulary = Vocabulary(self)
 
     @classmethod
     def _borrow(cls, pointer: Any, owner: object) -> Self:
@@ -117,29 +105,30 @@ class Model(NativeObject):
         mutable = ffi.cast("struct llama_model *", pointer)
         NativeObject.__init__(model, NativeHandle(mutable, None, owner), borrowed=True)
         model._vocab_only = False
-        model._vocabulary = Vocabulary(model)
         return model
 
     @property
     def vocabulary(self) -> Vocabulary:
         """The model's vocabulary."""
-        return self._vocabulary
+        return Vocabulary(self)
 
-    def tokenize(self, text: str | bytes, *, add_special: bool = True, parse_special: bool = False) -> list[int]:
+    def tokenize(
+        self, text: str | bytes, *, add_special: bool = True, parse_special: bool = False
+    ) -> list[int]:
         """See :meth:`Vocabulary.tokenize`."""
-        return self._vocabulary.tokenize(text, add_special=add_special, parse_special=parse_special)
+        return self.vocabulary.tokenize(text, add_special=add_special, parse_special=parse_special)
 
     def detokenize(
         self, tokens: Sequence[int], *, remove_special: bool = False, unparse_special: bool = False
     ) -> str:
         """See :meth:`Vocabulary.detokenize`."""
-        return self._vocabulary.detokenize(
+        return self.vocabulary.detokenize(
             tokens, remove_special=remove_special, unparse_special=unparse_special
         )
 
     def token_to_piece(self, token: int, *, special: bool = False) -> bytes:
         """See :meth:`Vocabulary.token_to_piece`."""
-        return self._vocabulary.token_to_piece(token, special=special)
+        return self.vocabulary.token_to_piece(token, special=special)
 
     def create_context(self, **options: Any) -> Context:
         """Makes a :class:`Context` on this model; the options are those of the class."""
@@ -260,7 +249,7 @@ class _Progress:
             return True
         try:
             self._given_up = self._callback(share) is False
-        except BaseException as error:  # noqa: BLE001  # raised again outside of native code
+        except BaseException as error:  # raised again outside of native code
             self._error = error
         return self._error is None and not self._given_up
 
@@ -292,7 +281,8 @@ def _tensor_split(shares: Sequence[float]) -> Any:
     capacity = lib.llama_max_devices()
     if len(shares) > capacity:
         raise InvalidParameterError(
-            f"tensor_split has {len(shares)} shares, but this build knows {capacity} devices", parameter="tensor_split"
+            f"tensor_split has {len(shares)} shares, but this build knows {capacity} devices",
+            parameter="tensor_split",
         )
     values = [finite(share, f"tensor_split[{i}]", minimum=0.0) for i, share in enumerate(shares)]
     return ffi.new("float[]", values + [0.0] * (capacity - len(values)))
@@ -341,5 +331,3 @@ def _read(function: Callable[..., int], *arguments: Any) -> str:
         if length < capacity:
             return bytes(ffi.buffer(buffer, max(length, 0))).decode("utf-8", errors="replace")
         capacity = length + 1
-
-

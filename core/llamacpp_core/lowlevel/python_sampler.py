@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from llamacpp_core._ffi import ffi, lib
-from llamacpp_core.errors import EngineError
+from llamacpp_core.errors import EngineError, InvalidParameterError
 from llamacpp_core.lowlevel.candidates import Candidates
 
 __all__ = ["PythonSampler", "new_python_sampler", "raise_pending"]
@@ -80,7 +80,9 @@ def new_python_sampler(sampler: PythonSampler | Callable[[Candidates], None]) ->
         return _new(_Entry(sampler))
     if callable(sampler):
         return _new(_Entry(_FunctionSampler(sampler)))
-    raise TypeError(f"a sampler is a PythonSampler or a function of Candidates, not {sampler!r}")
+    raise InvalidParameterError(
+        f"a sampler is a PythonSampler or a function of Candidates, not {sampler!r}", parameter="sampler"
+    )
 
 
 def raise_pending() -> None:
@@ -109,7 +111,7 @@ def _guarded(call: Callable[..., None], *arguments: Any) -> None:
         return
     try:
         call(*arguments)
-    except BaseException as error:  # noqa: BLE001  # raise_pending() raises it outside of native code
+    except BaseException as error:  # raise_pending() raises it outside of native code
         _pending.error = error
 
 

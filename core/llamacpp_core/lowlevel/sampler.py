@@ -71,7 +71,9 @@ class Sampler(NativeObject):
             BaseException: whatever a Python sampler raised.
         """
         if context.model._handle is not self.model._handle:
-            raise InvalidParameterError("the context runs another model than this sampler's", parameter="context")
+            raise InvalidParameterError(
+                "the context runs another model than this sampler's", parameter="context"
+            )
         if not self._selects:
             raise self._no_choice()
         index = context._check_output(index)
@@ -150,7 +152,7 @@ class Sampler(NativeObject):
         return self._add("min_p", lib.llama_sampler_init_min_p, *arguments.share(p, min_keep))
 
     def typical(self, p: float, min_keep: int = 1) -> Self:
-        """Keeps the tokens closest to the expected surprise, of probability ``p`` together (arXiv:2202.00666)."""
+        """Keeps the tokens of most expected surprise, of probability ``p`` together (arXiv:2202.00666)."""
         return self._add("typical", lib.llama_sampler_init_typical, *arguments.share(p, min_keep))
 
     def temp(self, temperature: float) -> Self:
@@ -333,7 +335,9 @@ class Sampler(NativeObject):
             raise InvalidParameterError("infill needs a model with an end token")
         return self._add("infill", lib.llama_sampler_init_infill, self.model.vocabulary._pointer)
 
-    def python(self, sampler: PythonSampler | Callable[[Candidates], None], *, selects: bool | None = None) -> Self:
+    def python(
+        self, sampler: PythonSampler | Callable[[Candidates], None], *, selects: bool | None = None
+    ) -> Self:
         """Adds a sampler written in Python.
 
         Args:
@@ -354,7 +358,7 @@ class Sampler(NativeObject):
         error: type[Exception] = InvalidParameterError,
     ) -> Self:
         if self._selects:
-            raise InvalidParameterError(f"{self._names[-1]} already chooses the token: {name} cannot come after it")
+            raise InvalidParameterError(f"{self._names[-1]} already chooses the token: no {name} after it")
         with self._exclusive() as chain:
             part = checked(error, make, *(a.pointer if isinstance(a, arguments.Kept) else a for a in native))
             if part == ffi.NULL:
@@ -381,8 +385,6 @@ class Sampler(NativeObject):
 
     def _no_choice(self) -> InvalidParameterError:
         return InvalidParameterError(
-            f"the chain ({', '.join(self._names) or 'empty'}) chooses no token: end it with greedy(), dist(), "
-            "mirostat(), mirostat_v2(), adaptive_p() or a Python sampler that selects"
+            f"the chain ({', '.join(self._names) or 'empty'}) chooses no token: end it with greedy(), "
+            "dist(), mirostat(), mirostat_v2(), adaptive_p() or a Python sampler that selects"
         )
-
-

@@ -4,188 +4,194 @@ from __future__ import annotations
 
 import os
 import struct
+import tempfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llamacpp_core._ffi import checked, ffi, lib
+from llamacpp_core._native_log import drain_errors
 from llamacpp_core.errors import GenerationError, InvalidParameterError
 from llamacpp_core.lowlevel._checks import token_list
+from llamacpp_core.lowlevel._owned import NativeObject, because
+from llamacpp_core.lowlevel.memory import Memory
 
 if TYPE_CHECKING:
-    from llamacpp_core.lowlevel.context import Context
+    from llamacpp_core.lowlevel.model import Model
 
 __all__ = ["StateMixin"]
 
-# llama.cpp trusts the bytes that it restores, so ours carry a mark and a checksum: mark, version,
-# kind (whole context, or one sequence), crc32 of the rest.
-_HEADER = struct.Struct("<4sHHI")
+# llama.cpp trusts the bytes that it restores and aborts the process on damaged ones (its own session files
+# too), so a state carries a mark, a version, its kind, the number of tokens kept with it, and a checksum of
+# all that follows: the tokens as int32, then llama.cpp's bytes. Everything little-endian.
+_HEADER = struct.Struct("<4sHHII")
 _MARK = b"LCST"
 _VERSION = 1
 _WHOLE, _SEQUENCE = 0, 1
 _KINDS = {_WHOLE: "a whole context", _SEQUENCE: "one sequence"}
 
 
-class StateMixin:
+class StateMixin(NativeObject):
     """The part of :class:`Context` that saves and restores.
 
     A state is the memory of the sequences (KV cache or recurrent state), without logits: to go on
-    from a restored state, decode the next token. It fits contexts of the same model with the same cache types.
+    from a restored state, decode the next token. It fits contexts of the same model with the same cache
+    types.
     """
 
-    def save_state(self: Context) -> bytes:  # type: ignore[misc]  # mixed into Context only
-        """Returns the state of the whole context."""
-        with self._exclusive() as context:
-            size = checked(GenerationError, lib.llama_state_get_size, context)
-            return _pack(_WHOLE, size, lambda buffer: lib.llama_state_get_data(context, buffer, size))
+    model: Model
+    _outputs: dict[int, None]
+    _check_seq_id: Callable[..., int]
 
-    def load_state(self: Context, state: bytes) -> None:  # type: ignore[misc]  # mixed into Context only
+    def save_state(self) -> bytes:
+        """Returns the state of the whole context."""
+        return self._save_state([])
+
+    def load_state(self, state: bytes) -> None:
         """Restores what :meth:`save_state` returned.
 
         Raises:
             InvalidParameterError: damaged, of another kind, or of a context that does not match;
                 the memory is empty after the last.
         """
-        payload = _unpack(state, _WHOLE)
-        with self._exclusive() as context:
-            self._outputs = {}
-            read = checked(
-                InvalidParameterError, lib.llama_state_set_data, context, ffi.from_buffer("uint8_t[]", payload), len(payload)
-            )
-            if read != len(payload):
-                self.memory.clear()
-                raise _mismatch()
+        self._load_state(state)
 
-    def save_sequence(self: Context, seq_id: int = 0) -> bytes:  # type: ignore[misc]  # mixed into Context only
+    def save_sequence(self, seq_id: int = 0) -> bytes:
         """Returns the state of one sequence."""
-        self._check_seq_id(seq_id)
-        with self._exclusive() as context:
-            size = checked(GenerationError, lib.llama_state_seq_get_size, context, seq_id)
-            return _pack(
-                _SEQUENCE, size, lambda buffer: lib.llama_state_seq_get_data(context, buffer, size, seq_id)
-            )
+        return self._save_sequence(seq_id, [])
 
-    def load_sequence(self: Context, state: bytes, seq_id: int = 0) -> None:  # type: ignore[misc]  # mixed into Context only
+    def load_sequence(self, state: bytes, seq_id: int = 0) -> None:
         """Restores what :meth:`save_sequence` returned, into any sequence.
 
         Raises:
             InvalidParameterError: as for :meth:`load_state`; the sequence is empty after a mismatch.
         """
-        self._check_seq_id(seq_id)
-        payload = _unpack(state, _SEQUENCE)
+        self._load_sequence(state, seq_id)
+
+    def save_state_file(self, path: str | os.PathLike[str], tokens: Iterable[int] = ()) -> None:
+        """Writes the state of the whole context to a file, together with the tokens that made it.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        _write(Path(path), self._save_state(token_list(tokens, len(self.model.vocabulary))))
+
+    def load_state_file(self, path: str | os.PathLike[str]) -> list[int]:
+        """Restores a file of :meth:`save_state_file` and returns the tokens in it.
+
+        Raises:
+            OSError: the file cannot be read.
+            InvalidParameterError: as for :meth:`load_state`.
+        """
+        return self._load_state(Path(path).read_bytes())
+
+    def save_sequence_file(
+        self, path: str | os.PathLike[str], seq_id: int = 0, tokens: Iterable[int] = ()
+    ) -> None:
+        """Writes the state of one sequence to a file, together with its tokens.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        _write(Path(path), self._save_sequence(seq_id, token_list(tokens, len(self.model.vocabulary))))
+
+    def load_sequence_file(self, path: str | os.PathLike[str], seq_id: int = 0) -> list[int]:
+        """Restores a file of :meth:`save_sequence_file` into any sequence and returns the tokens in it.
+
+        Raises:
+            OSError: the file cannot be read.
+            InvalidParameterError: as for :meth:`load_sequence`.
+        """
+        return self._load_sequence(Path(path).read_bytes(), seq_id)
+
+    def _save_state(self, tokens: list[int]) -> bytes:
+        with self._exclusive() as context:
+            size = checked(GenerationError, lib.llama_state_get_size, context)
+            return _pack(_WHOLE, tokens, size, lambda buffer: lib.llama_state_get_data(context, buffer, size))
+
+    def _load_state(self, state: bytes) -> list[int]:
+        tokens, payload = _unpack(state, _WHOLE, len(self.model.vocabulary))
         with self._exclusive() as context:
             self._outputs = {}
             data = ffi.from_buffer("uint8_t[]", payload)
-            read = checked(InvalidParameterError, lib.llama_state_seq_set_data, context, data, len(payload), seq_id)
+            read = checked(InvalidParameterError, lib.llama_state_set_data, context, data, len(payload))
             if read != len(payload):
-                self.memory.seq_rm(seq_id)
-                raise _mismatch()
+                Memory(self).clear()
+                raise _mismatch(drain_errors())
+        return tokens
 
-    def save_state_file(  # type: ignore[misc]  # mixed into Context only
-        self: Context, path: str | os.PathLike[str], tokens: Iterable[int] = ()
-    ) -> None:
-        """Writes the state of the whole context, with the tokens that made it, as a llama.cpp session file."""
-        ids = token_list(tokens, len(self.model.vocabulary))
+    def _save_sequence(self, seq_id: int, tokens: list[int]) -> bytes:
+        self._check_seq_id(seq_id)
         with self._exclusive() as context:
-            data = ffi.new("llama_token[]", ids)
-            if not checked(GenerationError, lib.llama_state_save_file, context, os.fsencode(path), data, len(ids)):
-                raise GenerationError(f"llama.cpp could not write {path}")
+            size = checked(GenerationError, lib.llama_state_seq_get_size, context, seq_id)
+            return _pack(
+                _SEQUENCE,
+                tokens,
+                size,
+                lambda buffer: lib.llama_state_seq_get_data(context, buffer, size, seq_id),
+            )
 
-    def load_state_file(self: Context, path: str | os.PathLike[str]) -> list[int]:  # type: ignore[misc]  # mixed into Context only
-        """Restores a session file and returns the tokens in it.
-
-        Raises:
-            InvalidParameterError: not such a file, or it does not match this context.
-        """
-        count = _read_count(Path(path), lib.LLAMA_SESSION_MAGIC, lib.LLAMA_SESSION_VERSION)
+    def _load_sequence(self, state: bytes, seq_id: int) -> list[int]:
+        self._check_seq_id(seq_id)
+        tokens, payload = _unpack(state, _SEQUENCE, len(self.model.vocabulary))
         with self._exclusive() as context:
             self._outputs = {}
-            tokens, found = ffi.new("llama_token[]", max(count, 1)), ffi.new("size_t *")
-            if not checked(
-                InvalidParameterError, lib.llama_state_load_file, context, os.fsencode(path), tokens, count, found
-            ):
-                self.memory.clear()
-                raise _mismatch()
-            return list(ffi.unpack(tokens, found[0]))
-
-    def save_sequence_file(  # type: ignore[misc]  # mixed into Context only
-        self: Context, path: str | os.PathLike[str], seq_id: int = 0, tokens: Iterable[int] = ()
-    ) -> None:
-        """Writes the state of one sequence, with its tokens, as a llama.cpp sequence file."""
-        self._check_seq_id(seq_id)
-        ids = token_list(tokens, len(self.model.vocabulary))
-        with self._exclusive() as context:
-            data = ffi.new("llama_token[]", ids)
-            if not checked(
-                *(GenerationError, lib.llama_state_seq_save_file, context, os.fsencode(path), seq_id, data, len(ids))
-            ):
-                raise GenerationError(f"llama.cpp could not write {path}")
-
-    def load_sequence_file(  # type: ignore[misc]  # mixed into Context only
-        self: Context, path: str | os.PathLike[str], seq_id: int = 0
-    ) -> list[int]:
-        """Restores a sequence file into any sequence and returns the tokens in it.
-
-        Raises:
-            InvalidParameterError: as for :meth:`load_state_file`.
-        """
-        self._check_seq_id(seq_id)
-        count = _read_count(Path(path), lib.LLAMA_STATE_SEQ_MAGIC, lib.LLAMA_STATE_SEQ_VERSION)
-        with self._exclusive() as context:
-            self._outputs = {}
-            tokens, found = ffi.new("llama_token[]", max(count, 1)), ffi.new("size_t *")
-            arguments = (context, os.fsencode(path), seq_id, tokens, count, found)
-            if not checked(InvalidParameterError, lib.llama_state_seq_load_file, *arguments):
-                self.memory.seq_rm(seq_id)
-                raise _mismatch()
-            return list(ffi.unpack(tokens, found[0]))
+            data = ffi.from_buffer("uint8_t[]", payload)
+            read = checked(
+                InvalidParameterError, lib.llama_state_seq_set_data, context, data, len(payload), seq_id
+            )
+            if read != len(payload):
+                Memory(self).seq_rm(seq_id)
+                raise _mismatch(drain_errors())
+        return tokens
 
 
-def _pack(kind: int, size: int, write: Any) -> bytes:
+def _pack(kind: int, tokens: list[int], size: int, write: Callable[[Any], int]) -> bytes:
     buffer = ffi.new("uint8_t[]", max(size, 1))
     written = checked(GenerationError, write, buffer)
+    reasons = drain_errors()
     if written != size:
-        raise GenerationError("llama.cpp could not save the state; the log of 'llamacpp_core' says why")
-    payload = bytes(ffi.buffer(buffer, size))
-    return _HEADER.pack(_MARK, _VERSION, kind, zlib.crc32(payload)) + payload
+        raise GenerationError(f"llama.cpp could not save the state{because(reasons)}")
+    content = struct.pack(f"<{len(tokens)}i", *tokens) + bytes(ffi.buffer(buffer, size))
+    return _HEADER.pack(_MARK, _VERSION, kind, len(tokens), zlib.crc32(content)) + content
 
 
-def _unpack(state: bytes, kind: int) -> bytes:
+def _unpack(state: bytes, kind: int, n_vocab: int) -> tuple[list[int], memoryview]:
     if len(state) < _HEADER.size:
         raise InvalidParameterError("state is not a saved state: it is too short", parameter="state")
-    mark, version, found, checksum = _HEADER.unpack_from(state)
+    mark, version, found, n_tokens, checksum = _HEADER.unpack_from(state)
     if mark != _MARK or version != _VERSION:
         raise InvalidParameterError("state is not a saved state of this version", parameter="state")
     if found != kind:
         raise InvalidParameterError(
             f"state is of {_KINDS.get(found, 'something else')}, expected {_KINDS[kind]}", parameter="state"
         )
-    payload = bytes(state[_HEADER.size :])
-    if zlib.crc32(payload) != checksum:
+    content = memoryview(state)[_HEADER.size :]
+    if zlib.crc32(content) != checksum or len(content) < 4 * n_tokens:
         raise InvalidParameterError("state is damaged: its checksum does not match", parameter="state")
-    return payload
+    tokens = struct.unpack_from(f"<{n_tokens}i", content)
+    return token_list(tokens, n_vocab, "state.tokens"), content[4 * n_tokens :]
 
 
-def _read_count(path: Path, magic: int, version: int) -> int:
-    """Number of tokens in a llama.cpp state file, after a look at its header."""
-    header = struct.Struct("=III")
-    try:
-        with path.open("rb") as file:
-            start = file.read(header.size)
-            size = file.seek(0, os.SEEK_END)
-    except OSError as error:
-        raise InvalidParameterError(f"cannot read {path}: {error}", parameter="path") from error
-    if len(start) < header.size or header.unpack(start)[:2] != (magic, version):
-        raise InvalidParameterError(f"{path} is not a llama.cpp state file of this version", parameter="path")
-    count = int(header.unpack(start)[2])
-    if header.size + 4 * count > size:
-        raise InvalidParameterError(f"{path} is damaged: it ends too early", parameter="path")
-    return count
+def _write(path: Path, data: bytes) -> None:
+    """Writes a file so that a reader never sees half of it."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
+        temporary = Path(file.name)
+        try:
+            file.write(data)
+            file.close()
+            temporary.replace(path)
+        except BaseException:
+            file.close()
+            temporary.unlink(missing_ok=True)
+            raise
 
 
-def _mismatch() -> InvalidParameterError:
+def _mismatch(reasons: list[str]) -> InvalidParameterError:
     return InvalidParameterError(
-        "the state does not fit this context: it needs the same model, cache types and room (n_ctx, n_seq_max)",
+        "the state does not fit this context, which needs the same model, cache types and room "
+        "(n_ctx, n_seq_max)"
+        f"{because(reasons)}",
         parameter="state",
     )

@@ -98,7 +98,9 @@ class Vocabulary:
         """
         return integer(token, name, maximum=self._size - 1, hint="token ids of this vocabulary")
 
-    def tokenize(self, text: str | bytes, *, add_special: bool = True, parse_special: bool = False) -> list[int]:
+    def tokenize(
+        self, text: str | bytes, *, add_special: bool = True, parse_special: bool = False
+    ) -> list[int]:
         """Turns text into token ids.
 
         Args:
@@ -111,7 +113,9 @@ class Vocabulary:
             InvalidParameterError: the text is longer than 2**31 - 1 bytes, or not text.
         """
         if not isinstance(text, str | bytes):
-            raise InvalidParameterError(f"text must be str or bytes, not {type(text).__name__}", parameter="text")
+            raise InvalidParameterError(
+                f"text must be str or bytes, not {type(text).__name__}", parameter="text"
+            )
         data = text.encode("utf-8", errors="surrogatepass") if isinstance(text, str) else text
         integer(len(data), "len(text)")
         capacity = len(data) + 2

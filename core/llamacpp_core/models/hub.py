@@ -233,6 +233,8 @@ def fetch_from_hub(
         MissingDependencyError: ``huggingface_hub`` is not installed.
     """
     hub = require("huggingface_hub", f"{address} (the Hugging Face Hub)")
+    for module in ("constants", "errors", "utils"):
+        require(f"huggingface_hub.{module}", f"{address} (the Hugging Face Hub)")
     if not force_download:
         cached = find_in_hub_cache(address, cache_dir=cache_dir, local_dir=local_dir)
         if cached is not None:

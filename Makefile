@@ -1,0 +1,63 @@
+# Everything a fresh machine needs is set up by `make demo` and `make test`, in .venv.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+native_sources := $(wildcard native/*)
+
+.PHONY: help demo test check lint types format docs bench-tools clean
+.DEFAULT_GOAL := help
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.demo ## Set everything up and let a model answer questions over real documents
+	@$(BIN)/python -m llamacpp_integrations.demo
+
+test: $(VENV)/.dev lint types ## Set everything up and run all checks and tests
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev ## Check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## Check types
+	$(BIN)/mypy
+
+format: $(VENV)/.dev ## Bring the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# llama.cpp's own programs, from the same source and with the same flags, for benchmarks/.
+bench-tools: $(VENV)/.dev ## Build llama-bench, llama-batched-bench and llama-server for benchmarks/
+	cmake -S native -B build/bench -G Ninja -DLLAMACPP_BUILD_BENCH_TOOLS=ON -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
+	cmake --build build/bench --target bench-tools
+
+clean: ## Remove the environment and the build, not the caches of models and sources
+	rm -rf $(VENV) build
+
+$(VENV)/.venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; choose one with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "Python's venv module is needed, e.g.: apt install python3-venv" >&2; exit 1; }
+	@$(PIP) install -q --upgrade 'pip>=25.1'
+	@touch $@
+
+# The build runs in this environment (no isolation), so that a change of a source file rebuilds in seconds.
+$(VENV)/.build: $(VENV)/.venv pyproject.toml $(native_sources)
+	@echo "Building llama.cpp into the extension module: some minutes the first time."
+	@$(PIP) install -q --group build
+	@$(PIP) install -q --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.build pyproject.toml
+	@$(PIP) install -q --no-build-isolation -e '.[cli,langchain,llama-index,models]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.build pyproject.toml
+	@$(PIP) install -q --no-build-isolation -e '.[all]' --group dev
+	@touch $@

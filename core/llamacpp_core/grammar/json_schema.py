@@ -1,0 +1,181 @@
+"""Compiles JSON Schema (draft 2020-12) into GBNF, exactly or not at all.
+
+What a grammar made here accepts is valid under the schema. What cannot be enforced is refused by its JSON
+path, never dropped. Where a schema leaves something open the grammar is narrower than the schema:
+:class:`~llamacpp_core.grammar.limits.SchemaLimits` bounds lengths and depths, properties come in one order,
+``additionalProperties`` is false unless the schema says otherwise, and a schema without ``type`` stands for
+the types that its keywords speak of.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Literal
+
+from llamacpp_core.errors import GrammarError, InvalidParameterError
+from llamacpp_core.grammar.compile_value import ValueCompiler
+from llamacpp_core.grammar.elements import MAX_GRAMMAR_BYTES
+from llamacpp_core.grammar.flatten import Document
+from llamacpp_core.grammar.gbnf import parse_gbnf
+from llamacpp_core.grammar.limits import SchemaLimits
+from llamacpp_core.grammar.recursion import find_endless
+from llamacpp_core.grammar.rules import RuleSet
+from llamacpp_core.grammar.values import Values
+
+__all__ = ["PropertyOrder", "SchemaCompiler", "dump_schema", "json_schema_to_gbnf", "load_schema"]
+
+PropertyOrder = Literal["schema", "sorted"]
+
+
+def json_schema_to_gbnf(
+    schema: Mapping[str, Any] | bool | str,
+    *,
+    limits: SchemaLimits | None = None,
+    root: str = "root",
+    property_order: PropertyOrder = "schema",
+) -> str:
+    """Compile a JSON schema into the text of a grammar.
+
+    Results are cached by the schema's text.
+
+    Args:
+        schema: The schema, or its JSON text.
+        limits: Bounds on what the schema leaves open; by default those of :class:`SchemaLimits`.
+        root: Name of the start rule (letters, digits and ``-``).
+        property_order: ``"schema"`` for the order in which the schema lists properties, ``"sorted"`` by name.
+
+    Returns:
+        GBNF text.
+
+    Raises:
+        GrammarError: When something in the schema cannot be enforced; the message begins with its JSON path.
+    """
+    text = schema if isinstance(schema, str) else dump_schema(schema)
+    return _compile_text(text, limits or SchemaLimits(), root, property_order)
+
+
+@lru_cache(maxsize=256)
+def _compile_text(text: str, limits: SchemaLimits, root: str, property_order: PropertyOrder) -> str:
+    compiler = SchemaCompiler(limits=limits, root=root, property_order=property_order)
+    return compiler.render(compiler._add(load_schema(text), "value"))
+
+
+def dump_schema(schema: Any) -> str:
+    """The JSON text of a schema, keys in their order."""
+    try:
+        return json.dumps(schema, ensure_ascii=True, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise GrammarError(f"$: the schema is not JSON: {error}", parameter="json_schema") from error
+
+
+def load_schema(text: str) -> Any:
+    """Read a schema from its JSON text; a key that stands twice is an error."""
+    try:
+        return json.loads(text, object_pairs_hook=_unique_keys, parse_float=_finite, parse_constant=_finite)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise GrammarError(f"$: the schema is not valid JSON: {error}", parameter="json_schema") from error
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise GrammarError(f"$: the key {twice!r} stands twice in one object", parameter="json_schema")
+    return result
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise GrammarError(f"$: the number {text} is beyond what a double holds", parameter="json_schema")
+    return number
+
+
+class SchemaCompiler:
+    """Compiles several schemas into one grammar.
+
+    Args:
+        limits: Bounds on what the schemas leave open.
+        root: Name of the start rule.
+        property_order: See :func:`json_schema_to_gbnf`.
+    """
+
+    def __init__(
+        self,
+        *,
+        limits: SchemaLimits | None = None,
+        root: str = "root",
+        property_order: PropertyOrder = "schema",
+    ) -> None:
+        if property_order not in ("schema", "sorted"):
+            raise InvalidParameterError(
+                f"property_order must be 'schema' or 'sorted', got {property_order!r}",
+                parameter="property_order",
+            )
+        if not root or root.strip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"):
+            raise InvalidParameterError(
+                f"root must be a rule name of letters, digits and '-', got {root!r}", parameter="root"
+            )
+        self.rules = RuleSet(root)
+        self.values = Values(self.rules, limits or SchemaLimits())
+        self._sorted = property_order == "sorted"
+        self._recursive = False
+
+    def add(self, schema: Any, prefix: str) -> str:
+        """Add the rules of a schema.
+
+        Args:
+            schema: The schema as Python objects; references in it are resolved within it.
+            prefix: Begin of the names of rules made for it.
+
+        Returns:
+            The symbol that stands for values of the schema.
+
+        Raises:
+            GrammarError: When something in the schema cannot be enforced.
+        """
+        return self._add(load_schema(dump_schema(schema)), prefix)
+
+    def _add(self, schema: Any, prefix: str) -> str:
+        """Add a schema that was read from JSON."""
+        job = ValueCompiler(self.values, Document(schema), sort_properties=self._sorted)
+        try:
+            symbol = job.compile_root(prefix)
+        except RecursionError as error:
+            raise GrammarError("$: schemas are nested too deeply", parameter="json_schema") from error
+        self._recursive |= job.recursive
+        return symbol
+
+    def render(self, start: str) -> str:
+        """The grammar text.
+
+        Args:
+            start: Expression for the start rule, made of symbols that :meth:`add` returned.
+
+        Raises:
+            GrammarError: When the grammar is too large, or a recursive schema has no finite value.
+        """
+        text = self.rules.render(start)
+        try:
+            size = len(text.encode())
+        except UnicodeEncodeError as error:
+            raise GrammarError(
+                "$: a lone surrogate in a name or value cannot be written as UTF-8", parameter="json_schema"
+            ) from error
+        if size > MAX_GRAMMAR_BYTES:
+            raise GrammarError(
+                f"$: the schema makes a grammar of {size} bytes, the limit is {MAX_GRAMMAR_BYTES}",
+                parameter="json_schema",
+            )
+        if self._recursive:
+            endless = find_endless(parse_gbnf(text, root=self.rules.root).rules, self.rules.root)
+            if endless is not None:
+                raise GrammarError(
+                    f"$: the schema has no finite value: {endless!r} always needs another of its kind inside",
+                    parameter="json_schema",
+                )
+        return text

@@ -1,0 +1,121 @@
+"""The token and template methods of :class:`~llamacpp_core.Llama`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from llamacpp_core.errors import InvalidParameterError
+
+if TYPE_CHECKING:
+    from llamacpp_core.chat import ChatPreparer
+    from llamacpp_core.info import ModelInfo
+    from llamacpp_core.models import ResolvedModel
+    from llamacpp_core.vocab import Vocab
+
+__all__ = ["TokenMethods"]
+
+
+class TokenMethods:
+    """Tokens, text and templates; mixed into ``Llama``, which sets the attributes."""
+
+    info: ModelInfo
+    _resolved: ResolvedModel
+    _vocab: Vocab
+    _chat: ChatPreparer
+
+    def tokenize(self, text: bytes | str, add_bos: bool = True, special: bool = False) -> list[int]:
+        """Token ids of a text.
+
+        Args:
+            text: UTF-8 bytes, or a string.
+            add_bos: Add the tokens that the model expects around a text.
+            special: Read the names of control tokens as those tokens.
+        """
+        return self._vocab.tokenize(text, add_special=add_bos, parse_special=special)
+
+    def detokenize(self, tokens: Sequence[int], special: bool = False) -> bytes:
+        """The text of token ids, as UTF-8 bytes.
+
+        Args:
+            tokens: Token ids.
+            special: Write control tokens by their names instead of leaving them out.
+        """
+        return self._vocab.detokenize(tokens, special=special)
+
+    def count_tokens(
+        self,
+        text: str | None = None,
+        *,
+        messages: Sequence[Mapping[str, Any]] | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        **template: Any,
+    ) -> int:
+        """How many tokens a text, or a conversation with its template, has.
+
+        Args:
+            text: Plain text, counted without special tokens.
+            messages: A conversation, counted as the model would read it.
+            tools: Tools that go with the conversation.
+            template: As for :meth:`apply_chat_template`.
+        """
+        if (text is None) == (messages is None):
+            raise InvalidParameterError("give text or messages", parameter="text")
+        if text is not None:
+            return len(self._vocab.tokenize(text, add_special=False, parse_special=False))
+        return self._chat.plan_for(messages, tools, template.pop("tool_choice", None), template).n_tokens()
+
+    def apply_chat_template(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        tokenize: bool = False,
+        tool_choice: str | Mapping[str, Any] | None = None,
+        **template: Any,
+    ) -> str | list[int]:
+        """The prompt that a conversation becomes.
+
+        Args:
+            messages: The conversation.
+            tools: Tools that go with it.
+            tokenize: Return token ids instead of text.
+            tool_choice: As for :meth:`create_chat_completion`.
+            template: ``add_generation_prompt``, ``continue_final_message``, ``chat_template_kwargs``,
+                ``reasoning_effort``.
+        """
+        plan = self._chat.plan_for(messages, tools, tool_choice, template)
+        return plan.tokens() if tokenize else str(plan.info["prompt"])
+
+    # What llama-cpp-python offers as methods
+
+    def n_ctx(self) -> int:
+        """Context length of one request, in tokens."""
+        return self.info.n_ctx
+
+    def n_embd(self) -> int:
+        """Length of an embedding."""
+        return self.info.n_embd
+
+    def n_vocab(self) -> int:
+        """Tokens in the vocabulary."""
+        return self.info.n_vocab
+
+    def token_bos(self) -> int:
+        """The token that begins a prompt; -1 if there is none."""
+        return self._vocab.bos
+
+    def token_eos(self) -> int:
+        """The token that ends an answer; -1 if there is none."""
+        return self._vocab.eos
+
+    def token_nl(self) -> int:
+        """The newline token; -1 if there is none."""
+        return self._vocab.nl
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The metadata of the model file, without its long arrays."""
+        return {
+            key: value for key, value in self._resolved.header.metadata.items() if not hasattr(value, "count")
+        }

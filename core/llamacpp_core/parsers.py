@@ -1,0 +1,272 @@
+"""Parsers of generated text: reasoning, content and calls, piece by piece.
+
+Each has ``feed(text)``, which returns the message deltas that a further piece completes, and ``finish()``.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from llamacpp_core._ffi import ffi, lib
+from llamacpp_core._native_errors import last_error
+from llamacpp_core.engine import Plan
+from llamacpp_core.errors import LlamaCppError
+from llamacpp_core.results import OutputParser
+
+__all__ = [
+    "CallsAfterTrigger",
+    "NativeParser",
+    "ReasoningSplitter",
+    "Tags",
+    "Then",
+    "partial_suffix",
+    "splits_like_native",
+]
+
+Deltas = list[dict[str, Any]]
+
+
+class Tags(NamedTuple):
+    """How a template marks reasoning.
+
+    Attributes:
+        start: The text that opens it.
+        ends: The texts that close it.
+        is_open: The prompt has opened it already.
+    """
+
+    start: str
+    ends: tuple[str, ...]
+    is_open: bool
+
+
+def partial_suffix(text: str, *tags: str) -> int:
+    """How many characters at the end of a text may begin one of the tags."""
+    longest = 0
+    for tag in tags:
+        for size in range(min(len(tag) - 1, len(text)), longest, -1):
+            if text.endswith(tag[:size]):
+                longest = size
+                break
+    return longest
+
+
+class ReasoningSplitter:
+    """Splits text into reasoning and content, in time linear in the text.
+
+    Space around the tags belongs to neither.
+    """
+
+    def __init__(self, tags: Tags) -> None:
+        self._tags = tags
+        self._held = ""
+        self._inside = tags.is_open
+        self._at_start = True  # of the reasoning, or of the content
+        self.seen_content = False
+
+    def feed(self, text: str) -> Deltas:
+        """Deltas that a further piece of text completes."""
+        self._held += text
+        deltas: Deltas = []
+        while True:
+            if self._at_start:
+                self._held = self._held.lstrip()
+                if not self._held:
+                    return deltas
+            if self._inside:
+                more = self._reasoning(deltas)
+            else:
+                more = self._content(deltas)
+            if not more:
+                return deltas
+
+    def _reasoning(self, deltas: Deltas) -> bool:
+        found = min(((at, end) for end in self._tags.ends if (at := self._held.find(end)) >= 0), default=None)
+        if found is not None:
+            at, end = found
+            self._emit(deltas, "reasoning_content", self._held[:at].rstrip())
+            self._held = self._held[at + len(end) :]
+            self._inside, self._at_start = False, True
+            return True
+        keep = partial_suffix(self._held, *self._tags.ends)
+        ready = self._held[: len(self._held) - keep]
+        piece = ready.rstrip()
+        self._emit(deltas, "reasoning_content", piece)
+        self._held = self._held[len(piece) :]
+        return False
+
+    def _content(self, deltas: Deltas) -> bool:
+        start = self._tags.start
+        if self._at_start and start and not self.seen_content:
+            if self._held.startswith(start):
+                self._held = self._held[len(start) :]
+                self._inside = True
+                return True
+            if start.startswith(self._held):
+                return False
+        self.seen_content = True
+        self._emit(deltas, "content", self._held)
+        self._held = ""
+        return False
+
+    def _emit(self, deltas: Deltas, key: str, text: str) -> None:
+        if text:
+            self._at_start = False
+            deltas.append({key: text})
+
+    def finish(self) -> Deltas:
+        """Text that was held back."""
+        held, self._held = self._held, ""
+        if self._inside:
+            held = held.rstrip()
+        key = "reasoning_content" if self._inside else "content"
+        return [{key: held}] if held else []
+
+
+class Then:
+    """A splitter whose content another parser reads."""
+
+    def __init__(self, first: ReasoningSplitter, second: OutputParser | None) -> None:
+        self._first = first
+        self._second = second
+
+    def _pass(self, deltas: Deltas) -> Deltas:
+        if self._second is None:
+            return deltas
+        out: Deltas = []
+        for delta in deltas:
+            out += self._second.feed(delta["content"]) if "content" in delta else [delta]
+        return out
+
+    def feed(self, text: str) -> Deltas:
+        """Deltas that a further piece of text completes."""
+        return self._pass(self._first.feed(text))
+
+    def finish(self) -> Deltas:
+        """Text that was held back."""
+        out = self._pass(self._first.finish())
+        return out + self._second.finish() if self._second is not None else out
+
+
+class NativeParser:
+    """llama.cpp's own parser of a template's format.
+
+    It reads the whole text again for every piece, so it is used from the point where it is needed.
+    Text that does not have the form the template promises is still the model's answer: it becomes content.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan  # owns what the parser was made from
+        self._native = ffi.gc(lib.lc_parser_new(plan._native), lib.lc_parser_free)
+        self._failed = self._native == ffi.NULL
+        if self._failed:
+            raise last_error()
+
+    def feed(self, text: str) -> Deltas:
+        """Deltas that a further piece of text completes."""
+        return self._feed(text, partial=True)
+
+    def finish(self) -> Deltas:
+        """What is left when the text has ended."""
+        return [] if self._failed else self._feed("", partial=False)
+
+    def _feed(self, text: str, *, partial: bool) -> Deltas:
+        if self._failed:
+            return [{"content": text}] if text else []
+        data = text.encode()
+        out = lib.lc_parser_feed(self._native, data, len(data), partial)
+        if out == ffi.NULL:
+            self._failed = True
+            return [{"content": text}] if text else []
+        deltas: Deltas = json.loads(ffi.string(out))
+        return deltas
+
+
+class CallsAfterTrigger:
+    """Content until the first sign of a call, then llama.cpp's parser for the rest.
+
+    Args:
+        plan: The planned request.
+        tags: The template's reasoning tags.
+        triggers: The texts that begin a call.
+    """
+
+    def __init__(self, plan: Plan, tags: Tags | None, triggers: tuple[str, ...]) -> None:
+        self._plan = plan
+        self._tags = tags
+        self._triggers = triggers
+        self._splitter = ReasoningSplitter(tags) if tags is not None else None
+        self._held = ""
+        self._native: NativeParser | None = None
+
+    def feed(self, text: str) -> Deltas:
+        """Deltas that a further piece of text completes."""
+        if self._native is not None:
+            return self._native.feed(text)
+        deltas: Deltas = []
+        for delta in self._splitter.feed(text) if self._splitter else [{"content": text}]:
+            if "content" in delta:
+                deltas += self._content(delta["content"])
+            else:
+                deltas.append(delta)
+        return deltas
+
+    def _content(self, text: str) -> Deltas:
+        if self._native is not None:
+            return self._native.feed(text)
+        self._held += text
+        at = min((i for t in self._triggers if (i := self._held.find(t)) >= 0), default=-1)
+        if at < 0:
+            keep = partial_suffix(self._held, *self._triggers)
+            piece, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
+            return [{"content": piece}] if piece else []
+        piece, rest = self._held[:at], self._held[at:]
+        self._held = ""
+        self._native = NativeParser(self._plan)
+        if self._tags is not None and self._tags.is_open:
+            self._native.feed(self._tags.ends[0])  # the prompt opened it; what it held has been delivered
+        piece = piece.rstrip()
+        return ([{"content": piece}] if piece else []) + self._native.feed(rest)
+
+    def finish(self) -> Deltas:
+        """Text that was held back."""
+        if self._native is not None:
+            return self._native.finish()
+        deltas: Deltas = []
+        for delta in self._splitter.finish() if self._splitter else []:
+            deltas += self._content(delta["content"]) if "content" in delta else [delta]
+        if self._native is not None:
+            return deltas + self._native.finish()
+        held, self._held = self._held, ""
+        return [*deltas, {"content": held}] if held else deltas
+
+
+def _merged(parser: OutputParser, text: str) -> dict[str, str]:
+    out = {"content": "", "reasoning_content": ""}
+    for delta in [*parser.feed(text), *parser.finish()]:
+        for key in out:
+            out[key] += delta.get(key) or ""
+    return out
+
+
+def splits_like_native(plan: Plan, tags: Tags | None) -> bool:
+    """Whether the linear splitter reads this format as llama.cpp's parser does, on texts that show it."""
+    samples = ["Hello, *world*.\n\nA second line.  "]
+    if tags is not None:
+        opening = "" if tags.is_open else tags.start
+        samples = [f"{opening}\nFirst.\n\nThen {end}\n\nHello, *world*.\nMore. " for end in tags.ends]
+        samples += [] if tags.is_open else ["Hello, *world*.\n\nA second line. "]
+    try:
+        for sample in samples:
+            linear = (
+                _merged(ReasoningSplitter(tags), sample)
+                if tags
+                else {"content": sample, "reasoning_content": ""}
+            )
+            native = _merged(NativeParser(plan), sample)
+            if {k: v.strip() for k, v in linear.items()} != {k: v.strip() for k, v in native.items()}:
+                return False
+    except LlamaCppError:
+        return False
+    return True

@@ -1,0 +1,158 @@
+"""One generation: reading its stream, limiting its time, checking that it is whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from langchain_core.outputs import ChatGenerationChunk
+
+from llamacpp_core.errors import IncompleteOutputError
+from llamacpp_integrations.langchain._batch import run_in_loop
+from llamacpp_integrations.langchain._errors import GenerationTimeoutError
+from llamacpp_integrations.langchain._messages import final_chunk, stream_chunk
+from llamacpp_integrations.langchain._structured import is_constrained
+
+__all__ = ["StreamReader", "anext_timed", "atimed", "check_complete", "timed", "timed_stream"]
+
+T = TypeVar("T")
+
+
+class StreamReader:
+    """Turns the chunks of one chat completion into LangChain's.
+
+    Args:
+        params: The arguments of the completion.
+        blocks: Give the content as standard content blocks.
+
+    Attributes:
+        params: The arguments of the completion.
+    """
+
+    def __init__(self, params: dict[str, Any], *, blocks: bool) -> None:
+        self.params = params
+        self._blocks = blocks
+        self._constrained = is_constrained(params)
+        self._text: list[str] = []
+
+    def read(self, chunk: Mapping[str, Any]) -> list[ChatGenerationChunk]:
+        """What a chunk adds.
+
+        Raises:
+            IncompleteOutputError: The answer was cut off where only a whole one is of use.
+        """
+        if not chunk["choices"]:
+            return []
+        choice = chunk["choices"][0]
+        delta = choice["delta"]
+        if self._constrained:
+            self._text.append(_delta_text(delta))
+        piece = stream_chunk(delta, choice.get("logprobs"), blocks=self._blocks)
+        out = [] if piece is None else [piece]
+        reason = choice["finish_reason"]
+        if reason is not None:
+            if reason == "length" and self._constrained:
+                raise _incomplete("".join(self._text))
+            out.append(final_chunk(chunk, reason, blocks=self._blocks))
+        return out
+
+
+def _delta_text(delta: Mapping[str, Any]) -> str:
+    calls = "".join(call.get("function", {}).get("arguments") or "" for call in delta.get("tool_calls") or ())
+    return (delta.get("content") or "") + calls
+
+
+def check_complete(response: Mapping[str, Any], params: Mapping[str, Any]) -> None:
+    """Makes sure that an answer that is only good as a whole is whole.
+
+    Raises:
+        IncompleteOutputError: ``max_tokens`` or the context ended a forced call or a constrained answer.
+    """
+    if is_constrained(params):
+        for choice in response["choices"]:
+            if choice["finish_reason"] == "length":
+                raise _incomplete(_delta_text(choice["message"]))
+
+
+def _incomplete(partial: str) -> IncompleteOutputError:
+    return IncompleteOutputError(
+        f"the answer was cut off before it was complete: raise max_tokens or n_ctx, or bound the strings of the "
+        f"schema with maxLength. It ends with {partial[-80:]!r}",
+        partial=partial,
+    )
+
+
+# Time limits
+
+
+@asynccontextmanager
+async def atimed(seconds: float | None) -> AsyncIterator[None]:
+    """Cancels what happens inside the block after that time; None: no limit.
+
+    Raises:
+        GenerationTimeoutError: The time was over.
+    """
+    if seconds is None:
+        yield
+        return
+    try:
+        async with asyncio.timeout(max(seconds, 0.0)):
+            yield
+    except TimeoutError:
+        raise GenerationTimeoutError("the answer was not complete within `timeout`: the request was cancelled") from None
+
+
+async def anext_timed(source: AsyncIterator[T], deadline: float | None) -> T | None:
+    """The next item, or None at the end.
+
+    Args:
+        source: Where it comes from.
+        deadline: The event loop's time at which to give up; None: never.
+    """
+    async with atimed(None if deadline is None else deadline - asyncio.get_running_loop().time()):
+        return await anext(source, None)
+
+
+def timed(work: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> T:
+    """Runs a coroutine for a caller that is not one, with a time limit."""
+
+    async def run() -> T:
+        async with atimed(seconds):
+            return await work()
+
+    return run_in_loop(run)
+
+
+def timed_stream(
+    work: Callable[[], Coroutine[Any, Any, AsyncIterator[T]]], seconds: float
+) -> Iterator[T]:
+    """Iterates over an async iterator for a caller that is not async, with a time limit for the whole."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    # The loop runs on a thread of its own: the caller may be inside another one.
+    with ThreadPoolExecutor(1, "llamacpp-stream") as pool:
+        loop = asyncio.new_event_loop()
+        deadline = loop.time() + seconds
+
+        async def start() -> AsyncIterator[T]:
+            async with atimed(deadline - loop.time()):
+                return await work()
+
+        async def step(source: Any) -> Any:
+            async with atimed(deadline - loop.time()):
+                return await anext(source, _END)
+
+        try:
+            source: Any = pool.submit(loop.run_until_complete, start()).result()
+            try:
+                while (item := pool.submit(loop.run_until_complete, step(source)).result()) is not _END:
+                    yield item
+            finally:
+                pool.submit(loop.run_until_complete, source.aclose()).result()
+        finally:
+            loop.close()
+
+
+_END: Any = object()

@@ -1,0 +1,133 @@
+"""Answers that follow a schema: how it is asked for, and how the answer is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Literal
+
+from langchain_core.messages import AIMessage
+from langchain_core.output_parsers import BaseOutputParser, JsonOutputParser, PydanticOutputParser
+from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
+from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from langchain_core.utils.pydantic import is_basemodel_subclass
+
+from llamacpp_core.errors import InvalidParameterError
+
+if TYPE_CHECKING:
+    from llamacpp_integrations.langchain.chat_models import ChatLlamaCpp
+
+__all__ = ["Method", "is_constrained", "openai_response_format", "structured_output"]
+
+Method = Literal["function_calling", "json_schema", "json_mode"]
+METHODS = ("function_calling", "json_schema", "json_mode")
+
+
+def json_schema(schema: Any) -> dict[str, Any]:
+    """The JSON schema of a pydantic class, a TypedDict, an OpenAI function or a JSON schema.
+
+    Raises:
+        InvalidParameterError: It is none of these.
+    """
+    if isinstance(schema, type) and is_basemodel_subclass(schema):
+        model: Any = schema
+        return dict(model.model_json_schema() if hasattr(model, "model_json_schema") else model.schema())
+    if isinstance(schema, Mapping) and not {"function", "parameters", "input_schema"} & set(schema):
+        return dict(schema)
+    try:
+        return convert_to_json_schema(schema)
+    except (ValueError, TypeError) as error:
+        raise InvalidParameterError(f"schema cannot be read: {error}", parameter="schema") from error
+
+
+def openai_response_format(value: Any) -> Any:
+    """``response_format`` as the engine takes it: OpenAI's dict as it is, a schema as ``json_schema``."""
+    if value is None or (isinstance(value, Mapping) and value.get("type") in ("text", "json_object", "json_schema")):
+        return value
+    return _schema_format(json_schema(value), None)
+
+
+def _schema_format(schema: dict[str, Any], strict: bool | None) -> dict[str, Any]:
+    wrapper: dict[str, Any] = {"name": str(schema.get("title") or "response"), "schema": schema}
+    if strict is not None:
+        wrapper["strict"] = strict
+    return {"type": "json_schema", "json_schema": wrapper}
+
+
+def is_constrained(params: Mapping[str, Any]) -> bool:
+    """Whether a request's answer is only good as a whole: a forced call, or JSON."""
+    if params.get("tool_choice") not in (None, "auto", "none"):
+        return True
+    return (params.get("response_format") or {}).get("type") in ("json_object", "json_schema")
+
+
+def structured_output(
+    llm: ChatLlamaCpp,
+    schema: Any,
+    *,
+    method: Method,
+    include_raw: bool,
+    strict: bool | None,
+    tools: Any,
+) -> Runnable[Any, Any]:
+    """The chain behind ``with_structured_output``."""
+    if method not in METHODS:
+        raise InvalidParameterError(f"method must be one of {', '.join(METHODS)}, got {method!r}", parameter="method")
+    if schema is None and method != "json_mode":
+        raise InvalidParameterError(f"method {method!r} needs a schema", parameter="schema")
+    if strict is not None and method == "json_mode":
+        raise InvalidParameterError("json_mode knows no strict: use method='json_schema'", parameter="strict")
+    if tools and method != "json_schema":
+        raise InvalidParameterError("tools beside a schema need method='json_schema'", parameter="tools")
+    traced = {"ls_structured_output_format": {"kwargs": {"method": method, "strict": strict}, "schema": schema}}
+    if schema is None:
+        traced = {}
+    if method == "function_calling":
+        model, parser = _by_call(llm, schema, strict, traced)
+    else:
+        model = llm.bind_tools(tools or [], response_format=_format(schema, method, strict), **traced)
+        parser = _text_parser(schema, may_call=bool(tools))
+    return _with_raw(model, parser) if include_raw else model | parser
+
+
+def _by_call(
+    llm: ChatLlamaCpp, schema: Any, strict: bool | None, traced: dict[str, Any]
+) -> tuple[Runnable[Any, Any], Runnable[Any, Any]]:
+    name = convert_to_openai_tool(schema)["function"]["name"]
+    model = llm.bind_tools([schema], tool_choice=name, strict=strict, parallel_tool_calls=False, **traced)
+    if isinstance(schema, type) and is_basemodel_subclass(schema):
+        return model, PydanticToolsParser(tools=[schema], first_tool_only=True)
+    return model, JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
+
+
+def _format(schema: Any, method: Method, strict: bool | None) -> dict[str, Any]:
+    if method == "json_schema":
+        return _schema_format(json_schema(schema), strict)
+    if schema is None:
+        return {"type": "json_object"}
+    # JSON mode promises JSON only; the schema is known, so the answer is held to it as well.
+    return {"type": "json_object", "schema": json_schema(schema)}
+
+
+def _text_parser(schema: Any, *, may_call: bool) -> Runnable[Any, Any]:
+    parser: BaseOutputParser[Any]
+    if isinstance(schema, type) and is_basemodel_subclass(schema):
+        parser = PydanticOutputParser(pydantic_object=schema)
+    else:
+        parser = JsonOutputParser()
+    if not may_call:
+        return parser
+
+    def parse(message: AIMessage) -> Any:
+        return None if message.tool_calls else parser.invoke(message)
+
+    from langchain_core.runnables import RunnableLambda
+
+    return RunnableLambda(parse)
+
+
+def _with_raw(model: Runnable[Any, Any], parser: Runnable[Any, Any]) -> Runnable[Any, Any]:
+    parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
+    failed = RunnablePassthrough.assign(parsed=lambda _: None)
+    return RunnableMap(raw=model) | parsed.with_fallbacks([failed], exception_key="parsing_error")

@@ -1,0 +1,155 @@
+"""Embeddings of llama.cpp in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from langchain_core.embeddings import Embeddings
+
+from llamacpp_core.errors import InvalidParameterError
+from llamacpp_integrations.langchain._errors import translated_errors
+from llamacpp_integrations.langchain._model import LlamaCppModel
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["LlamaCppEmbeddings"]
+
+
+class LlamaCppEmbeddings(LlamaCppModel, Embeddings):
+    """Embeddings of llama.cpp in this process.
+
+    Setup:
+        ``pip install "llamacpp-integrations[langchain,models]"``.
+
+    Key init args:
+        model: A catalog name, a path to a GGUF file, or ``hf:owner/repo:file-or-glob.gguf``.
+        query_prefix, document_prefix: What stands in front of queries and documents.
+        overflow: What happens to a text that is longer than the model allows.
+        normalize: Scale the vectors to length 1.
+        dimensions: Keep only the first numbers of each vector.
+
+    Instantiate:
+        >>> from llamacpp_integrations.langchain import LlamaCppEmbeddings
+        >>> embeddings = LlamaCppEmbeddings(model="all-minilm-l6-v2")  # doctest: +SKIP
+
+    Embed:
+        >>> embeddings.embed_query("Where is the Eiffel Tower?")  # doctest: +SKIP
+        [0.0412, ...]
+        >>> embeddings.embed_documents(["It is in Paris.", "Tea is a drink."])  # doctest: +SKIP
+        [[0.0613, ...], [-0.0187, ...]]
+
+    Async:
+        >>> await embeddings.aembed_query("Where is the Eiffel Tower?")  # doctest: +SKIP
+    """
+
+    query_prefix: str | None = None
+    """Put in front of every query. None: what the model's authors used, as far as the catalog knows it."""
+
+    document_prefix: str | None = None
+    """Put in front of every document. None: as for ``query_prefix``."""
+
+    normalize: bool = True
+    """Scale the vectors to Euclidean length 1."""
+
+    dimensions: int | None = None
+    """Keep the first so many numbers of each vector, for models trained to be cut. None: all."""
+
+    overflow: Literal["error", "truncate", "chunk"] = "error"
+    """A text that is too long is an error that names it, is cut off ("truncate"), or is embedded in pieces
+    whose vectors are averaged by their numbers of tokens ("chunk")."""
+
+    max_tokens: int | None = None
+    """Tokens of one text at most, below the model's own limit. None: the model's."""
+
+    show_progress: bool | None = False
+    """Show a progress bar on stderr for ``embed_documents``. None: on a terminal only."""
+
+    _collected: ClassVar[Mapping[str, str]] = {}
+
+    def _prefix(self, kind: Literal["query", "document"]) -> str:
+        given = self.query_prefix if kind == "query" else self.document_prefix
+        if given is not None:
+            return given
+        from llamacpp_core.models import load_catalog
+
+        entry = load_catalog().get(self.model or self.client.info.name)
+        if entry is None:
+            return ""
+        return entry.query_prefix if kind == "query" else entry.document_prefix
+
+    def _prepared(self, kind: Literal["query", "document"], texts: list[str]) -> list[str]:
+        if isinstance(texts, str):
+            raise InvalidParameterError("texts must be a list of strings: embed_query takes one string")
+        prefix = self._prefix(kind)
+        for i, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise InvalidParameterError(
+                    f"texts[{i}] must be a string, got {type(text).__name__}", parameter=f"texts[{i}]"
+                )
+        return [prefix + text for text in texts]
+
+    def _finished(self, vectors: NDArray[np.float32]) -> list[list[float]]:
+        if self.dimensions is not None:
+            if not 1 <= self.dimensions <= vectors.shape[1]:
+                raise InvalidParameterError(
+                    f"dimensions must be between 1 and {vectors.shape[1]}, got {self.dimensions}",
+                    parameter="dimensions",
+                )
+            vectors = vectors[:, : self.dimensions]
+            if self.normalize:
+                from llamacpp_core.vectors import normalise
+
+                vectors = normalise(vectors)
+        return vectors.tolist()
+
+    @property
+    def _options_of_embed(self) -> dict[str, Any]:
+        return {"normalize": self.normalize, "overflow": self.overflow, "max_tokens": self.max_tokens}
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Vectors of documents, all computed in one batch.
+
+        Args:
+            texts: The documents; none give an empty list.
+
+        Raises:
+            ContextOverflowError: A text is too long, and ``overflow`` is "error".
+            UnsupportedCapabilityError: The model computes no embeddings, or was loaded without them.
+        """
+        with translated_errors():
+            prepared = self._prepared("document", texts)
+            if not prepared:
+                return []
+            vectors = self.client.embed(prepared, progress=self.show_progress, **self._options_of_embed)
+            return self._finished(vectors)
+
+    def embed_query(self, text: str) -> list[float]:
+        """The vector of a query.
+
+        Args:
+            text: The query.
+
+        Raises:
+            ContextOverflowError: The text is too long, and ``overflow`` is "error".
+            UnsupportedCapabilityError: The model computes no embeddings, or was loaded without them.
+        """
+        with translated_errors():
+            vectors = self.client.embed(self._prepared("query", [text]), **self._options_of_embed)
+            return self._finished(vectors)[0]
+
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        """:meth:`embed_documents` for coroutines."""
+        with translated_errors():
+            prepared = self._prepared("document", texts)
+            if not prepared:
+                return []
+            return self._finished(await self.client.aembed(prepared, **self._options_of_embed))
+
+    async def aembed_query(self, text: str) -> list[float]:
+        """:meth:`embed_query` for coroutines."""
+        with translated_errors():
+            vectors = await self.client.aembed(self._prepared("query", [text]), **self._options_of_embed)
+            return self._finished(vectors)[0]

@@ -1,0 +1,194 @@
+"""LlamaIndex's messages as OpenAI chat messages."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from llama_index.core.base.llms.types import (
+    AudioBlock,
+    CachePoint,
+    ChatMessage,
+    CitableBlock,
+    CitationBlock,
+    ImageBlock,
+    MessageRole,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+)
+
+from llamacpp_core.errors import InvalidMessageError, UnsupportedCapabilityError
+from llamacpp_core.info import Capabilities
+
+__all__ = ["to_openai_messages"]
+
+_ROLES = {
+    MessageRole.CHATBOT: "assistant",
+    MessageRole.MODEL: "assistant",
+    MessageRole.FUNCTION: "tool",
+}
+
+
+def to_openai_messages(messages: Sequence[ChatMessage], capabilities: Capabilities) -> list[dict[str, Any]]:
+    """Translates a conversation; the messages themselves are not changed.
+
+    Args:
+        messages: The conversation.
+        capabilities: What the model takes.
+
+    Raises:
+        InvalidMessageError: A message cannot be used; names its index.
+        UnsupportedCapabilityError: A message holds a block that the model does not take.
+    """
+    if isinstance(messages, str | ChatMessage) or not isinstance(messages, Sequence):
+        raise InvalidMessageError("messages must be a list of ChatMessage", parameter="messages")
+    out: list[dict[str, Any]] = []
+    for i, message in enumerate(messages):
+        if not isinstance(message, ChatMessage):
+            raise InvalidMessageError(
+                f"messages[{i}] must be a ChatMessage, got {type(message).__name__}",
+                parameter=f"messages[{i}]",
+                index=i,
+            )
+        out.append(_Translator(i, message, capabilities).result())
+    return out
+
+
+class _Translator:
+    """Translates one message."""
+
+    def __init__(self, index: int, message: ChatMessage, capabilities: Capabilities) -> None:
+        self.index = index
+        self.message = message
+        self.capabilities = capabilities
+        self.role = _ROLES.get(message.role, message.role.value)
+        self.parts: list[dict[str, Any]] = []
+        self.reasoning: list[str] = []
+        self.calls: list[dict[str, Any]] = []
+
+    def result(self) -> dict[str, Any]:
+        for position, block in enumerate(self.message.blocks):
+            self.add(block, f"messages[{self.index}].blocks[{position}]")
+        out: dict[str, Any] = {"role": self.role, "content": self.content()}
+        if self.reasoning:
+            out["reasoning_content"] = "\n".join(self.reasoning)
+        extra = self.message.additional_kwargs
+        if self.role == "assistant" and (calls := self.calls or self.foreign_calls(extra.get("tool_calls"))):
+            out["tool_calls"] = calls
+            out["content"] = out["content"] or None
+        if self.role == "tool":
+            for source, target in (("tool_call_id", "tool_call_id"), ("tool_name", "name"), ("name", "name")):
+                if extra.get(source) is not None:
+                    out[target] = extra[source]
+        return out
+
+    def content(self) -> Any:
+        if all(part["type"] == "text" for part in self.parts):
+            return "\n".join(part["text"] for part in self.parts)
+        return self.parts
+
+    def add(self, block: Any, where: str) -> None:
+        if isinstance(block, TextBlock):
+            self.text(block.text)
+        elif isinstance(block, ImageBlock):
+            self.image(block, where)
+        elif isinstance(block, AudioBlock):
+            self.audio(block, where)
+        elif isinstance(block, ThinkingBlock) and self.role == "assistant":
+            if block.content:
+                self.reasoning.append(block.content)
+        elif isinstance(block, ToolCallBlock) and self.role == "assistant":
+            self.calls.append(
+                _call(block.tool_call_id or block.tool_name, block.tool_name, block.tool_kwargs)
+            )
+        elif isinstance(block, CitationBlock):
+            self.add(block.cited_content, f"{where}.cited_content")
+        elif isinstance(block, CitableBlock):
+            self.text(f"{block.title} ({block.source})")
+            for position, inner in enumerate(block.content):
+                self.add(inner, f"{where}.content[{position}]")
+        elif not isinstance(block, CachePoint):  # prompts are cached without being told where
+            self.refuse(block, where)
+
+    def refuse(self, block: Any, where: str) -> None:
+        kind = type(block).__name__
+        if isinstance(block, ThinkingBlock | ToolCallBlock):
+            raise InvalidMessageError(
+                f"{where}: a {kind} belongs into an assistant message, not a {self.role} message",
+                parameter=where,
+                index=self.index,
+            )
+        raise UnsupportedCapabilityError(
+            f"{where}: llama.cpp takes no {kind}: put its content into a TextBlock", parameter=where
+        )
+
+    def text(self, text: str) -> None:
+        self.parts.append({"type": "text", "text": text})
+
+    def image(self, block: ImageBlock, where: str) -> None:
+        if not self.capabilities.image:
+            raise _no_media(where, "images")
+        data = self.media(block, block.resolve_image, where)
+        url = f"data:{block.image_mimetype or 'image/png'};base64,{data}"
+        self.parts.append({"type": "image_url", "image_url": {"url": url}})
+
+    def audio(self, block: AudioBlock, where: str) -> None:
+        if not self.capabilities.audio:
+            raise _no_media(where, "audio")
+        data = self.media(block, block.resolve_audio, where)
+        self.parts.append(
+            {"type": "input_audio", "input_audio": {"data": data, "format": block.format or "wav"}}
+        )
+
+    def media(self, block: Any, resolve: Any, where: str) -> str:
+        """The block's bytes as base64."""
+        local = (
+            block.path is not None
+            or (block.image if isinstance(block, ImageBlock) else block.audio) is not None
+        )
+        if not local and block.url is not None and not str(block.url).startswith("data:"):
+            raise InvalidMessageError(
+                f"{where}: nothing is fetched from the network: download {block.url} and give its bytes or its path",
+                parameter=where,
+                index=self.index,
+            )
+        stream = resolve(as_base64=False)
+        data = stream.read()
+        stream.seek(0)
+        return base64.b64encode(data).decode()
+
+    def foreign_calls(self, calls: Any) -> list[dict[str, Any]]:
+        """Tool calls of an LLM that keeps them beside the blocks, as dicts or objects."""
+        out = []
+        for position, call in enumerate(calls or ()):
+            plain = call.model_dump() if hasattr(call, "model_dump") else call
+            function = plain.get("function") if isinstance(plain, dict) else None
+            if isinstance(function, dict) and function.get("name"):  # OpenAI's form
+                name, arguments, call_id = function["name"], function.get("arguments"), plain.get("id")
+            elif isinstance(plain, dict) and plain.get("tool_name"):  # a ToolSelection
+                name, arguments, call_id = plain["tool_name"], plain.get("tool_kwargs"), plain.get("tool_id")
+            else:
+                where = f"messages[{self.index}].additional_kwargs['tool_calls'][{position}]"
+                raise InvalidMessageError(
+                    f"{where} must be a tool call in OpenAI's form or a ToolSelection",
+                    parameter=where,
+                    index=self.index,
+                )
+            out.append(_call(call_id or name, name, arguments or {}))
+        return out
+
+
+def _no_media(where: str, what: str) -> UnsupportedCapabilityError:
+    return UnsupportedCapabilityError(
+        f"{where}: this model takes no {what}: load it with mmproj=<its projector file>, or remove the block",
+        parameter=where,
+    )
+
+
+def _call(call_id: str, name: str, arguments: Any) -> dict[str, Any]:
+    if not isinstance(arguments, str):
+        arguments = json.dumps(arguments, ensure_ascii=False)
+    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments or "{}"}}

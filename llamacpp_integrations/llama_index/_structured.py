@@ -1,0 +1,206 @@
+"""Structured prediction: the answer is JSON that a grammar made from the output class's schema admits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import llama_index.core.instrumentation as instrument
+from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
+from llama_index.core.bridge.pydantic import BaseModel, ValidationError
+from llama_index.core.instrumentation.events.llm import (
+    LLMStructuredPredictEndEvent,
+    LLMStructuredPredictStartEvent,
+)
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.program.utils import create_flexible_model
+from llama_index.core.types import PydanticProgramMode
+
+from llamacpp_core.errors import InvalidParameterError
+from llamacpp_integrations.llama_index._partial_json import parse_partial_json
+
+if TYPE_CHECKING:
+    from llama_index.core.prompts import PromptTemplate
+
+__all__ = ["PartialObjects", "StructuredOutputLLM", "schema_params", "with_schema"]
+
+dispatcher = instrument.get_dispatcher(__name__)
+
+M = TypeVar("M", bound=BaseModel)
+
+# Given by the framework's programs to every LLM; here the schema says it all.
+_OF_PROGRAMS = ("tool_required", "tool_choice", "allow_parallel_tool_calls")
+
+
+def schema_params(output_cls: type[BaseModel], llm_kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Arguments of a chat call whose answer is an object of the class.
+
+    Raises:
+        InvalidParameterError: ``llm_kwargs`` constrain the answer in another way.
+    """
+    params = {name: value for name, value in (llm_kwargs or {}).items() if name not in _OF_PROGRAMS}
+    for name in ("response_format", "grammar", "tools"):
+        if params.get(name):
+            raise InvalidParameterError(f"llm_kwargs: {name} contradicts the output class", parameter=name)
+    schema = {"name": output_cls.__name__, "schema": output_cls.model_json_schema()}
+    return params | {"response_format": {"type": "json_schema", "json_schema": schema}}
+
+
+def with_schema(messages: Sequence[ChatMessage], output_cls: type[BaseModel]) -> list[ChatMessage]:
+    """The conversation with the schema at its end, so that the model knows the fields' names and meanings.
+
+    It goes into the last user message, since not every chat template takes a system message.
+    """
+    schema = json.dumps(output_cls.model_json_schema(), ensure_ascii=False)
+    block = TextBlock(text=f"Answer only with JSON that follows this JSON schema:\n{schema}")
+    if messages and messages[-1].role == MessageRole.USER:
+        last = messages[-1]
+        return [*messages[:-1], last.model_copy(update={"blocks": [*last.blocks, block]})]
+    return [*messages, ChatMessage(role=MessageRole.USER, blocks=[block])]
+
+
+class PartialObjects(Generic[M]):
+    """Objects of a class from JSON that is still being written.
+
+    An object that does not yet satisfy its class comes as a ``FlexibleModel`` with the class's fields, None
+    where nothing has been written so far.
+    """
+
+    def __init__(self, output_cls: type[M]) -> None:
+        self._output_cls = output_cls
+        self._flexible = create_flexible_model(output_cls)
+        self._seen: Any = None
+
+    def add(self, text: str) -> M | BaseModel | None:
+        """The object that the text holds so far; None if it is the one of the last call."""
+        value = parse_partial_json(text)
+        if value is None or value == self._seen:
+            return None
+        self._seen = value
+        try:
+            return self._output_cls.model_validate(value)
+        except ValidationError:
+            return self._flexible.model_validate(value) if isinstance(value, dict) else None
+
+    def finish(self, text: str) -> M:
+        """The complete object.
+
+        Raises:
+            ValidationError: The class has rules beyond its JSON schema, and the object breaks one.
+        """
+        return self._output_cls.model_validate_json(text)
+
+
+class StructuredOutputLLM(FunctionCallingLLM):
+    """The four forms of structured prediction, for an LLM whose chat takes a JSON schema as ``response_format``.
+
+    A ``pydantic_program_mode`` other than the default leaves the work to the framework's own programs.
+    """
+
+    @dispatcher.span
+    def structured_predict(
+        self,
+        output_cls: type[BaseModel],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> BaseModel:
+        """Answers a prompt with an object.
+
+        A grammar made from the class's JSON schema admits nothing else.
+
+        Args:
+            output_cls: A pydantic model.
+            prompt: The prompt.
+            llm_kwargs: As the keywords of :meth:`chat`; not changed.
+            prompt_args: Variables of the prompt.
+
+        Raises:
+            GrammarError: The schema has something that no grammar can enforce.
+            IncompleteOutputError: The answer was cut off.
+            ValidationError: The class has rules beyond its JSON schema, and the answer breaks one.
+        """
+        if self.pydantic_program_mode != PydanticProgramMode.DEFAULT:
+            return super().structured_predict(
+                output_cls, prompt, llm_kwargs=dict(llm_kwargs or {}), **prompt_args
+            )
+        dispatcher.event(
+            LLMStructuredPredictStartEvent(output_cls=output_cls, template=prompt, template_args=prompt_args)
+        )
+        messages = self._structured_messages(output_cls, prompt, prompt_args)
+        response = self.chat(messages, **schema_params(output_cls, llm_kwargs))
+        result = output_cls.model_validate_json(response.message.content or "")
+        dispatcher.event(LLMStructuredPredictEndEvent(output=result))
+        return result
+
+    @dispatcher.span
+    async def astructured_predict(
+        self,
+        output_cls: type[BaseModel],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> BaseModel:
+        """:meth:`structured_predict` for coroutines."""
+        if self.pydantic_program_mode != PydanticProgramMode.DEFAULT:
+            return await super().astructured_predict(
+                output_cls, prompt, llm_kwargs=dict(llm_kwargs or {}), **prompt_args
+            )
+        dispatcher.event(
+            LLMStructuredPredictStartEvent(output_cls=output_cls, template=prompt, template_args=prompt_args)
+        )
+        messages = self._structured_messages(output_cls, prompt, prompt_args)
+        response = await self.achat(messages, **schema_params(output_cls, llm_kwargs))
+        result = output_cls.model_validate_json(response.message.content or "")
+        dispatcher.event(LLMStructuredPredictEndEvent(output=result))
+        return result
+
+    def _structured_stream_call(
+        self,
+        output_cls: type[BaseModel],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Generator[Any, None, None]:
+        if self.pydantic_program_mode != PydanticProgramMode.DEFAULT:
+            yield from super()._structured_stream_call(
+                output_cls, prompt, dict(llm_kwargs or {}), **prompt_args
+            )
+            return
+        messages = self._structured_messages(output_cls, prompt, prompt_args)
+        objects, text = PartialObjects(output_cls), ""
+        for response in self.stream_chat(messages, **schema_params(output_cls, llm_kwargs)):
+            text = response.message.content or ""
+            if (partial := objects.add(text)) is not None:
+                yield partial
+        yield objects.finish(text)
+
+    async def _structured_astream_call(
+        self,
+        output_cls: type[BaseModel],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> AsyncGenerator[Any, None]:
+        if self.pydantic_program_mode != PydanticProgramMode.DEFAULT:
+            return await super()._structured_astream_call(
+                output_cls, prompt, dict(llm_kwargs or {}), **prompt_args
+            )
+        messages = self._structured_messages(output_cls, prompt, prompt_args)
+        responses = await self.astream_chat(messages, **schema_params(output_cls, llm_kwargs))
+
+        async def objects_of() -> AsyncGenerator[Any, None]:
+            objects, text = PartialObjects(output_cls), ""
+            async for response in responses:
+                text = response.message.content or ""
+                if (partial := objects.add(text)) is not None:
+                    yield partial
+            yield objects.finish(text)
+
+        return objects_of()
+
+    def _structured_messages(
+        self, output_cls: type[BaseModel], prompt: PromptTemplate, prompt_args: Mapping[str, Any]
+    ) -> list[ChatMessage]:
+        return with_schema(self._extend_messages(prompt.format_messages(llm=self, **prompt_args)), output_cls)

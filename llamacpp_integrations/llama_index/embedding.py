@@ -1,0 +1,164 @@
+"""The embedding model of LlamaIndex: :class:`LlamaCppEmbedding`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
+from llama_index.core.bridge.pydantic import Field
+
+from llamacpp_core.errors import InvalidParameterError, UnsupportedCapabilityError
+from llamacpp_integrations.llama_index._embedding_cache import QueryCache
+from llamacpp_integrations.llama_index._model import LlamaCppComponent
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["LlamaCppEmbedding"]
+
+
+class LlamaCppEmbedding(LlamaCppComponent, BaseEmbedding):
+    """Embeddings computed by llama.cpp in this process, as an embedding model of LlamaIndex.
+
+    One object serves any number of threads and event loops at once. Its pickle holds the fields only, so it
+    works in an ``IngestionPipeline`` with several workers, each of which loads the model for itself.
+
+    Args:
+        model: A catalog name, a path to a GGUF file, or ``hf:owner/repo:file-or-glob.gguf``.
+        llama: A loaded :class:`~llamacpp_core.Llama` to use instead of ``model``.
+        fields: The fields below; load options of :class:`~llamacpp_core.LoadOptions`, such as
+            ``pooling_type``; ``progress``, as for :class:`~llamacpp_core.Llama`.
+
+    Raises:
+        ModelNotFoundError: There is no such model.
+        UnsupportedCapabilityError: The model cannot embed.
+        InvalidParameterError: An argument is unknown or cannot work.
+
+    Example:
+        >>> from llamacpp_integrations.llama_index import LlamaCppEmbedding
+        >>> embed_model = LlamaCppEmbedding("all-minilm-l6-v2")  # doctest: +SKIP
+        >>> len(embed_model.get_query_embedding("Who wrote Emma?"))  # doctest: +SKIP
+        384
+    """
+
+    _load_defaults: ClassVar[dict[str, Any]] = {"embedding": True}
+
+    embed_batch_size: int = Field(
+        default=256,
+        description="Texts per call of the engine. All of them share its batch, so fewer leave it partly empty.",
+        gt=0,
+        le=2048,
+    )
+    query_instruction: str | None = Field(
+        default=None,
+        description="Goes in front of a query. None: what the model's authors put there, if known.",
+    )
+    text_instruction: str | None = Field(
+        default=None,
+        description="Goes in front of a text. None: what the model's authors put there, if known.",
+    )
+    normalize: bool = Field(default=True, description="Scale vectors to Euclidean length 1.")
+    dimensions: int | None = Field(
+        default=None,
+        description="Keep this many leading dimensions, for models trained so that they can be cut. None: all.",
+        gt=0,
+    )
+    overflow: Literal["error", "truncate", "chunk"] = Field(
+        default="chunk",
+        description="What to do with a text that is too long for the model: refuse it, cut it off, or take the mean "
+        "of its pieces' vectors, weighted by their tokens.",
+    )
+    max_tokens: int | None = Field(
+        default=None, description="Tokens that one input, or one piece, may have. None: what the model takes."
+    )
+
+    def __init__(self, model: Any = None, *, llama: Any = None, **fields: Any) -> None:
+        super().__init__(model, llama=llama, **fields)
+        info = self._handle.info
+        if not info.capabilities.embedding:
+            raise UnsupportedCapabilityError(
+                f"{info.name} was loaded without embeddings: load it with embedding=True",
+                parameter="embedding",
+            )
+        if self.dimensions is not None and self.dimensions > info.n_embd:
+            raise InvalidParameterError(
+                f"dimensions is {self.dimensions} and {info.name} has only {info.n_embd}",
+                parameter="dimensions",
+            )
+        # What changes a vector has to stand in the fields: caches compare them.
+        query, text = _instructions(info.name)
+        if self.query_instruction is None:
+            self.query_instruction = query
+        if self.text_instruction is None:
+            self.text_instruction = text
+        if "model_name" not in self.model_fields_set:
+            self.model_name = info.name
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Names the class in serialised objects."""
+        return "LlamaCppEmbedding"
+
+    def get_query_embedding(self, query: str) -> Embedding:
+        """The vector of a query, with its instruction in front."""
+        return BaseEmbedding.get_query_embedding(self._for_queries(), query)
+
+    async def aget_query_embedding(self, query: str) -> Embedding:
+        """:meth:`get_query_embedding` for coroutines."""
+        return await BaseEmbedding.aget_query_embedding(self._for_queries(), query)
+
+    def _for_queries(self) -> LlamaCppEmbedding:
+        """This object with a cache of its own for queries, where a query's vector is not that of the same text."""
+        if self.embeddings_cache is None or self.query_instruction == self.text_instruction:
+            return self
+        return self.model_copy(update={"embeddings_cache": QueryCache(self.embeddings_cache)})
+
+    def _get_query_embedding(self, query: str) -> Embedding:
+        return self._embed([query], self.query_instruction)[0]
+
+    async def _aget_query_embedding(self, query: str) -> Embedding:
+        return (await self._aembed([query], self.query_instruction))[0]
+
+    def _get_text_embedding(self, text: str) -> Embedding:
+        return self._embed([text], self.text_instruction)[0]
+
+    async def _aget_text_embedding(self, text: str) -> Embedding:
+        return (await self._aembed([text], self.text_instruction))[0]
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        return self._embed(texts, self.text_instruction)
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        return await self._aembed(texts, self.text_instruction)
+
+    def _embed(self, texts: Sequence[str], instruction: str | None) -> list[Embedding]:
+        vectors = self._handle.llama.embed([(instruction or "") + text for text in texts], **self._options)
+        return self._cut(vectors)
+
+    async def _aembed(self, texts: Sequence[str], instruction: str | None) -> list[Embedding]:
+        prefixed = [(instruction or "") + text for text in texts]
+        return self._cut(await self._handle.llama.aembed(prefixed, **self._options))
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        return {"normalize": self.normalize, "overflow": self.overflow, "max_tokens": self.max_tokens}
+
+    def _cut(self, vectors: NDArray[np.float32]) -> list[Embedding]:
+        if self.dimensions is not None:
+            vectors = vectors[:, : self.dimensions]
+            if self.normalize:
+                from llamacpp_core.vectors import normalise
+
+                vectors = normalise(vectors)
+        rows: list[Embedding] = vectors.tolist()
+        return rows
+
+
+def _instructions(name: str) -> tuple[str, str]:
+    """What the authors of a model in the catalog put in front of queries and of texts."""
+    from llamacpp_core.models import load_catalog
+
+    entry = load_catalog().get(name)
+    return (entry.query_prefix, entry.document_prefix) if entry is not None else ("", "")

@@ -1,0 +1,382 @@
+"""The language model of LlamaIndex: :class:`LlamaCpp`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+    CompletionResponse,
+    CompletionResponseAsyncGen,
+    CompletionResponseGen,
+    LLMMetadata,
+    MessageRole,
+)
+from llama_index.core.bridge.pydantic import Field
+from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
+from llama_index.core.llms.llm import ToolSelection
+
+from llamacpp_core.errors import InvalidParameterError, UnsupportedCapabilityError
+from llamacpp_integrations.llama_index._messages import to_openai_messages
+from llamacpp_integrations.llama_index._model import LlamaCppComponent
+from llamacpp_integrations.llama_index._responses import (
+    ChatStream,
+    CompletionStream,
+    as_completion,
+    chat_response,
+    check_complete,
+    completion_response,
+)
+from llamacpp_integrations.llama_index._structured import StructuredOutputLLM
+from llamacpp_integrations.llama_index._tools import (
+    conversation,
+    first_call_only,
+    tool_choice_of,
+    tool_selections,
+    tool_specs,
+)
+from llamacpp_integrations.llama_index.tokenizer import LlamaCppTokenizer
+
+if TYPE_CHECKING:
+    from llama_index.core.tools.types import BaseTool
+
+__all__ = ["LlamaCpp"]
+
+_SAMPLING = (
+    "frequency_penalty",
+    "max_tokens",
+    "min_p",
+    "presence_penalty",
+    "repeat_penalty",
+    "seed",
+    "stop",
+    "temperature",
+    "top_k",
+    "top_p",
+)
+_UNUSED_HOOKS = ("messages_to_prompt", "completion_to_prompt", "query_wrapper_prompt")
+
+
+class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
+    """llama.cpp in this process, as an LLM of LlamaIndex with tools and structured output.
+
+    One object serves any number of threads and event loops at once; their requests share the steps of one
+    batch. Objects of the same model and load options share the weights.
+
+    Args:
+        model: A catalog name, a path to a GGUF file, or ``hf:owner/repo:file-or-glob.gguf``.
+        llama: A loaded :class:`~llamacpp_core.Llama` to use instead of ``model``.
+        fields: The fields below; load options of :class:`~llamacpp_core.LoadOptions`, such as ``n_ctx`` or
+            ``chat_template``; ``progress``, as for :class:`~llamacpp_core.Llama`.
+
+    Every call takes the keywords of :meth:`Llama.create_chat_completion
+    <llamacpp_core.Llama.create_chat_completion>` and refuses others: ``temperature``, ``max_tokens``,
+    ``stop``, ``response_format``, ``grammar``, ``logprobs`` with ``top_logprobs``, and so on.
+
+    Raises:
+        ModelNotFoundError: There is no such model.
+        UnsupportedCapabilityError: The model computes embeddings only.
+        InvalidParameterError: An argument is unknown or cannot work.
+
+    Example:
+        >>> from llamacpp_integrations.llama_index import LlamaCpp
+        >>> llm = LlamaCpp("smollm2-135m-instruct", temperature=0)  # doctest: +SKIP
+        >>> llm.complete("Paul Graham is").text  # doctest: +SKIP
+    """
+
+    temperature: float = Field(default=0.2, description="0 picks the likeliest token; higher is more random.")
+    max_tokens: int | None = Field(
+        default=None, description="Tokens to generate at most. None: to the end of the context."
+    )
+    top_p: float = Field(
+        default=0.95, description="Keep the likeliest tokens that together reach this probability."
+    )
+    top_k: int = Field(default=40, description="Keep this many likeliest tokens; 0 turns it off.")
+    min_p: float = Field(
+        default=0.05, description="Drop tokens less likely than this fraction of the likeliest."
+    )
+    repeat_penalty: float = Field(
+        default=1.0, description="Divide the logits of recent tokens by this; 1: off."
+    )
+    presence_penalty: float = Field(
+        default=0.0, description="Lower a token's logit by this once it occurred."
+    )
+    frequency_penalty: float = Field(
+        default=0.0, description="Lower a token's logit by this for each time it occurred."
+    )
+    seed: int | None = Field(
+        default=None, description="Makes answers repeatable. None: a new seed each time."
+    )
+    stop: list[str] | None = Field(default=None, description="Strings that end an answer.")
+    additional_kwargs: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Any other argument of Llama.create_chat_completion, for every call of this object.",
+    )
+
+    def __init__(self, model: Any = None, *, llama: Any = None, **fields: Any) -> None:
+        for name in _UNUSED_HOOKS:
+            if fields.pop(name, None) is not None:
+                raise InvalidParameterError(
+                    f"{name} is not used: the model's own chat template is applied. Give another one as "
+                    "chat_template=, or pass finished text to complete(..., formatted=True)",
+                    parameter=name,
+                )
+        super().__init__(model, llama=llama, **fields)
+        info = self._handle.info
+        if not info.capabilities.completion:
+            raise UnsupportedCapabilityError(
+                f"{info.name} computes embeddings only: use LlamaCppEmbedding", parameter="model"
+            )
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Names the class in serialised objects."""
+        return "LlamaCpp"
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        """The context length, what is kept free for an answer, and what the model can do."""
+        info = self._handle.info
+        return LLMMetadata(
+            context_window=info.n_ctx,
+            # Without a limit an answer may go on to the end of the context: prompts are packed to leave a quarter.
+            num_output=min(self.max_tokens or info.n_ctx // 4, info.n_ctx),
+            is_chat_model=info.capabilities.chat,
+            is_function_calling_model=info.capabilities.chat,
+            model_name=info.name,
+            system_role=MessageRole.SYSTEM if info.capabilities.system_role else MessageRole.USER,
+        )
+
+    @property
+    def tokenizer(self) -> LlamaCppTokenizer:
+        """The model's own tokenizer, for ``Settings.tokenizer`` and for splitters."""
+        return LlamaCppTokenizer(self._handle)
+
+    # Chat
+
+    @llm_chat_callback()  # type: ignore[untyped-decorator]
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Answers a conversation.
+
+        Args:
+            messages: The conversation; not changed.
+            kwargs: Arguments of :meth:`Llama.create_chat_completion
+                <llamacpp_core.Llama.create_chat_completion>` for this call.
+
+        Raises:
+            InvalidMessageError: A message cannot be used; names its index.
+            InvalidParameterError: An argument is unknown or cannot work.
+            ContextOverflowError: The conversation is longer than the context.
+            IncompleteOutputError: A forced call, or an answer bound to a schema, was cut off.
+        """
+        return self._chat(messages, kwargs)
+
+    @llm_chat_callback()  # type: ignore[untyped-decorator]
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        """:meth:`chat`, in pieces: each response has the message so far, and what is new as ``delta``.
+
+        The last one has the usage and timings. Closing or dropping the generator frees the slot.
+        """
+        return self._stream_chat(messages, kwargs)
+
+    @llm_chat_callback()  # type: ignore[untyped-decorator]
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """:meth:`chat` for coroutines."""
+        return await self._achat(messages, kwargs)
+
+    @llm_chat_callback()  # type: ignore[untyped-decorator]
+    async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
+        """:meth:`stream_chat` for coroutines."""
+        return await self._astream_chat(messages, kwargs)
+
+    def _chat(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> ChatResponse:
+        llama, params = self._handle.llama, self._params(kwargs)
+        data = llama.create_chat_completion(to_openai_messages(messages, llama.info.capabilities), **params)
+        response = chat_response(data)
+        check_complete(params, response)
+        return response
+
+    async def _achat(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> ChatResponse:
+        llama, params = self._handle.llama, self._params(kwargs)
+        data = await llama.acreate_chat_completion(
+            to_openai_messages(messages, llama.info.capabilities), **params
+        )
+        response = chat_response(data)
+        check_complete(params, response)
+        return response
+
+    def _stream_chat(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> ChatResponseGen:
+        llama, params = self._handle.llama, self._params(kwargs)
+        translated = to_openai_messages(messages, llama.info.capabilities)
+        chunks = llama.create_chat_completion(translated, **params, stream=True)
+
+        def responses() -> ChatResponseGen:
+            stream = ChatStream()
+            try:
+                for chunk in chunks:
+                    if response := stream.add(chunk):
+                        check_complete(params, response)
+                        yield response
+            finally:
+                chunks.close()
+
+        return responses()
+
+    async def _astream_chat(
+        self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]
+    ) -> ChatResponseAsyncGen:
+        llama, params = self._handle.llama, self._params(kwargs)
+        translated = to_openai_messages(messages, llama.info.capabilities)
+        chunks = await llama.acreate_chat_completion(translated, **params, stream=True)
+
+        async def responses() -> ChatResponseAsyncGen:
+            stream = ChatStream()
+            try:
+                async for chunk in chunks:
+                    if response := stream.add(chunk):
+                        check_complete(params, response)
+                        yield response
+            finally:
+                await chunks.aclose()
+
+        return responses()
+
+    def _params(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of one call over those of the object."""
+        params = {name: getattr(self, name) for name in _SAMPLING} | self.additional_kwargs
+        params |= {name: value for name, value in kwargs.items() if value is not None}
+        if "stream" in params:
+            raise InvalidParameterError(
+                "stream is not an argument here: call stream_chat()", parameter="stream"
+            )
+        if params.get("n", 1) != 1:
+            raise InvalidParameterError(
+                "n must be 1: a response of LlamaIndex holds one answer", parameter="n"
+            )
+        return {name: value for name, value in params.items() if value is not None}
+
+    # Completion
+
+    @llm_completion_callback()  # type: ignore[untyped-decorator]
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """Answers a prompt.
+
+        Args:
+            prompt: The prompt.
+            formatted: Send the text as it is. Otherwise it becomes a user message in the model's chat
+                template; a model without a template gets the text as it is.
+            kwargs: As for :meth:`chat`; of :meth:`Llama.create_completion
+                <llamacpp_core.Llama.create_completion>` when the text goes as it is.
+        """
+        if not self._raw(formatted):
+            return as_completion(self._chat([ChatMessage(content=prompt)], kwargs))
+        return completion_response(self._handle.llama.create_completion(prompt, **self._text_params(kwargs)))
+
+    @llm_completion_callback()  # type: ignore[untyped-decorator]
+    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
+        """:meth:`complete`, in pieces: each response has the text so far, and what is new as ``delta``."""
+        if not self._raw(formatted):
+            responses = self._stream_chat([ChatMessage(content=prompt)], kwargs)
+            return (as_completion(response) for response in responses)
+        chunks = self._handle.llama.create_completion(prompt, **self._text_params(kwargs), stream=True)
+
+        def texts() -> CompletionResponseGen:
+            stream = CompletionStream()
+            try:
+                for chunk in chunks:
+                    if response := stream.add(chunk):
+                        yield response
+            finally:
+                chunks.close()
+
+        return texts()
+
+    @llm_completion_callback()  # type: ignore[untyped-decorator]
+    async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """:meth:`complete` for coroutines."""
+        if not self._raw(formatted):
+            return as_completion(await self._achat([ChatMessage(content=prompt)], kwargs))
+        data = await self._handle.llama.acreate_completion(prompt, **self._text_params(kwargs))
+        return completion_response(data)
+
+    @llm_completion_callback()  # type: ignore[untyped-decorator]
+    async def astream_complete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponseAsyncGen:
+        """:meth:`stream_complete` for coroutines."""
+        if not self._raw(formatted):
+            responses = await self._astream_chat([ChatMessage(content=prompt)], kwargs)
+            return (as_completion(response) async for response in responses)
+        chunks = await self._handle.llama.acreate_completion(prompt, **self._text_params(kwargs), stream=True)
+
+        async def texts() -> CompletionResponseAsyncGen:
+            stream = CompletionStream()
+            try:
+                async for chunk in chunks:
+                    if response := stream.add(chunk):
+                        yield response
+            finally:
+                await chunks.aclose()
+
+        return texts()
+
+    def _raw(self, formatted: bool) -> bool:
+        return formatted or not self._handle.info.capabilities.chat
+
+    def _text_params(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments of a text completion, which counts logprobs where chat has a flag and a number."""
+        params = self._params(kwargs)
+        top = params.pop("top_logprobs", None)
+        if params.get("logprobs") is True:
+            params["logprobs"] = top or 0
+        elif params.get("logprobs") is False:
+            del params["logprobs"]
+        params.setdefault("max_tokens", 0)  # to the end of the context, as in chat
+        return params
+
+    # Tools
+
+    def _prepare_chat_with_tools(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        tool_choice: Any = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        specs = tool_specs(tools)
+        arguments: dict[str, Any] = {"messages": conversation(user_msg, chat_history), **kwargs}
+        choice = tool_choice_of(tool_choice, tool_required, specs)
+        if specs or choice not in ("auto", "none"):
+            arguments |= {
+                "tools": specs,
+                "tool_choice": choice,
+                "parallel_tool_calls": allow_parallel_tool_calls,
+            }
+        return arguments
+
+    def _validate_chat_with_tools_response(
+        self,
+        response: ChatResponse,
+        tools: Sequence[BaseTool],
+        allow_parallel_tool_calls: bool = False,
+        **kwargs: Any,
+    ) -> ChatResponse:
+        return response if allow_parallel_tool_calls else first_call_only(response)
+
+    def get_tool_calls_from_response(
+        self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
+    ) -> list[ToolSelection]:
+        """The calls in a response; in one that is still being streamed with the arguments so far.
+
+        Raises:
+            MissingToolCallError: There is none, and ``error_on_no_tool_call`` is set.
+        """
+        return tool_selections(response, error_on_no_tool_call=error_on_no_tool_call)

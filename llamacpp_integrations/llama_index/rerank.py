@@ -1,0 +1,129 @@
+"""The reranker of LlamaIndex: :class:`LlamaCppRerank`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import llama_index.core.instrumentation as instrument
+from llama_index.core.bridge.pydantic import Field
+from llama_index.core.callbacks import CBEventType, EventPayload
+from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle
+
+from llamacpp_core.errors import InvalidParameterError, UnsupportedCapabilityError
+from llamacpp_integrations.llama_index._model import LlamaCppComponent
+
+__all__ = ["LlamaCppRerank"]
+
+dispatcher = instrument.get_dispatcher(__name__)
+
+
+class LlamaCppRerank(LlamaCppComponent, BaseNodePostprocessor):
+    """Sorts nodes by how well they answer the query, with a model in this process.
+
+    A cross-encoder gives its own score, an embedding model the cosine, and a chat model the probability of
+    "yes" when asked whether the node is relevant.
+
+    Args:
+        model: A catalog name, a path to a GGUF file, or ``hf:owner/repo:file-or-glob.gguf``.
+        llama: A loaded :class:`~llamacpp_core.Llama` to use instead of ``model``.
+        fields: The fields below; load options of :class:`~llamacpp_core.LoadOptions`; ``progress``, as for
+            :class:`~llamacpp_core.Llama`.
+
+    Raises:
+        ModelNotFoundError: There is no such model.
+        UnsupportedCapabilityError: The model cannot score documents.
+        InvalidParameterError: An argument is unknown or cannot work.
+
+    Example:
+        >>> from llamacpp_integrations.llama_index import LlamaCppRerank
+        >>> reranker = LlamaCppRerank("bge-reranker-v2-m3", top_n=3)  # doctest: +SKIP
+        >>> index.as_query_engine(similarity_top_k=20, node_postprocessors=[reranker])  # doctest: +SKIP
+    """
+
+    top_n: int = Field(default=5, description="Nodes to keep, best first.", gt=0)
+    keep_retrieval_score: bool = Field(
+        default=False, description="Keep the earlier score in the node's metadata, as retrieval_score."
+    )
+    metadata_mode: MetadataMode = Field(
+        default=MetadataMode.EMBED, description="Which of a node's metadata is scored together with its text."
+    )
+
+    def __init__(self, model: Any = None, *, llama: Any = None, **fields: Any) -> None:
+        super().__init__(model, llama=llama, **fields)
+        info = self._handle.info
+        if info.capabilities.rerank is None:
+            raise UnsupportedCapabilityError(
+                f"{info.name} can neither embed nor generate, so it cannot score documents", parameter="model"
+            )
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Names the class in serialised objects."""
+        return "LlamaCppRerank"
+
+    @dispatcher.span
+    def _postprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        query, texts = self._inputs(nodes, query_bundle)
+        if not nodes:
+            return []
+        with self._event(nodes, query) as done:
+            return done(self._handle.llama.rerank(query, texts, top_n=self.top_n))
+
+    @dispatcher.span
+    async def _apostprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        query, texts = self._inputs(nodes, query_bundle)
+        if not nodes:
+            return []
+        with self._event(nodes, query) as done:
+            return done(await self._handle.llama.arerank(query, texts, top_n=self.top_n))
+
+    def _inputs(
+        self, nodes: Sequence[NodeWithScore], query_bundle: QueryBundle | None
+    ) -> tuple[str, list[str]]:
+        if query_bundle is None:
+            raise InvalidParameterError(
+                "a reranker needs the query: pass query_bundle= or query_str=", parameter="query_bundle"
+            )
+        return query_bundle.query_str, [
+            node.node.get_content(metadata_mode=self.metadata_mode) for node in nodes
+        ]
+
+    @contextmanager
+    def _event(
+        self, nodes: list[NodeWithScore], query: str
+    ) -> Iterator[Callable[[Sequence[Mapping[str, Any]]], list[NodeWithScore]]]:
+        """Reports the start, and makes and reports the outcome."""
+        name = self._handle.info.name
+        dispatcher.event(ReRankStartEvent(query=query, nodes=nodes, top_n=self.top_n, model_name=name))
+        payload = {
+            EventPayload.NODES: nodes,
+            EventPayload.MODEL_NAME: name,
+            EventPayload.QUERY_STR: query,
+            EventPayload.TOP_K: self.top_n,
+        }
+        with self.callback_manager.event(CBEventType.RERANKING, payload=payload) as event:
+
+            def done(results: Sequence[Mapping[str, Any]]) -> list[NodeWithScore]:
+                ranked = [
+                    self._scored(nodes[result["index"]], result["relevance_score"]) for result in results
+                ]
+                event.on_end(payload={EventPayload.NODES: ranked})
+                dispatcher.event(ReRankEndEvent(nodes=ranked))
+                return ranked
+
+            yield done
+
+    def _scored(self, found: NodeWithScore, score: float) -> NodeWithScore:
+        """A new result for the node; the one that came in is not changed."""
+        node: BaseNode = found.node
+        if self.keep_retrieval_score:
+            node = node.model_copy(update={"metadata": {**node.metadata, "retrieval_score": found.score}})
+        return NodeWithScore(node=node, score=float(score))

@@ -1,0 +1,53 @@
+"""Another llama.cpp in the same process must not meet this one."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+import pytest
+
+from llamacpp_core import _native
+
+
+def test_only_the_init_function_is_exported() -> None:
+    library = ctypes.CDLL(_native.__file__)
+    assert hasattr(library, "PyInit__native")
+    for name in (
+        "llama_decode",
+        "ggml_init",
+        "lc_last_error",
+        "mtmd_tokenize",
+        "gguf_init_empty",
+        "lcguard_llama_decode",
+    ):
+        assert not hasattr(library, name), name
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads ELF")
+def test_the_dynamic_symbol_table_defines_nothing_else() -> None:
+    with open(_native.__file__, "rb") as file:  # noqa: PTH123  # __file__ is a str
+        data = file.read()
+    assert data[:5] == b"\x7fELF\x02"
+    sections = int.from_bytes(data[0x28:0x30], "little")
+    size, count = (int.from_bytes(data[at : at + 2], "little") for at in (0x3A, 0x3C))
+
+    def header(index: int) -> list[int]:
+        start = sections + index * size
+        return [
+            int.from_bytes(data[start + at : start + at + width], "little")
+            for at, width in ((4, 4), (24, 8), (32, 8), (40, 4))
+        ]
+
+    table = next(section for section in map(header, range(count)) if section[0] == 11)  # SHT_DYNSYM
+    strings = header(table[3])[1]
+    defined = []
+    for entry in range(table[1], table[1] + table[2], 24):
+        name, section = (
+            int.from_bytes(data[entry : entry + 4], "little"),
+            int.from_bytes(data[entry + 6 : entry + 8], "little"),
+        )
+        if name and section:
+            start = strings + name
+            defined.append(data[start : data.index(b"\0", start)])
+    assert defined == [b"PyInit__native"]

@@ -1,0 +1,117 @@
+"""Reading tool calls out of generated text, whole and in pieces."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from llamacpp_core.chat_format._readers import ToolTextReader
+from llamacpp_core.chat_format._tool_text import read_tool_text
+from llamacpp_core.chat_format.named import ToolSyntax
+
+NAMES = {"get_weather", "now"}
+OSLO = {"city": "Oslo"}
+
+CASES: list[tuple[ToolSyntax, str, str, list[tuple[str, object]]]] = [
+    ("tool_call_tags", '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>', "", [("now", {})]),
+    (
+        "tool_call_tags",
+        'Let me see.\n<tool_call>\n{"name": "get_weather", "arguments": {"city": "Oslo"}}\n</tool_call>\n'
+        '<tool_call>\n{"name": "now", "arguments": {"a": {"b": "}</tool_call>"}}}',
+        "Let me see.",
+        [("get_weather", OSLO), ("now", {"a": {"b": "}</tool_call>"}})],
+    ),
+    ("tool_call_tags", "No call here. ", "No call here. ", []),
+    ("tool_call_tags", "<tool_call>\n{broken", "<tool_call>\n{broken", []),
+    (
+        "tool_call_tags",
+        '<tool_call>{"arguments": {}}</tool_call>',
+        '<tool_call>{"arguments": {}}</tool_call>',
+        [],
+    ),
+    ("message_prefix", "message:\nHello", "Hello", []),
+    ("message_prefix", "Hello", "Hello", []),
+    (
+        "message_prefix",
+        'functions.get_weather:\n{"city": "Oslo"}\nfunctions.now:\n{}',
+        "",
+        [("get_weather", OSLO), ("now", {})],
+    ),
+    ("message_prefix", "message:\nSee functions.now: it helps", "See functions.now: it helps", []),
+    ("functionary", ":\n Hello", "Hello", []),
+    ("functionary", ' to=functions.get_weather:\n{"city": "Oslo"}', "", [("get_weather", OSLO)]),
+    ("functionary", " to=functions.unknown:\n{}", " to=functions.unknown:\n{}", []),
+    ("functionary-v1", "\nHello", "Hello", []),
+    (
+        "functionary-v1",
+        '\n<|START_OF_FUNCTION_CALL|>get_weather:\n{"city": "Oslo"}',
+        "",
+        [("get_weather", OSLO)],
+    ),
+    ("functionary-v1", '\nget_weather:\n{"city": "Oslo"}', "", [("get_weather", OSLO)]),
+    (
+        "functionary-v1",
+        '\nLet me see.\n<|START_OF_FUNCTION_CALL|>get_weather:\n{"city": "Oslo"}',
+        "Let me see.",
+        [("get_weather", OSLO)],
+    ),
+    ("functionary-v2", "all\n<|content|>Hello", "Hello", []),
+    ("functionary-v2", "all\nHello", "Hello", []),
+    ("functionary-v2", 'get_weather\n<|content|>{"city": "Oslo"}', "", [("get_weather", OSLO)]),
+    ("functionary-v2", 'get_weather\n{"city": "Oslo"}', "", [("get_weather", OSLO)]),
+    (
+        "functionary-v2",
+        "all\n<|content|>Let me see.\n<|from|>assistant\n<|recipient|>get_weather\n<|content|>"
+        '{"city": "Oslo"}'
+        "\n<|from|>assistant\n<|recipient|>now\n<|content|>{}",
+        "Let me see.",
+        [("get_weather", OSLO), ("now", {})],
+    ),
+    ("chatglm3", "\n Hello", "Hello", []),
+    ("chatglm3", "get_weather\n ```python\ntool_call(city='Oslo')\n```", "", [("get_weather", OSLO)]),
+    ("chatglm3", "now\n ```python\ntool_call(a=true, b=null)\n```", "", [("now", {"a": True, "b": None})]),
+    (
+        "chatglm3",
+        "now\n ```python\ntool_call(open('x'))\n```",
+        "now\n ```python\ntool_call(open('x'))\n```",
+        [],
+    ),
+    ("chatglm3", "now\n ```python\ntool_call(\n```", "now\n ```python\ntool_call(\n```", []),
+]
+
+
+@pytest.mark.parametrize(("syntax", "text", "content", "calls"), CASES)
+def test_a_text_is_taken_apart(
+    syntax: ToolSyntax, text: str, content: str, calls: list[tuple[str, object]]
+) -> None:
+    parsed = read_tool_text(text, syntax, NAMES)
+    assert parsed.content == content
+    assert [(name, json.loads(arguments)) for name, arguments in parsed.calls] == calls
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+@pytest.mark.parametrize(("syntax", "text", "content", "calls"), CASES)
+def test_pieces_give_the_same_as_the_whole(
+    syntax: ToolSyntax, text: str, content: str, calls: list[tuple[str, object]], size: int
+) -> None:
+    reader = ToolTextReader(syntax, NAMES)
+    deltas = [d for i in range(0, len(text), size) for d in reader.feed(text[i : i + size])] + reader.finish()
+    assert "".join(delta.get("content") or "" for delta in deltas) == content
+    found = [call["function"] for delta in deltas for call in delta.get("tool_calls") or ()]
+    assert [(call["name"], json.loads(call["arguments"])) for call in found] == calls
+    assert reader.called is bool(calls)
+
+
+def test_text_before_a_tag_is_passed_on_at_once() -> None:
+    reader = ToolTextReader("tool_call_tags", NAMES)
+    assert reader.feed("Hello") == [{"content": "Hello"}]
+    assert reader.feed(" <tool") == []
+    assert reader.feed("s> are fine") == [{"content": " <tools> are fine"}]
+
+
+def test_ids_are_unique() -> None:
+    text = '<tool_call>{"name": "now", "arguments": {}}</tool_call>' * 50
+    reader = ToolTextReader("tool_call_tags", NAMES)
+    ids = [call["id"] for delta in reader.feed(text) + reader.finish() for call in delta["tool_calls"] or ()]
+    assert len(set(ids)) == 50

@@ -1,0 +1,41 @@
+"""Models that the whole suite shares; every one comes through the product's own catalog."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Before the extension is loaded: threads that wait for one another sleep instead of spinning, so that a
+# test run beside other work on the same cores is not slowed down many times over.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+from llamacpp_core import Llama  # noqa: E402
+from llamacpp_core.models import resolve_model  # noqa: E402
+
+CHAT_MODEL = "smollm2-135m-instruct"
+EMBEDDING_MODEL = "all-minilm-l6-v2"
+
+
+@pytest.fixture(scope="session")
+def smollm2_path() -> Path:
+    return resolve_model(CHAT_MODEL, progress=False).path
+
+
+@pytest.fixture(scope="session")
+def minilm_path() -> Path:
+    return resolve_model(EMBEDDING_MODEL, progress=False).path
+
+
+@pytest.fixture(scope="session")
+def llm(smollm2_path: Path) -> Iterator[Llama]:  # noqa: ARG001 - fetched first, so that a failure is its own
+    with Llama(CHAT_MODEL, n_ctx=2048) as loaded:
+        yield loaded
+
+
+@pytest.fixture(scope="session")
+def embedder(minilm_path: Path) -> Iterator[Llama]:  # noqa: ARG001 - fetched first, so that a failure is its own
+    with Llama(EMBEDDING_MODEL) as loaded:
+        yield loaded

@@ -86,6 +86,11 @@ void finish(common_params & params) {
         params.kv_overrides.emplace_back();
         params.kv_overrides.back().key[0] = 0;
     }
+    if (params.tensor_buft_overrides.size() >= llama_max_tensor_buft_overrides()) {
+        throw lc_exception("invalid_option", "more tensors are given a place of their own than the " +
+                                                 std::to_string(llama_max_tensor_buft_overrides() - 1) +
+                                                 " that llama.cpp can take");
+    }
     while (params.tensor_buft_overrides.size() < llama_max_tensor_buft_overrides()) {
         params.tensor_buft_overrides.push_back({ nullptr, nullptr });
     }

@@ -77,6 +77,12 @@ void store_partial(lc_engine & e, lc_request & request, int index, server_task_r
     store(e, request.id, LC_EVENT_CHUNK, index, safe_json_to_str(chunk));
 }
 
+// Without the bytes of a character that the generation did not finish: they are not text.
+std::string whole_characters(std::string text) {
+    text.resize(validate_utf8(text));
+    return text;
+}
+
 void store_final(lc_engine & e, lc_request & request, int index, server_task_result_cmpl_final & result) {
     json out             = json::object();
     out["stop_type"]     = std::string(stop_name(result.stop));
@@ -88,13 +94,13 @@ void store_final(lc_engine & e, lc_request & request, int index, server_task_res
     out["timings"]       = result.stats.to_json();
     out["id_slot"]       = result.id_slot;
     if (!request.stream) {
-        out["text"]   = result.content;
+        out["text"]   = whole_characters(std::move(result.content));
         out["tokens"] = result.tokens;
         if (!result.probs_output.empty()) {
             out["probs"] = probs_to_json(result.probs_output, result.post_sampling_probs);
         }
     } else if (result.stop == STOP_TYPE_LIMIT) {
-        out["text"] = request.generations[index].held;
+        out["text"] = whole_characters(std::move(request.generations[index].held));
     }
     store(e, request.id, LC_EVENT_FINAL, index, safe_json_to_str(out));
 }

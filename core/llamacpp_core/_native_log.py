@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 
 from llamacpp_core._ffi import ffi, lib
 
-__all__ = ["drain", "drain_errors", "logger", "set_native_level"]
+__all__ = ["collect_errors", "drain", "drain_errors", "logger", "set_native_level"]
 
 logger = logging.getLogger("llamacpp_core.llama_cpp")
 
@@ -14,13 +16,20 @@ logger = logging.getLogger("llamacpp_core.llama_cpp")
 _TO_PYTHON = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
 
 
+_level = 0
+_collectors: list[list[str]] = []
+
+
 def set_native_level() -> None:
     """Lets the native layer drop at once what the logger would not show.
 
     Errors are always kept: they explain why a model could not be loaded.
     """
+    global _level
     level = logger.getEffectiveLevel()
-    lib.lc_log_set_level(min(4, max(1, level // 10)))
+    if level != _level:
+        _level = level
+        lib.lc_log_set_level(min(4, max(1, level // 10)))
 
 
 def _next() -> tuple[int, str] | None:
@@ -34,14 +43,26 @@ def _next() -> tuple[int, str] | None:
 def drain() -> None:
     """Hands all waiting records to the logger."""
     while lib.lc_log_pending() and (record := _next()):
+        if record[0] >= logging.ERROR:
+            for collected in list(_collectors):
+                collected.append(record[1])
         logger.log(record[0], "%s", record[1])
 
 
 def drain_errors() -> list[str]:
     """Like :func:`drain`, and returns the texts of the errors among the records."""
-    errors = []
-    while lib.lc_log_pending() and (record := _next()):
-        logger.log(record[0], "%s", record[1])
-        if record[0] >= logging.ERROR:
-            errors.append(record[1])
+    with collect_errors() as errors:
+        pass
     return errors
+
+
+@contextlib.contextmanager
+def collect_errors() -> Iterator[list[str]]:
+    """The texts of errors that are logged inside the block, whichever thread brings them here."""
+    errors: list[str] = []
+    _collectors.append(errors)
+    try:
+        yield errors
+        drain()
+    finally:
+        _collectors[:] = [other for other in _collectors if other is not errors]

@@ -17,14 +17,24 @@ from llamacpp_core.vocab import Vocab
 
 __all__ = ["CompletionPreparer"]
 
+_KNOWN = ("best_of", "echo", "grammar", "include_usage", "logprobs", "stream", "stream_options", "suffix")
+
 
 class CompletionPreparer:
-    """Plans text completions for one loaded model."""
+    """Plans text completions for one loaded model.
 
-    def __init__(self, engine: Engine, vocab: Vocab, info: ModelInfo) -> None:
+    Args:
+        engine: The engine.
+        vocab: The model's vocabulary.
+        info: Facts about the model.
+        suffix_first: Filling in the middle puts the suffix before the prefix.
+    """
+
+    def __init__(self, engine: Engine, vocab: Vocab, info: ModelInfo, *, suffix_first: bool = False) -> None:
         self._engine = engine
         self._vocab = vocab
         self._info = info
+        self._suffix_first = suffix_first
 
     def prepare(self, prompt: Any, params: Mapping[str, Any]) -> Prepared:
         """Checks and tokenises a text completion.
@@ -44,31 +54,32 @@ class CompletionPreparer:
         args = {name: value for name, value in params.items() if value is not None}
         stream = boolean("stream", args.pop("stream", False))
         echo = boolean("echo", args.pop("echo", False))
-        suffix = text("suffix", args.pop("suffix", ""))
+        suffix = args.pop("suffix", None)
         logprobs = args.pop("logprobs", None)
         n_logprobs = None if logprobs is None else integer(0, 100)("logprobs", logprobs)
-        include_usage = boolean("include_usage", args.pop("include_usage", False))
+        include_usage = _include_usage(args)
         grammar = grammar_text(args.pop("grammar", None))
         model = text("model", args.pop("model", self._info.name))
+        best_of = _best_of(args, stream)
         fields = sampling_fields(
-            args,
-            n_vocab=self._vocab.n_tokens,
-            n_lora=len(self._info.lora),
-            known=("echo", "suffix", "logprobs", "grammar", "stream"),
+            args, n_vocab=self._vocab.n_tokens, n_lora=len(self._info.lora), known=_KNOWN
         )
-        fields["stream"] = stream
+        best = None if best_of is None else fields.get("n", 1)
+        fields |= {"stream": stream} | ({} if best_of is None else {"n": best_of})
         if grammar is not None:
             fields |= {"grammar": grammar, "grammar_type": "user"}
-        if n_logprobs is not None:
-            fields["n_probs"] = max(1, n_logprobs)
-        tokens = self._tokens(prompt)
+        if n_logprobs is not None or best is not None:
+            fields["n_probs"] = max(1, n_logprobs or 0)
+        tokens = self._tokens(prompt) if suffix is None else self._infill(prompt, suffix)
+        prompt_text = self._text(prompt)
         assembler = CompletionAssembler(
             model=model,
             n=fields.get("n", 1),
             n_logprobs=n_logprobs,
             include_usage=include_usage,
-            echo=self._echo(prompt) if echo else "",
-            suffix=suffix,
+            echo=prompt_text if echo else "",
+            offset=0 if echo else len(prompt_text),
+            best=best,
         )
         return Prepared(self._engine.plan_tokens([tokens]), TASK_COMPLETION, fields, assembler)
 
@@ -81,6 +92,32 @@ class CompletionPreparer:
             if self._vocab.bos < 0:
                 raise InvalidParameterError("the prompt has no tokens: give some text", parameter="prompt")
             tokens = [self._vocab.bos]
+        return self._fitting(tokens)
+
+    def _infill(self, prompt: Any, suffix: Any) -> list[int]:
+        """Prompt and suffix around the place to fill in, in the form that the model was trained on."""
+        fim = self._vocab.fim()
+        if len(fim) < 3:
+            raise UnsupportedCapabilityError(
+                f"{self._info.name} has no tokens for filling in the middle, so it cannot take a suffix into "
+                "account: leave suffix out, and put text behind the answer yourself",
+                parameter="suffix",
+            )
+
+        def ids(name: str, value: Any) -> list[int]:
+            if isinstance(value, str):
+                return self._vocab.tokenize(
+                    check_text(name, value), add_special=False, parse_special=False
+                )
+            return self._vocab.check(value, name)
+
+        before = [fim["pre"], *ids("prompt", prompt)]
+        after = [fim["suf"], *ids("suffix", text("suffix", suffix))]
+        parts = [*after, *before] if self._suffix_first else [*before, *after]
+        start = [self._vocab.bos] if self._vocab.add_bos and self._vocab.bos >= 0 else []
+        return self._fitting([*start, *parts, fim["mid"]])
+
+    def _fitting(self, tokens: list[int]) -> list[int]:
         if len(tokens) >= self._info.n_ctx:
             raise ContextOverflowError(
                 f"the prompt has {len(tokens)} tokens and the context of one request holds {self._info.n_ctx}: "
@@ -91,7 +128,33 @@ class CompletionPreparer:
             )
         return tokens
 
-    def _echo(self, prompt: Any) -> str:
+    def _text(self, prompt: Any) -> str:
         if isinstance(prompt, str):
             return prompt
         return self._vocab.detokenize(prompt, special=False).decode("utf-8", "replace")
+
+
+def _include_usage(args: dict[str, Any]) -> bool:
+    options = args.pop("stream_options", None)
+    if options is not None:
+        if not isinstance(options, Mapping) or set(options) - {"include_usage"}:
+            raise InvalidParameterError(
+                "stream_options must be {'include_usage': bool}", parameter="stream_options"
+            )
+        args.setdefault("include_usage", options.get("include_usage", False))
+    return boolean("include_usage", args.pop("include_usage", False))
+
+
+def _best_of(args: dict[str, Any], stream: bool) -> int | None:
+    """How many answers to choose from, if any are to be left out."""
+    value = args.pop("best_of", None)
+    if value is None:
+        return None
+    best_of, n = int(integer(1, 1024)("best_of", value)), args.get("n", 1)
+    if isinstance(n, int) and best_of < n:
+        raise InvalidParameterError(f"best_of ({best_of}) must be at least n ({n})", parameter="best_of")
+    if stream and best_of != n:
+        raise InvalidParameterError(
+            "best_of cannot be streamed: which answer is best is known at the end", parameter="best_of"
+        )
+    return None if best_of == n else best_of

@@ -16,6 +16,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 from llamacpp_core import _native_log
@@ -31,13 +32,34 @@ from llamacpp_core.errors import (
 )
 from llamacpp_core.request import Event, Request, wake_all
 
-__all__ = ["TASK_COMPLETION", "TASK_EMBEDDING", "TASK_RERANK", "Engine", "Plan", "TemplateRefusedError"]
+__all__ = [
+    "TASK_COMPLETION",
+    "TASK_EMBEDDING",
+    "TASK_RERANK",
+    "Engine",
+    "Plan",
+    "TemplateRefusedError",
+    "build_info",
+    "system_fingerprint",
+]
 
 _live: weakref.WeakSet[_Core] = weakref.WeakSet()
 
 TASK_COMPLETION: int = lib.LC_TASK_COMPLETION
 TASK_EMBEDDING: int = lib.LC_TASK_EMBEDDING
 TASK_RERANK: int = lib.LC_TASK_RERANK
+
+
+@cache
+def build_info() -> dict[str, Any]:
+    """Facts about this build of llama.cpp: version, CPU features in use, devices with their memory in bytes."""
+    info: dict[str, Any] = json.loads(ffi.string(lib.lc_build_info()))
+    return info
+
+
+def system_fingerprint() -> str:
+    """Tells answers of one build from those of another."""
+    return f"llama.cpp-{build_info()['llama_cpp']}"
 
 
 class TemplateRefusedError(InvalidParameterError):
@@ -140,6 +162,7 @@ class _Core:
                 break
             if n:
                 self._hand_out(events[0], n)
+            _native_log.set_native_level()
             if lib.lc_log_pending():
                 _native_log.drain()
         self._shut_down()
@@ -326,19 +349,19 @@ def _open(options: Sequence[Sequence[str]], path: str, on_progress: Callable[[fl
 
     _native_log.set_native_level()
     thread = threading.Thread(target=load, name="llamacpp-load")
-    thread.start()
-    try:
-        while thread.is_alive():
-            thread.join(0.05)
-            if on_progress is not None:
-                on_progress(state.progress)
-    except BaseException:
-        state.cancel = 1
-        thread.join()
-        if outcome and not isinstance(outcome[0], dict):
-            lib.lc_engine_close(outcome[0])
-        raise
-    errors = _native_log.drain_errors()
+    with _native_log.collect_errors() as errors:
+        thread.start()
+        try:
+            while thread.is_alive():
+                thread.join(0.05)
+                if on_progress is not None:
+                    on_progress(state.progress)
+        except BaseException:
+            state.cancel = 1
+            thread.join()
+            if outcome and not isinstance(outcome[0], dict):
+                lib.lc_engine_close(outcome[0])
+            raise
     if isinstance(outcome[0], dict):
         raise _load_error(outcome[0], errors, path)
     return outcome[0]

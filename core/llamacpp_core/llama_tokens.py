@@ -10,7 +10,9 @@ from llamacpp_core.errors import InvalidParameterError
 if TYPE_CHECKING:
     from llamacpp_core.chat import ChatPreparer
     from llamacpp_core.info import ModelInfo
+    from llamacpp_core.llama_tokenizer import LlamaTokenizer
     from llamacpp_core.models import ResolvedModel
+    from llamacpp_core.options import LoadOptions
     from llamacpp_core.vocab import Vocab
 
 __all__ = ["TokenMethods"]
@@ -20,6 +22,7 @@ class TokenMethods:
     """Tokens, text and templates; mixed into ``Llama``, which sets the attributes."""
 
     info: ModelInfo
+    options: LoadOptions
     _resolved: ResolvedModel
     _vocab: Vocab
     _chat: ChatPreparer
@@ -34,14 +37,28 @@ class TokenMethods:
         """
         return self._vocab.tokenize(text, add_special=add_bos, parse_special=special)
 
-    def detokenize(self, tokens: Sequence[int], special: bool = False) -> bytes:
+    def detokenize(
+        self,
+        tokens: Sequence[int],
+        prev_tokens: Sequence[int] | None = None,  # noqa: ARG002  (llama-cpp-python's)
+        special: bool = False,
+    ) -> bytes:
         """The text of token ids, as UTF-8 bytes.
+
+        The bytes of a token do not depend on its neighbours: those of a list are those of its tokens, joined.
 
         Args:
             tokens: Token ids.
+            prev_tokens: Accepted for llama-cpp-python's sake; it has no effect there either.
             special: Write control tokens by their names instead of leaving them out.
         """
-        return self._vocab.detokenize(tokens, special=special)
+        return self._vocab.pieces(tokens, special=special)
+
+    def tokenizer(self) -> LlamaTokenizer:
+        """The tokenizer as an object of its own."""
+        from llamacpp_core.llama_tokenizer import LlamaTokenizer
+
+        return LlamaTokenizer(self._vocab)
 
     def count_tokens(
         self,
@@ -112,6 +129,30 @@ class TokenMethods:
     def token_nl(self) -> int:
         """The newline token; -1 if there is none."""
         return self._vocab.nl
+
+    def pooling_type(self) -> str:
+        """How token vectors become one: "none", "mean", "cls", "last", "rank" or "unspecified"."""
+        return self.info.pooling
+
+    @property
+    def model_path(self) -> str:
+        """The model's file."""
+        return self.info.path
+
+    @property
+    def n_batch(self) -> int:
+        """Tokens of one step, at most."""
+        return self.info.n_batch
+
+    @property
+    def n_threads(self) -> int:
+        """CPU threads for generating."""
+        return self.info.n_threads
+
+    @property
+    def n_threads_batch(self) -> int:
+        """CPU threads for reading prompts."""
+        return self.options.n_threads_batch or self.info.n_threads
 
     @property
     def metadata(self) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from llamacpp_core.engine import Engine
 from llamacpp_core.errors import InvalidParameterError
 from llamacpp_core.info import ModelInfo, PromptCache, capabilities
-from llamacpp_core.memory import fit_context
+from llamacpp_core.memory import check_context, fit_context
 from llamacpp_core.options import LoadOptions
 
 if TYPE_CHECKING:
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["load_engine", "model_info"]
 
+_logger = logging.getLogger("llamacpp_core.loading")
+
+#: llama.cpp rounds the context of a request up to a multiple of this.
+_CONTEXT_STEP = 256
 #: Requests at once: for text generation, and for encoders, whose slots hold no cache.
 SLOTS = 4
 ENCODER_SLOTS = 32
@@ -34,13 +40,29 @@ def load_engine(
     header = resolved.header
     embedding = _wants_embedding(resolved, options)
     encoder = embedding and _is_encoder(header)
-    n_parallel = options.n_parallel or (ENCODER_SLOTS if encoder else SLOTS)
-    if embedding and options.n_ubatch % n_parallel:
+    n_parallel = _slots(options, embedding, encoder)
+    if options.pooling_type == "rank" and not _has_classifier(header):
         raise InvalidParameterError(
-            f"n_parallel ({n_parallel}) must divide n_ubatch ({options.n_ubatch}) when embeddings are on: "
-            "use a power of two",
-            parameter="n_parallel",
+            "pooling_type='rank' needs a model with a classification head, which this file does not hold: "
+            "leave it out to rerank by embeddings or by asking the model",
+            parameter="pooling_type",
         )
+    options, n_ctx, reason = _context(header, options, n_parallel, encoder)
+    path = os.fspath(resolved.path)
+    if not encoder and not options.on_gpu:
+        pool = n_ctx if options.kv_unified else n_ctx * n_parallel
+        check_context(header, pool, str(options.type_k or "f16"), str(options.type_v or "f16"), path)
+    flags = options.flags(path, n_ctx=n_ctx, n_parallel=n_parallel, embedding=embedding)
+    if options.pooling_type is None and (pooling := _default_pooling(resolved, embedding)):
+        flags.append(["--pooling", pooling])
+    engine = Engine(flags, path=path, on_progress=on_progress)
+    return engine, model_info(engine, resolved, options, reason)
+
+
+def _context(
+    header: GGUFHeader, options: LoadOptions, n_parallel: int, encoder: bool
+) -> tuple[LoadOptions, int, str | None]:
+    """The context of one request, why it is less than wanted, and the options that go with it."""
     trained = header.context_length or 4096
     n_ctx, reason = options.n_ctx or trained, None
     if not options.n_ctx and not encoder:
@@ -48,22 +70,63 @@ def load_engine(
         n_ctx, reason = fit_context(
             header, n_ctx, slots, str(options.type_k or "f16"), str(options.type_v or "f16")
         )
-    if options.n_ctx > trained:
-        n_ctx = trained if not _stretches(options) else n_ctx
-        if n_ctx < options.n_ctx:
-            reason = f"the model was trained with {trained} tokens (set rope_scaling_type to go beyond)"
-    path = os.fspath(resolved.path)
-    flags = options.flags(path, n_ctx=n_ctx, n_parallel=n_parallel, embedding=embedding)
-    if resolved.rerank and options.pooling_type is None:
-        flags.append(["--pooling", "rank"])
-    engine = Engine(flags, path=path, on_progress=on_progress)
-    return engine, model_info(engine, resolved, options, reason)
+    if n_ctx > trained and _stretches(options):
+        # The server core gives no request more than the model file says.
+        length = {f"{header.architecture}.context_length": n_ctx}
+        options = dataclasses.replace(
+            options,
+            kv_overrides={**(options.kv_overrides or {}), **length},
+            yarn_orig_ctx=options.yarn_orig_ctx or trained,
+        )
+    elif n_ctx > trained:
+        reason = f"the model was trained with {trained} tokens (set rope_scaling_type to go beyond)"
+        _logger.warning("n_ctx=%d is reduced to %d: %s", n_ctx, trained, reason)
+        n_ctx = trained
+    return options, -(-n_ctx // _CONTEXT_STEP) * _CONTEXT_STEP, reason
+
+
+def _slots(options: LoadOptions, embedding: bool, encoder: bool) -> int:
+    """Requests at once, in agreement with the batch: llama.cpp ends the process when it is not."""
+    batch = min(options.n_batch, options.n_ubatch) if embedding else options.n_batch
+    if options.n_parallel is None:
+        slots = ENCODER_SLOTS if encoder else SLOTS
+        while slots > 1 and (slots > batch or (embedding and batch % slots)):
+            slots //= 2
+        return slots
+    if embedding and batch % options.n_parallel:
+        raise InvalidParameterError(
+            f"n_parallel ({options.n_parallel}) must divide n_ubatch ({batch}) when embeddings are on: "
+            "use a power of two",
+            parameter="n_parallel",
+        )
+    if options.n_parallel > batch:
+        raise InvalidParameterError(
+            f"n_parallel ({options.n_parallel}) must not be more than n_batch ({batch}): every request "
+            "needs room for a token in a step",
+            parameter="n_parallel",
+        )
+    return options.n_parallel
+
+
+def _default_pooling(resolved: ResolvedModel, embedding: bool) -> str | None:
+    """The pooling where neither the caller nor the model file names one; None to leave it to the file."""
+    if resolved.rerank:
+        return "rank"
+    header = resolved.header
+    if not embedding or header.metadata.get(f"{header.architecture}.pooling_type"):
+        return None
+    return "mean"
 
 
 def _wants_embedding(resolved: ResolvedModel, options: LoadOptions) -> bool:
     if options.embedding is not None:
         return options.embedding
     return resolved.embedding or resolved.rerank or options.pooling_type not in (None, "none")
+
+
+def _has_classifier(header: GGUFHeader) -> bool:
+    """Whether a model that scores is in the file; of a split model only the first part is known."""
+    return header.split_count > 1 or any(tensor.name.startswith("cls.") for tensor in header.tensors)
 
 
 def _is_encoder(header: GGUFHeader) -> bool:
@@ -99,7 +162,7 @@ def model_info(
         n_params=native["n_params"],
         size_bytes=native["model_bytes"],
         quantization=native["ftype"],
-        n_ctx_train=native["n_ctx_train"],
+        n_ctx_train=header.context_length or native["n_ctx_train"],
         n_ctx=native["n_ctx_per_slot"],
         n_ctx_reduced=reduced,
         n_parallel=native["n_parallel"],

@@ -7,16 +7,20 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llamacpp_core.errors import ModelAllocationError
+
 if TYPE_CHECKING:
     from llamacpp_core.models import GGUFHeader
 
-__all__ = ["available_memory", "fit_context"]
+__all__ = ["available_memory", "check_context", "fit_context"]
 
 _logger = logging.getLogger("llamacpp_core.memory")
 
 #: The part of the free memory that the KV cache of default-sized contexts may take.
 CACHE_SHARE = 0.5
 _STEP = 256
+#: What llama.cpp keeps about a token in the cache beside its keys and values, in bytes, at least.
+_CELL = 48
 
 
 def available_memory() -> int | None:
@@ -27,10 +31,10 @@ def available_memory() -> int | None:
     return min(known) if known else _sysconf()
 
 
-def _meminfo() -> int | None:
+def _meminfo(name: str = "MemAvailable") -> int | None:
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
+            if line.startswith(f"{name}:"):
                 return int(line.split()[1]) * 1024
     except (OSError, ValueError, IndexError):
         return None
@@ -38,15 +42,18 @@ def _meminfo() -> int | None:
 
 
 def _cgroup_free() -> int | None:
-    """What a container's limit leaves (cgroup v2, then v1)."""
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    """What a container's limit leaves (cgroup v2, then v1), where cached files count as free."""
+    for folder, limit, used in (
+        ("", "memory.max", "memory.current"),
+        ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
     ):
-        root = Path("/sys/fs/cgroup")
+        root = Path("/sys/fs/cgroup") / folder
         try:
             most = int((root / limit).read_text())
-            return max(0, most - int((root / used).read_text()))
+            taken = int((root / used).read_text())
+            stat = dict(line.split() for line in (root / "memory.stat").read_text().splitlines())
+            cached = int(stat.get("inactive_file", 0)) + int(stat.get("active_file", 0))
+            return max(0, most - max(0, taken - cached))
         except (OSError, ValueError):
             continue
     return None
@@ -87,3 +94,36 @@ def fit_context(
     )
     _logger.warning("%s (set n_ctx, n_parallel, type_k or type_v to decide otherwise)", reason)
     return min(fitting, n_ctx), reason
+
+
+def check_context(header: GGUFHeader, n_ctx: int, type_k: str, type_v: str, path: str) -> None:
+    """Refuses a context that cannot be in memory, before llama.cpp asks the system for it.
+
+    A system that overcommits grants more than it has and ends the process when it is used.
+
+    Args:
+        header: The model.
+        n_ctx: Tokens of all contexts together.
+        type_k: Type of the key cache.
+        type_v: Type of the value cache.
+        path: The model file, for the message.
+
+    Raises:
+        ModelAllocationError: There is less memory than the context needs.
+    """
+    from llamacpp_core.models.memory import kv_cache_bytes, kv_is_upper_bound
+
+    memory = available_memory()
+    if memory is None or not header.causal:
+        return
+    need = n_ctx * _CELL
+    if not kv_is_upper_bound(header):
+        need += kv_cache_bytes(header, n_ctx, type_k, type_v)
+    memory += _meminfo("SwapFree") or 0
+    if need > memory:
+        raise ModelAllocationError(
+            f"{path}: contexts of {n_ctx} tokens in all need {need / 2**30:.1f} GiB and "
+            f"{memory / 2**30:.1f} GiB are free: use a smaller n_ctx or n_parallel, or a quantised KV cache "
+            "(type_k='q8_0', type_v='q8_0')",
+            path=path,
+        )

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from llamacpp_core._checks import boolean, check_text, choice, integer, number, unknown_name
-from llamacpp_core._ffi import ffi, lib
+from llamacpp_core._checks import boolean, check_text, choice, integer, number, text
+from llamacpp_core._ffi import lib
 from llamacpp_core.errors import InvalidParameterError, ModelNotFoundError
+from llamacpp_core.server_options import server_flags
 
-__all__ = ["CACHE_TYPES", "LoadOptions", "server_option_names"]
+__all__ = ["CACHE_TYPES", "LoadOptions"]
+
+_logger = logging.getLogger("llamacpp_core.options")
 
 #: Types of the key and value cache: names, and ggml's numbers for those who pass them.
 CACHE_TYPES: dict[str, int] = {
@@ -33,80 +36,25 @@ _POOLING = {-1: None, 0: "none", 1: "mean", 2: "cls", 3: "last", 4: "rank"}
 _ROPE_SCALING = {-1: None, 0: "none", 1: "linear", 2: "yarn"}
 _SPLIT_MODES = {0: "none", 1: "layer", 2: "row"}
 
-# Options of llama-server that would print, end the process, use the network or do nothing in-process.
-_REFUSED = {
-    "--usage": "see llamacpp_core.options.server_option_names()",
-    "--version": "see `llamacpp doctor`",
-    "--license": "see the LICENSE file",
-    "--list-devices": "see `llamacpp doctor`",
-    "--cache-list": "see `llamacpp models list`",
-    "--completion-bash": "see `llamacpp --install-completion`",
-    "--model": "give the model to Llama(...)",
-    "--model-url": "give 'hf:owner/repo:file' to Llama(...)",
-    "--docker-repo": "give 'hf:owner/repo:file' to Llama(...)",
-    "--hf-repo": "give 'hf:owner/repo:file' to Llama(...)",
-    "--mmproj-url": "give the projector's file as mmproj=",
-    "--hf-repo-draft": "give the draft model's file as spec-draft-model",
-    "--hf-file": "give 'hf:owner/repo:file' to Llama(...)",
-    "--hf-token": "set HF_TOKEN",
-    "--offline": "set HF_HUB_OFFLINE=1",
-    "--sleep-idle-seconds": "close the Llama when it is no longer needed",
-}
-_NO_SERVER = ["host", "port", "reuse-port", "path", "static-path", "api-prefix", "api-key", "api-key-file", "ssl-key-file", "ssl-cert-file", "timeout", "threads-http", "ui", "webui", "ui-config", "ui-config-file", "ui-mcp-proxy", "webui-config", "webui-config-file", "webui-mcp-proxy", "metrics", "props", "slots", "models-dir", "models-preset", "models-max", "models-autoload", "sse-ping-interval", "tools", "tools-runtime", "agent", "mcp-config", "mcp-servers-config", "mcp-servers-json", "cors-origins", "cors-methods", "cors-headers", "cors-credentials", "slot-save-path", "media-path", "alias", "tags"]
-_REFUSED.update({f"--{name}": "there is no server" for name in _NO_SERVER})
-_REFUSED.update(
-    {
-        f"--log-{name}": "use the logger 'llamacpp_core.llama_cpp'"
-        for name in (
-            "colors",
-            "disable",
-            "file",
-            "jsonl",
-            "prefix",
-            "prompts-dir",
-            "timestamps",
-            "verbose",
-            "verbosity",
-        )
-    }
+# What llama.cpp sizes its tensors by: another value than the file's ends in a failed load or the process.
+_SHAPES = re.compile(
+    r"block_count|embedding_length|feed_forward_length|head_count|key_length|value_length|expert_count"
+    r"|vocab_size|dimension_count|group_count|state_size|inner_size|conv_kernel|time_step_rank"
 )
-
-
-@cache
-def _server_options() -> dict[str, dict[str, Any]]:
-    table: dict[str, dict[str, Any]] = {}
-    for entry in json.loads(ffi.string(lib.lc_server_options())):
-        for name in [*entry["names"], *entry["negated"]]:
-            table[name] = entry
-    return table
-
-
-def server_option_names() -> list[str]:
-    """The options of llama-server that ``server_options`` takes, without their dashes, sorted."""
-    names = {
-        name[2:] for name, entry in _server_options().items() if name.startswith("--") and not _refusal(entry)
-    }
-    return sorted(names)
-
-
-def _refusal(entry: dict[str, Any]) -> str | None:
-    for name in entry["names"]:
-        if name in _REFUSED:
-            return _REFUSED[name]
-    if "download weights" in entry["help"]:
-        return "give the model to Llama(...)"
-    return "llama.cpp has removed it" if "has been removed" in entry["help"] else None
+# Fields that mean nothing to a build without GPU support.
+_GPU_FIELDS = ("n_gpu_layers", "split_mode", "main_gpu", "tensor_split")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class LoadOptions:
-    """How a model is loaded. Every field has the default a person wants.
+    """How a model is loaded. Every field has the default a person wants; None stands for it.
 
     Attributes:
-        n_ctx: Context length of one request, in tokens. 0: what the model was trained with, less if
-            memory does not allow it.
+        n_ctx: Context length of one request, in tokens; llama.cpp rounds it up to a multiple of 256.
+            0: what the model was trained with, less if memory does not allow it.
         n_parallel: Requests that run at once in one batch; more wait. None: 4, and 32 for encoders.
-        n_batch: Tokens that one step takes in at most. Smaller reacts sooner, larger reads prompts faster.
+        n_batch: Tokens that one step takes in at most, not less than ``n_parallel``. Smaller reacts
+            sooner, larger reads prompts faster.
         n_ubatch: Tokens computed at once. An encoder's input must fit into it.
         n_threads: CPU threads for generating. None: one per physical core.
         n_threads_batch: CPU threads for reading prompts. None: as ``n_threads``.
@@ -117,7 +65,7 @@ class LoadOptions:
         use_mmap: Map the file instead of reading it.
         use_mlock: Keep the model in physical memory.
         kv_overrides: Metadata of the model file to replace.
-        seed: Seed of requests that bring none. None: a new one each time.
+        seed: Seed of requests that bring none. None or -1: a new one each time.
         rope_scaling_type: "none", "linear", "yarn", or llama.cpp's number for it.
         rope_freq_base: RoPE base frequency. 0: from the model.
         rope_freq_scale: RoPE frequency scale. 0: from the model.
@@ -127,7 +75,7 @@ class LoadOptions:
         yarn_beta_slow: YaRN low correction dimension. -1: from the model.
         yarn_orig_ctx: YaRN original context length. 0: from the model.
         pooling_type: How token vectors become one: "none", "mean", "cls", "last", "rank", or llama.cpp's
-            number. None: what the model file says.
+            number. None: what the model file says; "mean" where it says nothing and embeddings are on.
         embedding: Whether embeddings can be computed. None: yes for models made for it.
         offload_kqv: Keep the KV cache on the GPU.
         flash_attn: True, False, or "auto".
@@ -187,6 +135,10 @@ class LoadOptions:
     server_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if getattr(self, field.name) is None and field.default is not None:
+                value = {} if field.name == "server_options" else field.default
+                object.__setattr__(self, field.name, value)
         for name, check in _CHECKS.items():
             value = getattr(self, name)
             if value is not None:
@@ -199,10 +151,17 @@ class LoadOptions:
             self, "rope_scaling_type", _named("rope_scaling_type", self.rope_scaling_type, _ROPE_SCALING)
         )
         object.__setattr__(self, "lora", _loras(self.lora))
+        _overrides(self.kv_overrides)
+        server_flags(self.server_options)
         if self.mmproj is not None:
             object.__setattr__(self, "mmproj", _file("mmproj", self.mmproj))
         if self.embedding is False and self.pooling_type == "rank":
             raise InvalidParameterError("pooling_type='rank' needs embedding=True", parameter="pooling_type")
+        if self.flash_attn is False and _QUANTISED.intersection((self.type_v,)):
+            raise InvalidParameterError(
+                f"type_v={self.type_v!r} needs flash attention: leave flash_attn at 'auto', or use 'f16'",
+                parameter="type_v",
+            )
 
     def flags(self, model_path: str, *, n_ctx: int, n_parallel: int, embedding: bool) -> list[list[str]]:
         """llama-server's flags for these options, with what had to be decided filled in."""
@@ -223,23 +182,24 @@ class LoadOptions:
             out.append(["--no-cache-idle-slots"])
         if embedding:
             out.append(["--embedding"])
-        for flag, value in self._optional():
+        for flag, value in [*self._optional(), *self._gpu()]:
             if value is not None:
                 out.append([flag, str(value)])
         for flag, on in self._switches():
             if on:
                 out.append([flag])
-        return [*out, *_escape_hatch(self.server_options)]
+        return [*out, *server_flags(self.server_options)]
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the KV cache may be in the memory of a GPU."""
+        return bool(lib.llama_supports_gpu_offload()) and self.n_gpu_layers != 0 and self.offload_kqv
 
     def _optional(self) -> list[tuple[str, Any]]:
         return [
             ("--load-mode", _load_mode(self.use_mmap, self.use_mlock)),
             ("--threads", self.n_threads),
             ("--threads-batch", self.n_threads_batch),
-            ("--gpu-layers", "all" if self.n_gpu_layers == -1 else self.n_gpu_layers),
-            ("--split-mode", self.split_mode),
-            ("--main-gpu", self.main_gpu or None),
-            ("--tensor-split", ",".join(map(str, self.tensor_split)) if self.tensor_split else None),
             ("--override-kv", _overrides(self.kv_overrides)),
             ("--seed", self.seed),
             ("--rope-scaling", self.rope_scaling_type),
@@ -259,6 +219,19 @@ class LoadOptions:
             ("--chat-template", self.chat_template),
         ]
 
+    def _gpu(self) -> list[tuple[str, Any]]:
+        if not lib.llama_supports_gpu_offload():
+            for name in _GPU_FIELDS:
+                if getattr(self, name):
+                    _logger.warning("%s has no effect: this build of llama.cpp has no GPU support", name)
+            return []
+        return [
+            ("--gpu-layers", "all" if self.n_gpu_layers == -1 else self.n_gpu_layers),
+            ("--split-mode", self.split_mode),
+            ("--main-gpu", self.main_gpu or None),
+            ("--tensor-split", ",".join(map(str, self.tensor_split)) if self.tensor_split else None),
+        ]
+
     def _switches(self) -> list[tuple[str, bool]]:
         return [
             ("--no-kv-offload", not self.offload_kqv),
@@ -268,18 +241,39 @@ class LoadOptions:
         ]
 
 
+_QUANTISED = frozenset(CACHE_TYPES) - {"f32", "f16", "bf16"}
+
+
+def _seed(name: str, value: Any) -> int | None:
+    seed = int(integer(-1, 2**32 - 1)(name, value))
+    return None if seed in (-1, 2**32 - 1) else seed
+
+
+def _proportions(name: str, value: Any) -> list[float]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise InvalidParameterError(f"{name} must be a list of numbers, one per GPU", parameter=name)
+    return [number(0)(f"{name}[{i}]", part) for i, part in enumerate(value)]
+
+
+def _template(name: str, value: Any) -> str:
+    if not text(name, value).strip():
+        raise InvalidParameterError(f"{name} is empty: give a Jinja template", parameter=name)
+    return str(value)
+
+
 _CHECKS: dict[str, Any] = {
     "n_ctx": integer(0),
     "n_parallel": integer(1, 256),
-    "n_batch": integer(1),
-    "n_ubatch": integer(1),
-    "n_threads": integer(1, 1024),
-    "n_threads_batch": integer(1, 1024),
+    "n_batch": integer(2, 2**20),
+    "n_ubatch": integer(1, 2**20),
+    "n_threads": integer(1, 512),
+    "n_threads_batch": integer(1, 512),
     "n_gpu_layers": integer(-1),
     "main_gpu": integer(0),
+    "tensor_split": _proportions,
     "use_mmap": boolean,
     "use_mlock": boolean,
-    "seed": integer(0, 2**32 - 1),
+    "seed": _seed,
     "rope_freq_base": number(0),
     "rope_freq_scale": number(0),
     "yarn_ext_factor": number(-1),
@@ -296,14 +290,15 @@ _CHECKS: dict[str, Any] = {
     "cache_ram_mib": integer(0),
     "numa": choice(True, False, "distribute", "isolate", "numactl"),
     "warmup": boolean,
+    "chat_template": _template,
 }
 
 
 def _cache_type(name: str, value: Any) -> str | None:
-    if value is None or value in CACHE_TYPES:
+    if value is None or (isinstance(value, str) and value in CACHE_TYPES):
         return value
     for known, code in CACHE_TYPES.items():
-        if value == code and not isinstance(value, bool):
+        if isinstance(value, int) and value == code and not isinstance(value, bool):
             return known
     raise InvalidParameterError(
         f"{name} must be one of {', '.join(CACHE_TYPES)}, got {value!r}", parameter=name
@@ -311,7 +306,7 @@ def _cache_type(name: str, value: Any) -> str | None:
 
 
 def _named(name: str, value: Any, names: Mapping[int, str | None]) -> str | None:
-    if value is None or (value in names.values() and isinstance(value, str)):
+    if value is None or (isinstance(value, str) and value in names.values()):
         return value
     if isinstance(value, int) and not isinstance(value, bool) and value in names:
         return names[value]
@@ -331,9 +326,16 @@ def _file(name: str, value: Any) -> str:
 
 
 def _loras(value: Any) -> tuple[tuple[str, float], ...]:
+    entries = [value] if isinstance(value, str | os.PathLike) else value
+    if not isinstance(entries, Sequence):
+        raise InvalidParameterError("lora must be a list of paths", parameter="lora")
     out = []
-    for i, entry in enumerate([value] if isinstance(value, str | os.PathLike) else value):
-        path, scale = entry if isinstance(entry, tuple) else (entry, 1.0)
+    for i, entry in enumerate(entries):
+        if isinstance(entry, tuple | list) and len(entry) != 2:
+            raise InvalidParameterError(
+                f"lora[{i}] must be a path, or a pair of a path and a scale", parameter=f"lora[{i}]"
+            )
+        path, scale = entry if isinstance(entry, tuple | list) else (entry, 1.0)
         path = _file(f"lora[{i}]", path)
         if "," in path or ":" in path:
             raise InvalidParameterError(
@@ -346,51 +348,31 @@ def _loras(value: Any) -> tuple[tuple[str, float], ...]:
 def _overrides(values: Mapping[str, bool | int | float | str] | None) -> str | None:
     if not values:
         return None
-    kinds = {bool: "bool", int: "int", float: "float", str: "str"}
-    words = []
-    for key, value in values.items():
-        kind = kinds.get(type(value))
-        if kind is None or "," in str(value) or "," in key:
-            raise InvalidParameterError(
-                f"kv_overrides[{key!r}] must be a bool, int, float or str without a comma",
-                parameter="kv_overrides",
-            )
-        words.append(f"{key}={kind}:{str(value).lower() if kind == 'bool' else value}")
-    return ",".join(words)
+    if not isinstance(values, Mapping):
+        raise InvalidParameterError(
+            "kv_overrides must be a dict from metadata keys to values", parameter="kv_overrides"
+        )
+    return ",".join(_override(key, value) for key, value in values.items())
 
 
-def _escape_hatch(values: Mapping[str, Any]) -> list[list[str]]:
-    known = _server_options()
-    out = []
-    for name, value in values.items():
-        flag = "--" + name.lstrip("-").replace("_", "-")
-        entry = known.get(flag)
-        if entry is None:
-            raise unknown_name(name, server_option_names(), "llama-server option")
-        if reason := _refusal(entry):
-            raise InvalidParameterError(
-                f"server_options[{name!r}] has no effect here: {reason}", parameter=name
-            )
-        out.append(_words(name, flag, entry, value))
-    return out
-
-
-def _words(name: str, flag: str, entry: dict[str, Any], value: Any) -> list[str]:
-    if entry["n_values"] == 0:
-        if not isinstance(value, bool):
-            raise InvalidParameterError(
-                f"server_options[{name!r}] is a switch: give True or False", parameter=name
-            )
-        if value:
-            return [flag]
-        other = entry["names"] if flag in entry["negated"] else entry["negated"]
-        if not other:
-            raise InvalidParameterError(f"server_options[{name!r}] can only be switched on", parameter=name)
-        return [other[-1]]
-    parts = list(value) if isinstance(value, list | tuple) else [value]
-    if entry["n_values"] == 1:
-        parts = [",".join(map(str, parts))]
-    return [flag, *(check_text(name, str(part)) for part in parts)]
+def _override(key: Any, value: Any) -> str:
+    kind = {bool: "bool", int: "int", float: "float", str: "str"}.get(type(value))
+    name = f"kv_overrides[{key!r}]"
+    if not isinstance(key, str) or not re.fullmatch(r"[\w.-]{1,127}", key):
+        raise InvalidParameterError(
+            f"{name}: a key has 1 to 127 letters, digits and dots", parameter="kv_overrides"
+        )
+    if kind is None or "," in str(value) or len(check_text(name, str(value)).encode()) > 127:
+        raise InvalidParameterError(
+            f"{name} must be a bool, int, float, or a str of at most 127 bytes without a comma",
+            parameter="kv_overrides",
+        )
+    if _SHAPES.search(key):
+        raise InvalidParameterError(
+            f"{name}: this is the shape of the weights, which no override can change",
+            parameter="kv_overrides",
+        )
+    return f"{key}={kind}:{str(value).lower() if kind == 'bool' else value}"
 
 
 def _load_mode(mmap: bool, mlock: bool) -> str | None:

@@ -6,6 +6,7 @@ The consumer may be a thread or a coroutine, of any event loop, and may change b
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llamacpp_core._ffi import ffi, lib
 from llamacpp_core._native_errors import error_from_report
-from llamacpp_core.errors import EngineError, RequestCancelledError
+from llamacpp_core.errors import EngineError, ForkedProcessError, RequestCancelledError
 
 if TYPE_CHECKING:
     import asyncio
@@ -105,6 +106,7 @@ class Request:
 
     def __init__(self, number: int, cancel: Callable[[int], None]) -> None:
         self.number = number
+        self._pid = os.getpid()
         self._cancel = cancel
         self._lock = threading.Lock()
         self._events: deque[Event] = deque()
@@ -113,7 +115,7 @@ class Request:
         self._ended = False
 
     def __del__(self) -> None:
-        if not self._ended:
+        if not self._ended and self._pid == os.getpid():
             self.cancel()
 
     def deliver(self, event: Event) -> Any:
@@ -139,6 +141,8 @@ class Request:
 
     def cancel(self) -> None:
         """Frees the request's slot within one token. Whoever waits gets :class:`RequestCancelledError`."""
+        if self._pid != os.getpid():
+            return  # the parent's request; its lock may have been held at the fork
         with self._lock:
             if self._ended:
                 return
@@ -153,6 +157,10 @@ class Request:
         """The next event, or None after putting the waiter in place. Call with the lock held."""
         if self._events:
             return self._events.popleft()
+        if self._pid != os.getpid():
+            raise ForkedProcessError(
+                "this request was made before a fork and its results go to the parent process"
+            )
         if self._error is not None:
             raise self._error
         if self._ended:

@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from llamacpp_core.engine import system_fingerprint
+from llamacpp_core.logprobs import chat_logprob, completion_logprobs, mean_logprob
 from llamacpp_core.request import CHUNK, FINAL, TEXT, Event
 
 __all__ = ["ChatAssembler", "CompletionAssembler", "OutputParser"]
@@ -68,6 +70,7 @@ class _Assembler:
         self.id = self.prefix + uuid.uuid4().hex
         self.created = int(time.time())
         self.model = model
+        self.fingerprint = system_fingerprint()
         self.n_logprobs = n_logprobs
         self.include_usage = include_usage
         self.choices = [_Choice(None) for _ in range(n)]
@@ -106,29 +109,9 @@ class _Assembler:
 
     def keep_probs(self, choice: _Choice, probs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         top = self.n_logprobs or 0
-        entries = [_logprob(entry, top) for entry in probs]
+        entries = [chat_logprob(entry, top) for entry in probs]
         choice.logprobs.extend(entries)
         return entries
-
-
-def _logprob(entry: dict[str, Any], top: int) -> dict[str, Any]:
-    """One token of llama-server's ``probs`` in OpenAI's form."""
-    from math import log
-
-    def value(item: dict[str, Any]) -> float:
-        if "logprob" in item:
-            return float(item["logprob"])
-        return log(item["prob"]) if item["prob"] > 0 else -9999.0
-
-    alternatives = entry.get("top_logprobs", entry.get("top_probs", []))[:top]
-    return {
-        "token": entry["token"],
-        "bytes": entry["bytes"],
-        "logprob": value(entry),
-        "top_logprobs": [
-            {"token": t["token"], "bytes": t["bytes"], "logprob": value(t)} for t in alternatives
-        ],
-    }
 
 
 class ChatAssembler(_Assembler):
@@ -277,11 +260,12 @@ class CompletionAssembler(_Assembler):
 
     Args:
         model: The name to report.
-        n: How many answers there are.
+        n: How many answers are generated.
         n_logprobs: Alternatives per token in ``logprobs``; None for no logprobs.
         include_usage: Send a last chunk that holds only the usage.
         echo: Text to put in front of every answer.
-        suffix: Text to put behind every answer.
+        offset: Characters before the first token that ``logprobs`` tells of.
+        best: How many answers to report, the likeliest per token; None for all.
     """
 
     prefix = "cmpl-"
@@ -294,11 +278,14 @@ class CompletionAssembler(_Assembler):
         n_logprobs: int | None = None,
         include_usage: bool = False,
         echo: str = "",
-        suffix: str = "",
+        offset: int = 0,
+        best: int | None = None,
     ) -> None:
         super().__init__(model=model, n=n, n_logprobs=n_logprobs, include_usage=include_usage)
         self.echo = echo
-        self.suffix = suffix
+        self.offset = offset
+        self.best = best
+        self._prompt_logprobs: list[dict[str, Any]] = []
 
     def _text(self, choice: _Choice, event: Event) -> tuple[str, list[dict[str, Any]]]:
         if event.kind == TEXT:
@@ -306,10 +293,13 @@ class CompletionAssembler(_Assembler):
         body = event.json
         if event.kind == FINAL:
             choice.final = body
-        probs = (
-            self.keep_probs(choice, body["probs"]) if self.n_logprobs is not None and "probs" in body else []
-        )
-        return body.get("text", ""), probs
+        if "prompt_probs" in body:
+            top = self.n_logprobs or 0
+            self._prompt_logprobs = [chat_logprob(entry, top) for entry in body["prompt_probs"]]
+        probs: list[dict[str, Any]] = []
+        if "probs" in body and (self.n_logprobs is not None or self.best is not None):
+            probs = self.keep_probs(choice, body["probs"])
+        return body.get("text", ""), probs if self.n_logprobs is not None else []
 
     def add(self, event: Event) -> None:
         """Takes in an event of a request that is not streamed."""
@@ -319,35 +309,43 @@ class CompletionAssembler(_Assembler):
 
     def response(self) -> dict[str, Any]:
         """The text completion."""
-        choices = []
-        for i, choice in enumerate(self.choices):
-            text = self.echo + "".join(choice.text) + self.suffix
-            logprobs = (
-                _completion_logprobs(choice.logprobs, len(self.echo)) if self.n_logprobs is not None else None
-            )
-            choices.append(
-                {"text": text, "index": i, "logprobs": logprobs, "finish_reason": choice.finish_reason}
-            )
+        order = self.choices
+        if self.best is not None:
+            order = sorted(order, key=lambda c: mean_logprob(c.logprobs), reverse=True)[: self.best]
+        choices = [self._finished(i, choice) for i, choice in enumerate(order)]
         out = self.envelope("text_completion", choices)
         out["usage"] = self.usage()
         out["timings"] = self.timings()
         return out
 
+    def _finished(self, index: int, choice: _Choice) -> dict[str, Any]:
+        logprobs = None
+        if self.n_logprobs is not None:
+            logprobs = completion_logprobs([*self._prompt_logprobs, *choice.logprobs], self.offset)
+        return {
+            "text": self.echo + "".join(choice.text),
+            "index": index,
+            "logprobs": logprobs,
+            "finish_reason": choice.finish_reason,
+        }
+
     def chunks(self, event: Event) -> list[dict[str, Any]]:
         """The chunks that an event of a streamed request gives."""
         choice = self.choices[event.position]
-        offset = len(self.echo) + sum(map(len, choice.text))
+        offset = self.offset + sum(len(entry["token"]) for entry in choice.logprobs)
         text, probs = self._text(choice, event)
-        choice.text.append(text)
         if not choice.started:
             choice.started = True
             text = self.echo + text
+            probs = [*self._prompt_logprobs, *probs]
+        elif self._prompt_logprobs:
+            offset += sum(len(entry["token"]) for entry in self._prompt_logprobs)
         out = []
         if text or probs:
-            logprobs = _completion_logprobs(probs, offset) if probs else None
+            logprobs = completion_logprobs(probs, offset) if probs else None
             out.append(self._chunk(event.position, text, logprobs))
         if event.kind == FINAL:
-            out.append(self._chunk(event.position, self.suffix, None, choice.finish_reason))
+            out.append(self._chunk(event.position, "", None, choice.finish_reason))
             if self.done:
                 out[-1] |= {"usage": self.usage(), "timings": self.timings()}
                 if self.include_usage:
@@ -360,17 +358,3 @@ class CompletionAssembler(_Assembler):
     ) -> dict[str, Any]:
         choice = {"text": text, "index": index, "logprobs": logprobs, "finish_reason": finish_reason}
         return self.envelope("text_completion", [choice])
-
-
-def _completion_logprobs(entries: Sequence[dict[str, Any]], offset: int) -> dict[str, Any]:
-    """OpenAI's older form: parallel lists over the tokens."""
-    offsets = []
-    for entry in entries:
-        offsets.append(offset)
-        offset += len(entry["token"])
-    return {
-        "tokens": [entry["token"] for entry in entries],
-        "text_offset": offsets,
-        "token_logprobs": [entry["logprob"] for entry in entries],
-        "top_logprobs": [{t["token"]: t["logprob"] for t in entry["top_logprobs"]} for entry in entries],
-    }

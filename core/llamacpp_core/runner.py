@@ -5,16 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from llamacpp_core.engine import Engine, Plan
-from llamacpp_core.request import Request
+from llamacpp_core.engine import Plan
+from llamacpp_core.request import Event
 from llamacpp_core.results import ChatAssembler, CompletionAssembler
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ["Prepared", "aoff_loop", "arun", "astream", "run", "stream"]
+__all__ = ["Prepared", "Running", "Runs", "aoff_loop", "arun", "astream", "run", "stream"]
 
 T = TypeVar("T")
 
@@ -39,7 +39,27 @@ class Prepared:
     assembler: ChatAssembler | CompletionAssembler
 
 
-def run(engine: Engine, prepared: Prepared) -> dict[str, Any]:
+class Running(Protocol):
+    """A request in flight."""
+
+    def next(self) -> Event:
+        """Waits for the next event on this thread."""
+
+    async def anext(self) -> Event:
+        """Waits for the next event in this coroutine."""
+
+    def cancel(self) -> None:
+        """Ends the request; does nothing to one that has ended."""
+
+
+class Runs(Protocol):
+    """What runs requests: the engine, or a loop of its own."""
+
+    def submit(self, plan: Plan, kind: int, params: dict[str, Any]) -> Running:
+        """Starts a planned request."""
+
+
+def run(engine: Runs, prepared: Prepared) -> dict[str, Any]:
     """Waits for the whole response on this thread."""
     request = engine.submit(prepared.plan, prepared.kind, prepared.params)
     try:
@@ -50,7 +70,7 @@ def run(engine: Engine, prepared: Prepared) -> dict[str, Any]:
     return prepared.assembler.response()
 
 
-async def arun(engine: Engine, prepared: Prepared) -> dict[str, Any]:
+async def arun(engine: Runs, prepared: Prepared) -> dict[str, Any]:
     """Waits for the whole response in this coroutine."""
     request = engine.submit(prepared.plan, prepared.kind, prepared.params)
     try:
@@ -61,12 +81,12 @@ async def arun(engine: Engine, prepared: Prepared) -> dict[str, Any]:
     return prepared.assembler.response()
 
 
-def stream(engine: Engine, prepared: Prepared) -> Iterator[dict[str, Any]]:
+def stream(engine: Runs, prepared: Prepared) -> Iterator[dict[str, Any]]:
     """Submits at once; the chunks come from an iterator whose ``close()`` frees the slot."""
     return _chunks(engine.submit(prepared.plan, prepared.kind, prepared.params), prepared)
 
 
-def _chunks(request: Request, prepared: Prepared) -> Iterator[dict[str, Any]]:
+def _chunks(request: Running, prepared: Prepared) -> Iterator[dict[str, Any]]:
     try:
         while not prepared.assembler.done:
             yield from prepared.assembler.chunks(request.next())
@@ -74,12 +94,12 @@ def _chunks(request: Request, prepared: Prepared) -> Iterator[dict[str, Any]]:
         request.cancel()
 
 
-def astream(engine: Engine, prepared: Prepared) -> AsyncIterator[dict[str, Any]]:
+def astream(engine: Runs, prepared: Prepared) -> AsyncIterator[dict[str, Any]]:
     """Submits at once; the chunks come from an async iterator whose ``aclose()`` frees the slot."""
     return _achunks(engine.submit(prepared.plan, prepared.kind, prepared.params), prepared)
 
 
-async def _achunks(request: Request, prepared: Prepared) -> AsyncIterator[dict[str, Any]]:
+async def _achunks(request: Running, prepared: Prepared) -> AsyncIterator[dict[str, Any]]:
     try:
         while not prepared.assembler.done:
             for chunk in prepared.assembler.chunks(await request.anext()):

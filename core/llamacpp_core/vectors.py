@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from llamacpp_core._checks import check_text, choice, integer
+from llamacpp_core._checks import boolean, check_text, choice, integer
 from llamacpp_core.engine import TASK_COMPLETION, TASK_EMBEDDING, TASK_RERANK, Engine, Plan
 from llamacpp_core.errors import ContextOverflowError, InvalidParameterError, UnsupportedCapabilityError
 from llamacpp_core.info import ModelInfo
@@ -78,10 +78,6 @@ class EmbeddingBatch:
         if event.kind == EMBEDDING:
             self._rows[event.position] = np.frombuffer(event.data, dtype=np.float32).reshape(event.shape)
             self._left -= 1
-
-    def per_token(self) -> list[NDArray[np.float32]]:
-        """One array [n_tokens, dim] per text, for models without pooling."""
-        return [row for row in self._rows if row is not None]
 
     def vectors(self) -> NDArray[np.float32]:
         """The vectors, shape [n_texts, dim].
@@ -177,6 +173,17 @@ class VectorPreparer:
             raise UnsupportedCapabilityError(
                 f"{self._info.name} is a reranker: it computes scores, not embeddings"
             )
+        if self._info.pooling == "none":
+            raise UnsupportedCapabilityError(
+                "pooling_type='none' gives no vector per text: load the model with pooling_type='mean', "
+                "'cls' or 'last'",
+                parameter="pooling_type",
+            )
+        if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Sequence):
+            raise InvalidParameterError(
+                f"input must be a list of texts, got {type(texts).__name__}", parameter="input"
+            )
+        boolean("normalize", unit)
         choice(*OVERFLOW)("overflow", overflow)
         limit = self.limit
         if max_tokens is not None:
@@ -238,6 +245,11 @@ class VectorPreparer:
         if not isinstance(query, str) or not query:
             raise InvalidParameterError("query must be a string that is not empty", parameter="query")
         check_text("query", query)
+        if isinstance(documents, str | bytes | Mapping) or not isinstance(documents, Sequence):
+            raise InvalidParameterError(
+                f"documents must be a list of strings, got {type(documents).__name__}",
+                parameter="documents",
+            )
         for i, document in enumerate(documents):
             if not isinstance(document, str):
                 raise InvalidParameterError(f"documents[{i}] must be a string", parameter=f"documents[{i}]")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from llamacpp_core._checks import check_text
-from llamacpp_core._ffi import ffi, lib
+from llamacpp_core._checks import text
+from llamacpp_core._ffi import checked, ffi, lib
 from llamacpp_core.engine import Engine
-from llamacpp_core.errors import InvalidParameterError
+from llamacpp_core.errors import EngineError, InvalidParameterError
 
 __all__ = ["Vocab"]
 
@@ -38,15 +38,16 @@ class Vocab:
             add_special: Add the tokens that the model expects around a text (BOS, EOS, SEP).
             parse_special: Read the names of control tokens as those tokens.
         """
-        data = check_text("text", text).encode() if isinstance(text, str) else text
+        data = _utf8(text)
         size = len(data) + 16
         with self._engine.model() as model:
             vocab = lib.llama_model_get_vocab(model)
             tokens = ffi.new("llama_token[]", size)
-            n = lib.llama_tokenize(vocab, data, len(data), tokens, size, add_special, parse_special)
+            options = (add_special, parse_special)
+            n = checked(EngineError, lib.llama_tokenize, vocab, data, len(data), tokens, size, *options)
             if n < 0:
-                tokens = ffi.new("llama_token[]", -n)
-                n = lib.llama_tokenize(vocab, data, len(data), tokens, -n, add_special, parse_special)
+                tokens, size = ffi.new("llama_token[]", -n), -n
+                n = checked(EngineError, lib.llama_tokenize, vocab, data, len(data), tokens, size, *options)
         return ffi.unpack(tokens, n) if n else []
 
     def detokenize(self, tokens: Sequence[int], *, special: bool) -> bytes:
@@ -69,12 +70,62 @@ class Vocab:
                 n = lib.llama_detokenize(vocab, buffer, len(ids), out, size, False, special)
         return bytes(ffi.buffer(out, n))
 
+    def pieces(self, tokens: Sequence[int], *, special: bool) -> bytes:
+        """The bytes of token ids, one after the other.
+
+        Unlike :meth:`detokenize` it removes no space, so the pieces of a text add up to the text. Only a
+        space that follows a leading BOS goes, which some tokenizers put there themselves.
+
+        Args:
+            tokens: Token ids.
+            special: Write control tokens by their names instead of leaving them out.
+        """
+        ids = self.check(tokens)
+        parts = []
+        size = 64
+        with self._engine.model() as model:
+            vocab = lib.llama_model_get_vocab(model)
+            out = ffi.new("char[]", size)
+            for token in ids:
+                n = lib.llama_token_to_piece(vocab, token, out, size, 0, special)
+                if n < 0:
+                    size = -n
+                    out = ffi.new("char[]", size)
+                    n = lib.llama_token_to_piece(vocab, token, out, size, 0, special)
+                parts.append(bytes(ffi.buffer(out, n)))
+        found = b"".join(parts)
+        return found[1:] if ids and ids[0] == self.bos and found[:1] == b" " else found
+
+    def suppressed(self) -> list[int]:
+        """Tokens that the model's file says must never be generated."""
+        size = ffi.new("int32_t *")
+        with self._engine.model() as model:
+            tokens = lib.llama_vocab_get_suppress_tokens(lib.llama_model_get_vocab(model), size)
+            return ffi.unpack(tokens, size[0]) if size[0] else []
+
+    def ends(self) -> list[int]:
+        """Every token that ends an answer."""
+        with self._engine.model() as model:
+            vocab = lib.llama_model_get_vocab(model)
+            return [token for token in range(self.n_tokens) if lib.llama_vocab_is_eog(vocab, token)]
+
+    def fim(self) -> dict[str, int]:
+        """The tokens for filling in the middle that the model has: "pre", "suf" and "mid"."""
+        with self._engine.model() as model:
+            vocab = lib.llama_model_get_vocab(model)
+            found = {name: getattr(lib, f"llama_vocab_fim_{name}")(vocab) for name in ("pre", "suf", "mid")}
+        return {name: token for name, token in found.items() if token >= 0}
+
     def check(self, tokens: Any, name: str = "tokens") -> list[int]:
         """Token ids as a list, each of them in the vocabulary.
 
         Raises:
             InvalidParameterError: Something is not a token id of this model.
         """
+        if isinstance(tokens, str | bytes | bytearray):
+            raise InvalidParameterError(
+                f"{name} must be a list of token ids, got {type(tokens).__name__}", parameter=name
+            )
         try:
             ids = [token.__index__() for token in tokens]
         except (TypeError, AttributeError):
@@ -86,3 +137,12 @@ class Vocab:
                     parameter=f"{name}[{i}]",
                 )
         return ids
+
+
+def _utf8(value: Any) -> bytes:
+    if isinstance(value, bytes | bytearray):
+        try:
+            value = value.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidParameterError(f"text is not UTF-8: {error}", parameter="text") from None
+    return text("text", value).encode()

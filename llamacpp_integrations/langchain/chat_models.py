@@ -136,11 +136,6 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
     def _llm_type(self) -> str:
         return "llamacpp-chat"
 
-    @classmethod
-    def is_lc_serializable(cls) -> bool:
-        """Whether LangChain may write this object's configuration down: yes, it holds no secrets."""
-        return True
-
     @property
     def _default_params(self) -> dict[str, Any]:
         chat = {name: getattr(self, name) for name in _CHAT_FIELDS}
@@ -152,10 +147,6 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
 
     def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
         return super()._get_invocation_params(stop=stop or self.stop, **kwargs)
-
-    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        # The base class keys its cache on constructor arguments, which say nothing of a given llama=.
-        return str(sorted(self._get_invocation_params(stop=stop, **kwargs).items()))
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop or self.stop, **kwargs)

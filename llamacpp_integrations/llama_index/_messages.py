@@ -151,7 +151,8 @@ class _Translator:
         )
         if not local and block.url is not None and not str(block.url).startswith("data:"):
             raise InvalidMessageError(
-                f"{where}: nothing is fetched from the network: download {block.url} and give its bytes or its path",
+                f"{where}: nothing is fetched from the network: download {block.url} and give its bytes "
+                "or its path",
                 parameter=where,
                 index=self.index,
             )

@@ -144,7 +144,8 @@ class LlamaCppComponent(BaseComponent):
     ) -> None:
         if (model is None) == (llama is None):
             raise InvalidParameterError(
-                f"{type(self).__name__} needs model='name, path or hf:...' or a loaded llama=, and only one of them",
+                f"{type(self).__name__} needs model='name, path or hf:...' or a loaded llama=, and only one "
+                "of them",
                 parameter="model",
             )
         fields = self._sorted(fields)
@@ -162,7 +163,7 @@ class LlamaCppComponent(BaseComponent):
         name = os.fspath(model)  # type: ignore[arg-type]
         handle = ModelHandle(name, options, llama)
         handle.llama  # noqa: B018 - loads now, so that an error shows here and not in the middle of a query
-        super().__init__(model=name, **fields)
+        super().__init__(model=name, **fields)  # type: ignore[call-arg]
         self._handle = handle
 
     @classmethod

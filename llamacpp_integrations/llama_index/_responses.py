@@ -128,7 +128,7 @@ class CompletionStream:
 
     def add(self, chunk: Mapping[str, Any]) -> CompletionResponse | None:
         """The response that a chunk makes; None for a chunk that adds nothing."""
-        choice = chunk["choices"][0] if chunk["choices"] else {"text": ""}
+        choice: dict[str, Any] = chunk["choices"][0] if chunk["choices"] else {"text": ""}
         self.text += choice["text"]
         logprobs = _text_logprobs(choice.get("logprobs")) or []
         self.logprobs += logprobs
@@ -166,8 +166,8 @@ def check_complete(params: Mapping[str, Any], response: ChatResponse) -> None:
     else:
         return
     raise IncompleteOutputError(
-        f"{what} was cut off after {len(partial)} characters: raise max_tokens (now {params.get('max_tokens')}) "
-        "or shorten the prompt",
+        f"{what} was cut off after {len(partial)} characters: raise max_tokens "
+        f"(now {params.get('max_tokens')}) or shorten the prompt",
         partial=partial,
     )
 

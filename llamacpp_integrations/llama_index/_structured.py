@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-import llama_index.core.instrumentation as instrument
 from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
 from llama_index.core.bridge.pydantic import BaseModel, ValidationError
+from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
 from llama_index.core.instrumentation.events.llm import (
     LLMStructuredPredictEndEvent,
     LLMStructuredPredictStartEvent,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PartialObjects", "StructuredOutputLLM", "schema_params", "with_schema"]
 
-dispatcher = instrument.get_dispatcher(__name__)
+dispatcher = get_dispatcher(__name__)
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -70,30 +70,38 @@ class PartialObjects(Generic[M]):
     def __init__(self, output_cls: type[M]) -> None:
         self._output_cls = output_cls
         self._flexible = create_flexible_model(output_cls)
-        self._seen: Any = None
+        self._text = ""
+        self._value: Any = None
+        self._last: Any = None
 
-    def add(self, text: str) -> M | BaseModel | None:
-        """The object that the text holds so far; None if it is the one of the last call."""
+    def add(self, text: str) -> Iterator[M | BaseModel]:
+        """The object that the text holds so far, when it is another one than before."""
+        self._text = text
         value = parse_partial_json(text)
-        if value is None or value == self._seen:
-            return None
-        self._seen = value
+        if value is None or value == self._value:
+            return
+        self._value = value
         try:
-            return self._output_cls.model_validate(value)
+            self._last = self._output_cls.model_validate(value)
         except ValidationError:
-            return self._flexible.model_validate(value) if isinstance(value, dict) else None
+            if not isinstance(value, dict):
+                return
+            self._last = self._flexible.model_validate(value)
+        yield self._last
 
-    def finish(self, text: str) -> M:
-        """The complete object.
+    def finish(self) -> Iterator[M]:
+        """The complete object, unless it was the last one.
 
         Raises:
             ValidationError: The class has rules beyond its JSON schema, and the object breaks one.
         """
-        return self._output_cls.model_validate_json(text)
+        complete = self._output_cls.model_validate_json(self._text)
+        if type(self._last) is not type(complete) or self._last != complete:
+            yield complete
 
 
 class StructuredOutputLLM(FunctionCallingLLM):
-    """The four forms of structured prediction, for an LLM whose chat takes a JSON schema as ``response_format``.
+    """The four forms of structured prediction, for an LLM whose chat takes ``response_format``.
 
     A ``pydantic_program_mode`` other than the default leaves the work to the framework's own programs.
     """
@@ -122,9 +130,8 @@ class StructuredOutputLLM(FunctionCallingLLM):
             ValidationError: The class has rules beyond its JSON schema, and the answer breaks one.
         """
         if self.pydantic_program_mode != PydanticProgramMode.DEFAULT:
-            return super().structured_predict(
-                output_cls, prompt, llm_kwargs=dict(llm_kwargs or {}), **prompt_args
-            )
+            result = super().structured_predict(output_cls, prompt, dict(llm_kwargs or {}), **prompt_args)
+            return cast(BaseModel, result)
         dispatcher.event(
             LLMStructuredPredictStartEvent(output_cls=output_cls, template=prompt, template_args=prompt_args)
         )
@@ -144,9 +151,10 @@ class StructuredOutputLLM(FunctionCallingLLM):
     ) -> BaseModel:
         """:meth:`structured_predict` for coroutines."""
         if self.pydantic_program_mode != PydanticProgramMode.DEFAULT:
-            return await super().astructured_predict(
-                output_cls, prompt, llm_kwargs=dict(llm_kwargs or {}), **prompt_args
+            result = await super().astructured_predict(
+                output_cls, prompt, dict(llm_kwargs or {}), **prompt_args
             )
+            return cast(BaseModel, result)
         dispatcher.event(
             LLMStructuredPredictStartEvent(output_cls=output_cls, template=prompt, template_args=prompt_args)
         )
@@ -169,12 +177,10 @@ class StructuredOutputLLM(FunctionCallingLLM):
             )
             return
         messages = self._structured_messages(output_cls, prompt, prompt_args)
-        objects, text = PartialObjects(output_cls), ""
+        objects = PartialObjects(output_cls)
         for response in self.stream_chat(messages, **schema_params(output_cls, llm_kwargs)):
-            text = response.message.content or ""
-            if (partial := objects.add(text)) is not None:
-                yield partial
-        yield objects.finish(text)
+            yield from objects.add(response.message.content or "")
+        yield from objects.finish()
 
     async def _structured_astream_call(
         self,
@@ -191,12 +197,12 @@ class StructuredOutputLLM(FunctionCallingLLM):
         responses = await self.astream_chat(messages, **schema_params(output_cls, llm_kwargs))
 
         async def objects_of() -> AsyncGenerator[Any, None]:
-            objects, text = PartialObjects(output_cls), ""
+            objects = PartialObjects(output_cls)
             async for response in responses:
-                text = response.message.content or ""
-                if (partial := objects.add(text)) is not None:
+                for partial in objects.add(response.message.content or ""):
                     yield partial
-            yield objects.finish(text)
+            for complete in objects.finish():
+                yield complete
 
         return objects_of()
 

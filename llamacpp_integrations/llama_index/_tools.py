@@ -65,7 +65,8 @@ def tool_choice_of(choice: Any, required: bool, tools: Sequence[Mapping[str, Any
     names = [tool["function"]["name"] for tool in tools]
     if choice not in names:
         raise InvalidParameterError(
-            f"tool_choice must be 'auto', 'none', 'required' or the name of a tool ({', '.join(names)}), got {choice!r}",
+            f"tool_choice must be 'auto', 'none', 'required' or the name of a tool ({', '.join(names)}), "
+            f"got {choice!r}",
             parameter="tool_choice",
         )
     return {"type": "function", "function": {"name": choice}}
@@ -92,8 +93,8 @@ def tool_selections(response: ChatResponse, *, error_on_no_tool_call: bool) -> l
             )
     if not selections and error_on_no_tool_call:
         raise MissingToolCallError(
-            f"the model called no tool and answered {response.message.content!r:.200}: pass tool_required=True to "
-            "force a call"
+            f"the model called no tool and said {response.message.content!r:.200}: pass tool_required=True "
+            "to force a call"
         )
     return selections
 

@@ -47,7 +47,7 @@ class LlamaCppEmbedding(LlamaCppComponent, BaseEmbedding):
 
     embed_batch_size: int = Field(
         default=256,
-        description="Texts per call of the engine. All of them share its batch, so fewer leave it partly empty.",
+        description="Texts per call of the engine, which share its batch; few leave it partly empty.",
         gt=0,
         le=2048,
     )
@@ -62,13 +62,13 @@ class LlamaCppEmbedding(LlamaCppComponent, BaseEmbedding):
     normalize: bool = Field(default=True, description="Scale vectors to Euclidean length 1.")
     dimensions: int | None = Field(
         default=None,
-        description="Keep this many leading dimensions, for models trained so that they can be cut. None: all.",
+        description="Keep this many leading dimensions, for models trained for that. None: all.",
         gt=0,
     )
     overflow: Literal["error", "truncate", "chunk"] = Field(
         default="chunk",
-        description="What to do with a text that is too long for the model: refuse it, cut it off, or take the mean "
-        "of its pieces' vectors, weighted by their tokens.",
+        description="What to do with a text that is too long for the model: refuse it, cut it off, or take "
+        "the mean of its pieces' vectors, weighted by their tokens.",
     )
     max_tokens: int | None = Field(
         default=None, description="Tokens that one input, or one piece, may have. None: what the model takes."
@@ -110,7 +110,7 @@ class LlamaCppEmbedding(LlamaCppComponent, BaseEmbedding):
         return await BaseEmbedding.aget_query_embedding(self._for_queries(), query)
 
     def _for_queries(self) -> LlamaCppEmbedding:
-        """This object with a cache of its own for queries, where a query's vector is not that of the same text."""
+        """This object, with a cache of their own for queries if they differ from texts."""
         if self.embeddings_cache is None or self.query_instruction == self.text_instruction:
             return self
         return self.model_copy(update={"embeddings_cache": QueryCache(self.embeddings_cache)})

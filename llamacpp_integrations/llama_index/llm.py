@@ -143,7 +143,7 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
         info = self._handle.info
         return LLMMetadata(
             context_window=info.n_ctx,
-            # Without a limit an answer may go on to the end of the context: prompts are packed to leave a quarter.
+            # An answer without a limit may go on to the end of the context: keep a quarter of it free.
             num_output=min(self.max_tokens or info.n_ctx // 4, info.n_ctx),
             is_chat_model=info.capabilities.chat,
             is_function_calling_model=info.capabilities.chat,
@@ -158,7 +158,7 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
 
     # Chat
 
-    @llm_chat_callback()  # type: ignore[untyped-decorator]
+    @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Answers a conversation.
 
@@ -175,7 +175,7 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
         """
         return self._chat(messages, kwargs)
 
-    @llm_chat_callback()  # type: ignore[untyped-decorator]
+    @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """:meth:`chat`, in pieces: each response has the message so far, and what is new as ``delta``.
 
@@ -183,12 +183,12 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
         """
         return self._stream_chat(messages, kwargs)
 
-    @llm_chat_callback()  # type: ignore[untyped-decorator]
+    @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """:meth:`chat` for coroutines."""
         return await self._achat(messages, kwargs)
 
-    @llm_chat_callback()  # type: ignore[untyped-decorator]
+    @llm_chat_callback()
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
         """:meth:`stream_chat` for coroutines."""
         return await self._astream_chat(messages, kwargs)
@@ -261,7 +261,7 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
 
     # Completion
 
-    @llm_completion_callback()  # type: ignore[untyped-decorator]
+    @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Answers a prompt.
 
@@ -276,7 +276,7 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
             return as_completion(self._chat([ChatMessage(content=prompt)], kwargs))
         return completion_response(self._handle.llama.create_completion(prompt, **self._text_params(kwargs)))
 
-    @llm_completion_callback()  # type: ignore[untyped-decorator]
+    @llm_completion_callback()
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
         """:meth:`complete`, in pieces: each response has the text so far, and what is new as ``delta``."""
         if not self._raw(formatted):
@@ -295,7 +295,7 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
 
         return texts()
 
-    @llm_completion_callback()  # type: ignore[untyped-decorator]
+    @llm_completion_callback()
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """:meth:`complete` for coroutines."""
         if not self._raw(formatted):
@@ -303,7 +303,7 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
         data = await self._handle.llama.acreate_completion(prompt, **self._text_params(kwargs))
         return completion_response(data)
 
-    @llm_completion_callback()  # type: ignore[untyped-decorator]
+    @llm_completion_callback()
     async def astream_complete(
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseAsyncGen:
@@ -345,7 +345,7 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
         tools: Sequence[BaseTool],
         user_msg: str | ChatMessage | None = None,
         chat_history: list[ChatMessage] | None = None,
-        verbose: bool = False,
+        verbose: bool = False,  # noqa: ARG002 - the framework prints, not the model
         allow_parallel_tool_calls: bool = False,
         tool_required: bool = False,
         tool_choice: Any = None,
@@ -365,14 +365,17 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
     def _validate_chat_with_tools_response(
         self,
         response: ChatResponse,
-        tools: Sequence[BaseTool],
+        tools: Sequence[BaseTool],  # noqa: ARG002 - as the framework calls it
         allow_parallel_tool_calls: bool = False,
-        **kwargs: Any,
+        **kwargs: Any,  # noqa: ARG002
     ) -> ChatResponse:
         return response if allow_parallel_tool_calls else first_call_only(response)
 
     def get_tool_calls_from_response(
-        self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
+        self,
+        response: ChatResponse,
+        error_on_no_tool_call: bool = True,
+        **kwargs: Any,  # noqa: ARG002 - as the framework calls it
     ) -> list[ToolSelection]:
         """The calls in a response; in one that is still being streamed with the arguments so far.
 

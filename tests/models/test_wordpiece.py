@@ -15,6 +15,8 @@ from llamacpp_core.models import WordPieceTokenizer
 
 from .conftest import write_gguf
 
+pytestmark = pytest.mark.network
+
 TEXTS = [
     "",
     " ",

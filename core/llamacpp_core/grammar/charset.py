@@ -96,7 +96,12 @@ def partition(sets: Iterable[Ranges]) -> list[Ranges]:
 
 
 def gbnf_literal(text: str) -> str:
-    """A GBNF string literal."""
+    """A GBNF string literal.
+
+    Raises:
+        UnicodeEncodeError: When the text holds a lone surrogate, which has no UTF-8.
+    """
+    text.encode()
     return '"' + "".join(_escape(ord(c), _LITERAL_ESCAPES) for c in text) + '"'
 
 

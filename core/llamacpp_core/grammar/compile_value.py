@@ -164,7 +164,8 @@ class ValueCompiler:
                 refuse(step(path, "format"), f"unknown format {name!r}; known are {known}")
 
     def _enum(self, flat: Flat, path: str, hint: str) -> str:
-        values = [v for v in flat["enum"] if is_valid(v, flat, self.document, path)]
+        rest = {key: value for key, value in flat.items() if key != "enum"}
+        values = [v for v in flat["enum"] if is_valid(v, rest, self.document, path)]
         if not values:
             refuse(step(path, "enum"), "none of the values is valid under the rest of the schema")
         return self.values.literals(values, hint)

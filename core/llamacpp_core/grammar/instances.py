@@ -12,13 +12,13 @@ from llamacpp_core.grammar.strings import pattern_dfa
 
 __all__ = ["is_valid", "never_valid", "type_of", "types_of"]
 
-_KEYWORD_TYPES = {
-    "properties": "object", "required": "object", "additionalProperties": "object", "propertyNames": "object",
-    "minProperties": "object", "maxProperties": "object", "items": "array", "prefixItems": "array",
-    "minItems": "array", "maxItems": "array", "uniqueItems": "array",
-    "pattern": "string", "minLength": "string", "maxLength": "string", "minimum": "number", "maximum": "number", "exclusiveMinimum": "number",
-    "exclusiveMaximum": "number", "multipleOf": "number",
-}  # fmt: skip
+_TYPE_KEYWORDS = {
+    "object": "properties required additionalProperties propertyNames minProperties maxProperties",
+    "array": "items prefixItems minItems maxItems uniqueItems",
+    "string": "pattern minLength maxLength",
+    "number": "minimum maximum exclusiveMinimum exclusiveMaximum multipleOf",
+}
+_KEYWORD_TYPES = {keyword: kind for kind, text in _TYPE_KEYWORDS.items() for keyword in text.split()}
 _MAX_DEPTH = 100
 
 

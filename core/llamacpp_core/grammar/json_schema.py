@@ -147,6 +147,10 @@ class SchemaCompiler:
             symbol = job.compile_root(prefix)
         except RecursionError as error:
             raise GrammarError("$: schemas are nested too deeply", parameter="json_schema") from error
+        except UnicodeEncodeError as error:
+            raise GrammarError(
+                "$: a lone surrogate in a name or value cannot be written as UTF-8", parameter="json_schema"
+            ) from error
         self._recursive |= job.recursive
         return symbol
 
@@ -160,12 +164,7 @@ class SchemaCompiler:
             GrammarError: When the grammar is too large, or a recursive schema has no finite value.
         """
         text = self.rules.render(start)
-        try:
-            size = len(text.encode())
-        except UnicodeEncodeError as error:
-            raise GrammarError(
-                "$: a lone surrogate in a name or value cannot be written as UTF-8", parameter="json_schema"
-            ) from error
+        size = len(text.encode())
         if size > MAX_GRAMMAR_BYTES:
             raise GrammarError(
                 f"$: the schema makes a grammar of {size} bytes, the limit is {MAX_GRAMMAR_BYTES}",

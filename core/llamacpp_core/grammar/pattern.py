@@ -78,7 +78,8 @@ _NON_ASCII: Ranges = ((0x80, 0x10FFFF),)
 #: White space in any dialect: ECMA-262, Python and Rust.
 _ANY_SPACE: Ranges = (
     (0x09, 0x0D), (0x1C, 0x20), (0x85, 0x85), (0xA0, 0xA0), (0x1680, 0x1680), (0x180E, 0x180E),
-    (0x2000, 0x200A), (0x2028, 0x2029), (0x202F, 0x202F), (0x205F, 0x205F), (0x3000, 0x3000), (0xFEFF, 0xFEFF),
+    (0x2000, 0x200A), (0x2028, 0x2029), (0x202F, 0x202F), (0x205F, 0x205F), (0x3000, 0x3000),
+    (0xFEFF, 0xFEFF),
 )  # fmt: skip
 #: Each shorthand as (what it surely matches, what it may match in some dialect).
 _SHORTHANDS: dict[str, tuple[Ranges, Ranges]] = {
@@ -213,7 +214,7 @@ class _Parser:
             self.fail("'{,n}' means different things in different dialects; write '{0,n}'")
         else:
             return item
-        if isinstance(item, Anchor | Lookahead):
+        if self.text[start] in "^$" or isinstance(item, Lookahead):
             self.fail("an anchor or lookahead cannot be repeated", start)
         if low > _MAX_COUNT or (high or 0) > _MAX_COUNT:
             self.fail(f"repetition counts above {_MAX_COUNT} are not supported", start)

@@ -6,6 +6,7 @@ Several calls stand in a JSON array.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -133,9 +134,7 @@ def _add_call(compiler: SchemaCompiler, functions: Sequence[Mapping[str, Any]]) 
     for index, function in enumerate(functions):
         name, path = function["name"], f"tools[{index}]"
         if name in calls:
-            raise GrammarError(
-                f"{path}.function.name: {name!r} is the name of another tool too", parameter=path
-            )
+            raise GrammarError(f"{path}.function.name: another tool has the name {name!r}", parameter=path)
         key = compiler.values.member("arguments", _add_arguments(compiler, function, path))
         calls[name] = f"{comma} {key}"
     names = literal_choice([(compiler.values.json_text(name), follow) for name, follow in calls.items()])
@@ -157,6 +156,8 @@ def _function(tool: Any, path: str) -> dict[str, Any]:
     name = function.get("name")
     if not isinstance(name, str) or not name:
         raise fail(f"{path}.function.name", f"expected a name, got {name!r}")
+    if re.search("[\ud800-\udfff]", name):
+        raise fail(f"{path}.function.name", "a lone surrogate cannot be written as UTF-8")
     parameters = function.get("parameters")
     return {"name": name, "parameters": _NO_PARAMETERS if parameters is None else parameters}
 

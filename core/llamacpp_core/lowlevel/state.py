@@ -15,7 +15,6 @@ from llamacpp_core._native_log import drain_errors
 from llamacpp_core.errors import GenerationError, InvalidParameterError
 from llamacpp_core.lowlevel._checks import token_list
 from llamacpp_core.lowlevel._owned import NativeObject, because
-from llamacpp_core.lowlevel.memory import Memory
 
 if TYPE_CHECKING:
     from llamacpp_core.lowlevel.model import Model
@@ -117,7 +116,7 @@ class StateMixin(NativeObject):
             data = ffi.from_buffer("uint8_t[]", payload)
             read = checked(InvalidParameterError, lib.llama_state_set_data, context, data, len(payload))
             if read != len(payload):
-                Memory(self).clear()
+                lib.llama_memory_clear(lib.llama_get_memory(context), True)
                 raise _mismatch(drain_errors())
         return tokens
 
@@ -142,7 +141,7 @@ class StateMixin(NativeObject):
                 InvalidParameterError, lib.llama_state_seq_set_data, context, data, len(payload), seq_id
             )
             if read != len(payload):
-                Memory(self).seq_rm(seq_id)
+                lib.llama_memory_seq_rm(lib.llama_get_memory(context), seq_id, -1, -1)
                 raise _mismatch(drain_errors())
         return tokens
 

@@ -225,7 +225,7 @@ def fetch_from_hub(
         token: An access token; None for the hub's own rules.
         force_download: Fetch even what is there.
         local_files_only: Touch no network.
-        progress: Show a bar; None for on a terminal only.
+        progress: Show a bar; None for on a terminal only. (Versions of the client before 1.0 decide alone.)
 
     Raises:
         ModelNotFoundError: No such repository, revision or file, or several models match.

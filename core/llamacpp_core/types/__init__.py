@@ -12,6 +12,11 @@ from llamacpp_core.types.common import (
     ChatCompletionFinishReason,
     JsonType,
 )
+from llamacpp_core.types.parameters import (
+    ChatCompletionParameters,
+    CompletionParameters,
+    SamplingParameters,
+)
 from llamacpp_core.types.requests import (
     ChatCompletionJSONSchema,
     ChatCompletionRequestAssistantMessage,
@@ -87,6 +92,7 @@ __all__ = [
     "ChatCompletionMessageToolCalls",
     "ChatCompletionNamedToolChoice",
     "ChatCompletionNamedToolChoiceFunction",
+    "ChatCompletionParameters",
     "ChatCompletionRequestAssistantMessage",
     "ChatCompletionRequestFunctionCall",
     "ChatCompletionRequestFunctionCallOption",
@@ -115,6 +121,7 @@ __all__ = [
     "CompletionChoice",
     "CompletionChunk",
     "CompletionLogprobs",
+    "CompletionParameters",
     "CompletionTokensDetails",
     "CompletionUsage",
     "CreateChatCompletionResponse",
@@ -127,5 +134,6 @@ __all__ = [
     "JsonType",
     "PromptTokensDetails",
     "RerankResult",
+    "SamplingParameters",
     "Timings",
 ]

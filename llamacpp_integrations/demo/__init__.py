@@ -1,0 +1,1 @@
+"""The demonstration behind ``make demo``: questions answered over real documents, in this process."""

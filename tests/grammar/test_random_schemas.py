@@ -1,0 +1,97 @@
+"""Schemas made at random: each is refused by name, or what its grammar makes is valid under it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from grammar.matcher import random_text
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from llamacpp_core.errors import GrammarError
+from llamacpp_core.grammar import SchemaLimits, json_schema_to_gbnf, parse_gbnf
+
+NAMES = st.sampled_from(["a", "b", "c", 'q"'])
+SMALL = st.integers(0, 4)
+SCALARS = st.sampled_from([None, True, 0, 1, 2.5, -3, "", "a", "ab", "b1"])
+LIMITS = SchemaLimits(max_string_length=20, max_array_items=6, max_properties=4, max_depth=2)
+
+
+def optional(**keywords: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({}, optional=keywords)
+
+
+def with_type(name: str, keywords: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.builds(lambda k, typed: {**k, "type": name} if typed else k, keywords, st.booleans())
+
+
+NUMERIC = optional(
+    minimum=st.integers(-20, 20) | st.sampled_from([0.5, -1.25]),
+    maximum=st.integers(-20, 120) | st.sampled_from([0.75, 3.125]),
+    exclusiveMinimum=st.integers(-20, 20),
+    exclusiveMaximum=st.integers(-20, 120),
+)
+STRING = optional(
+    minLength=SMALL,
+    maxLength=st.integers(2, 9),
+    pattern=st.sampled_from(["^a", "b$", "^[ab]+$", r"\d", "^(?!a).*$", 'x"|y']),
+    format=st.sampled_from(["date", "uuid", "ipv4"]),
+)
+LEAVES = st.one_of(
+    st.booleans(),
+    st.just({}),
+    with_type("integer", NUMERIC),
+    with_type("number", NUMERIC),
+    with_type("string", STRING),
+    st.sampled_from(
+        [{"type": "null"}, {"type": "boolean"}, {"type": ["string", "null"]}, {"$ref": "#/$defs/d"}]
+    ),
+    st.builds(lambda v: {"enum": v}, st.lists(SCALARS, min_size=1, max_size=4)),
+    st.builds(lambda v: {"const": v}, SCALARS),
+)
+
+
+def compound(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    several = st.lists(inner, min_size=1, max_size=3)
+    objects = optional(
+        properties=st.dictionaries(NAMES, inner, max_size=3),
+        required=st.lists(NAMES, max_size=2, unique=True),
+        additionalProperties=inner,
+        propertyNames=st.sampled_from([{"maxLength": 2}, {"enum": ["a", "zz"]}, {"pattern": "^[abz]"}]),
+        minProperties=st.integers(0, 1),
+        maxProperties=st.integers(1, 5),
+        unevaluatedProperties=st.just(False),
+    )
+    arrays = optional(items=inner, prefixItems=several, minItems=st.integers(0, 3), maxItems=SMALL)
+    applied = optional(allOf=several, anyOf=several, oneOf=several)
+    return st.one_of(
+        with_type("object", objects),
+        with_type("array", arrays),
+        applied,
+        st.builds(lambda a, b: {**a, **b}, with_type("object", objects), applied),
+        st.builds(lambda a, b: {**a, **b}, with_type("integer", NUMERIC), applied),
+        st.builds(lambda a, b: {**a, **b}, with_type("string", STRING), applied),
+    )
+
+
+SCHEMAS = st.recursive(LEAVES, compound, max_leaves=8)
+
+
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@given(schema=SCHEMAS, definition=SCHEMAS, seed=st.integers(0, 1000))
+def test_random_schemas(schema: Any, definition: Any, seed: int) -> None:
+    whole = {"$defs": {"d": definition}, "allOf": [schema]} if isinstance(schema, bool) else dict(schema)
+    whole["$defs"] = {"d": definition}
+    try:
+        gbnf = json_schema_to_gbnf(whole, limits=LIMITS)
+    except GrammarError as error:
+        message = str(error)
+    else:
+        message = "$"
+        parse_gbnf(gbnf)
+        judge = Draft202012Validator(whole, format_checker=Draft202012Validator.FORMAT_CHECKER)
+        for number in range(4):
+            judge.validate(json.loads(random_text(gbnf, seed + number, fuel=150)))
+    assert message.startswith("$")

@@ -3,6 +3,7 @@
 
 #include "chat.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 namespace {
@@ -49,27 +50,88 @@ json stub_conversation() {
     return messages;
 }
 
-// What llama.cpp finds out about a template with these tools, from memory when it was asked before.
-json format_for(lc_engine & e, const json & format) {
-    const std::string key = format.dump();
+// The fields for a key, from memory when they were planned before.
+template <typename F> json remembered(lc_engine & e, const std::string & key, F && plan) {
     {
         std::lock_guard<std::mutex> lock(e.formats_mutex);
         if (const json * known = e.formats.find(key)) {
             return *known;
         }
     }
-    json body        = format;
-    body["messages"] = stub_conversation();
-    std::vector<raw_buffer> no_media;
-    std::string             prompt;
-    json                    fields = server_plan(e, body, no_media, prompt);
+    json                        fields = plan();
     std::lock_guard<std::mutex> lock(e.formats_mutex);
     e.formats.keep(key, fields);
     return fields;
 }
 
+// What llama.cpp finds out about the template, for a conversation that begins the answer as most do.
+json usual_format(lc_engine & e, const json & request) {
+    json body = request.at("format");
+    if (request.value("native_calls", false)) {
+        body["tools"] = request.at("tools");
+    }
+    body["messages"] = stub_conversation();
+    std::vector<raw_buffer> no_media;
+    std::string             prompt;
+    return server_plan(e, body, no_media, prompt);
+}
+
+// What the template adds to this conversation for the answer to begin.
+std::string generation_prompt(lc_engine & e, const common_chat_template & tmpl, const json & request, const std::string & with) {
+    json bare                     = request;
+    bare["add_generation_prompt"] = false;
+    const std::string without     = lc_render(tmpl, bare, *e.special, /* safe */ false).text;
+    const size_t      size        = std::min(with.size(), without.size());
+    size_t            same        = 0;
+    while (same < size && with[same] == without[same]) {
+        same++;
+    }
+    return with.substr(same);
+}
+
 bool ends_with(const std::string & text, const std::string & end) {
     return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+// The plan's format; a conversation can begin the answer in another way than most do, after a tool's result say.
+void set_format(lc_engine & e, lc_plan & plan, const common_chat_template & tmpl, const json & request, const std::string & text) {
+    plan.format = request.contains("format_key") ? request.at("format_key").get<std::string>() : request.at("format").dump();
+    plan.params = remembered(e, plan.format, [&] { return usual_format(e, request); });
+    if (request.contains("append") || request.contains("prefill") || !request.value("add_generation_prompt", true) ||
+        ends_with(text, plan.params.value("generation_prompt", ""))) {
+        return;
+    }
+    const std::string start = generation_prompt(e, tmpl, request, text);
+    const std::string key   = plan.format + '\n' + start;
+    try {
+        plan.params = remembered(e, key, [&] {
+            json body = request.at("format");
+            if (request.value("native_calls", false)) {
+                body["tools"] = request.at("tools");
+            }
+            body["messages"] = request.at("messages");
+            std::string prompt;
+            return server_plan(e, body, plan.media, prompt);
+        });
+        plan.format = key;
+    } catch (const std::exception &) {
+        // llama.cpp refuses to plan for this conversation, so the usual format has to do.
+    }
+}
+
+// Ends a rendered conversation in front of its last message's text, for which a marker stands.
+void cut_at(lc_rendered & rendered, const std::string & marker) {
+    const size_t at = rendered.text.rfind(marker);
+    if (at == std::string::npos) {
+        throw std::invalid_argument("the template leaves out the last message");
+    }
+    rendered.text.resize(at);
+    rendered.from_caller.resize(at);
+}
+
+void append(lc_rendered & rendered, const std::string & text, bool from_caller) {
+    rendered.text += text;
+    rendered.from_caller.resize(rendered.text.size(), from_caller);
 }
 
 std::string summary(const lc_plan & plan) {
@@ -116,32 +178,24 @@ lc_plan * lc_plan_chat(lc_engine * engine, const char * body, size_t size) {
         lc_rendered rendered;
         try {
             rendered = lc_render(tmpl, request, *engine->special, request.value("safe", true));
+            if (request.contains("cut_at")) {
+                cut_at(rendered, request.at("cut_at").get<std::string>());
+            }
         } catch (const std::exception & e) {
             throw lc_exception("template_refused", e.what());
         }
-        const std::string append = request.value("append", "");
-        rendered.text += append; // written by core: the end of a reasoning section
-        rendered.from_caller.resize(rendered.text.size(), false);
-        const std::string prefill = request.value("prefill", "");
-        rendered.text += prefill; // the beginning of the answer, given by the caller
-        rendered.from_caller.resize(rendered.text.size(), true);
-
         if (request.contains("format") && !request.at("format").is_null()) {
-            plan->params = format_for(*engine, request.at("format"));
-            const std::string start = plan->params.value("generation_prompt", "");
-            if (append.empty() && prefill.empty() && !ends_with(rendered.text, start)) {
-                // This template begins the answer differently in this conversation.
-                json full        = request.at("format");
-                full["messages"] = request.at("messages");
-                std::string prompt;
-                plan->params = server_plan(*engine, full, plan->media, prompt);
-            }
+            set_format(*engine, *plan, tmpl, request, rendered.text);
         }
-        plan->prompts.push_back(lc_tokenize(engine->vocab, *engine->special, rendered));
+        append(rendered, request.value("append", ""), /* from_caller */ false);
+        append(rendered, request.value("prefill", ""), /* from_caller */ true);
+        plan->prompts.push_back(lc_tokenize(engine->vocab, *engine->special, engine->token_cache, rendered));
         plan->prompt = std::move(rendered.text);
         return plan.release();
     });
 }
+
+const char * lc_plan_format(lc_plan * plan) { return plan->format.c_str(); }
 
 const char * lc_plan_info(lc_plan * plan) {
     return lc_guard<const char *>("{}", [&] {

@@ -66,14 +66,18 @@ const struct llama_model * lc_engine_model(lc_engine * engine);
 
 // A request is planned, then submitted. A plan is used once and freed by its owner.
 // body: JSON: messages, tools?, kwargs, add_generation_prompt, enable_thinking: what the template sees;
-// safe: the caller's text cannot become control tokens; append, prefill: text behind the prompt;
-// format?: an OpenAI request without messages, for which llama.cpp plans constraint and parser;
+// safe: the caller's text cannot become control tokens; cut_at?: a text of the last message, in front of
+// which the prompt ends; append?, prefill?: text behind the prompt, from core and from the caller;
+// format?: an OpenAI request without messages, for which llama.cpp plans constraint and parser, with
+// format_key: names it, and native_calls: whether its calls are the template's own;
 // media?: a whole OpenAI request instead, for conversations with images or audio.
 lc_plan * lc_plan_chat(lc_engine * engine, const char * body, size_t size);
 // n_prompts token lists, one after the other, with their lengths.
 lc_plan * lc_plan_tokens(lc_engine * engine, const int32_t * tokens, const int32_t * lengths, int32_t n_prompts);
 lc_plan * lc_plan_rerank(lc_engine * engine, const char * body, size_t size);
 void      lc_plan_free(lc_plan * plan);
+// format_key, with an addition where the conversation begins the answer in a way of its own.
+const char *    lc_plan_format(lc_plan * plan);
 // JSON: prompt, n_media, and the fields that the template's format brings. Owned by the plan.
 const char *    lc_plan_info(lc_plan * plan);
 const int32_t * lc_plan_prompt(lc_plan * plan, int32_t index, size_t * n_tokens);
@@ -89,6 +93,9 @@ const char * lc_parser_feed(lc_parser * parser, const char * text, size_t size, 
 // fields, merged over the plan's own. Returns 0, or -1.
 int32_t lc_submit(lc_engine * engine, lc_plan * plan, int64_t request, int32_t kind, const char * params, size_t size);
 void    lc_cancel(lc_engine * engine, int64_t request);
+// Writes what a slot remembers to a file of llama.cpp's, or reads it back (restore 1). Waits until the slot
+// is idle, timeout_s at most. Returns the number of tokens, or -1.
+int32_t lc_slot_file(lc_engine * engine, int32_t slot, const char * path, int32_t restore, int32_t timeout_s);
 int32_t lc_engine_active(lc_engine * engine); // requests submitted and not ended
 
 // Waits up to about a second for results of any request. Returns how many events there are (0: none

@@ -49,6 +49,7 @@ struct lc_plan {
     std::string               prompt;                  // rendered text, for chat
     std::vector<llama_tokens> prompts;                 // one per input
     std::vector<raw_buffer>   media;                   // files that the prompt's markers stand for
+    std::string               format;                  // names what params were planned for
     std::string               info;                    // made when asked for
 };
 
@@ -77,6 +78,7 @@ struct lc_engine {
     std::string                          info;
 
     std::unique_ptr<lc_special_tokens>    special;
+    lc_token_cache                        token_cache;
     std::unique_ptr<common_chat_template> chat_template;
     std::unique_ptr<common_chat_template> tool_template; // some models bring a second one for tools
     std::mutex                            formats_mutex;

@@ -113,7 +113,7 @@ def download(pin: Pin, target: Path) -> None:
                 f"yourself. {OVERRIDE}\npip said:\n{_tail(done.stderr or done.stdout)}"
             )
         check_hash(fetched, pin)
-        os.replace(fetched, target)
+        fetched.replace(target)
 
 
 def check_hash(path: Path, pin: Pin) -> None:
@@ -161,10 +161,10 @@ def _move_into_place(prepared: Path, target: Path, pin: Pin) -> None:
     if target.exists() and not _is_complete(target, pin):
         discarded = Path(tempfile.mkdtemp(dir=target.parent, prefix=".discard-"))
         with contextlib.suppress(FileNotFoundError):
-            os.replace(target, discarded / "source")
+            target.replace(discarded / "source")
         shutil.rmtree(discarded, ignore_errors=True)
     try:
-        os.replace(prepared, target)
+        prepared.replace(target)
     except OSError:
         # another build was faster; its result is as good as ours
         if not _is_complete(target, pin):

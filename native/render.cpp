@@ -1,76 +1,90 @@
 // llama.cpp's Jinja engine marks which parts of its output came from input, but loses the marks where a
-// template serialises a value (tojson). So the caller's strings carry a second mark as well: where one
-// spells out a special token, a character that no text uses is put into it, and taken out after rendering.
+// template cuts or serialises a value. So a conversation whose text spells out a control token is rendered
+// twice, the second time with one byte of each such token replaced: where the two outputs differ, the
+// caller's text stands.
 #include "render.h"
 
-#include "common.h"
 #include "jinja/caps.h"
 #include "jinja/runtime.h"
 #include "jinja/value.h"
-#include "llama.h"
 
 #include <algorithm>
-#include <cctype>
+#include <map>
+#include <optional>
 #include <stdexcept>
 
 namespace {
 
-const std::string guard = "\xEF\xB7\x90"; // U+FDD0, a noncharacter
+constexpr char marker = '\x7f'; // neither JSON nor HTML escapes it, and no letter case or trimming changes it
 
-// What may be done to the caller's strings before rendering.
-enum class marking {
-    none,  // as they are
-    parts, // marked for the engine only
-    full,  // and with a guard inside special tokens
+using entry     = lc_special_tokens::entry;
+using token_set = std::map<llama_token, const entry *>;
+
+// How to treat the caller's strings while rendering.
+struct input_marks {
+    const lc_special_tokens * special = nullptr; // null: leave them alone
+    token_set                 found;             // control tokens that they spell out
+    token_set                 replaced;          // which of them get a byte replaced
+    int                       choice = 0;        // which byte
 };
 
-std::string with_guards(const std::string & text, const lc_special_tokens & special, bool & changed) {
-    std::string out;
+bool may_be_replaced(char c) {
+    return c > ' ' && c < marker && c != '"' && c != '\\';
+}
+
+// The position of the byte to replace, from the end of the token's text.
+std::optional<size_t> byte_to_replace(const std::string & text, int choice) {
+    for (size_t i = text.size(); i-- > 0;) {
+        if (may_be_replaced(text[i]) && choice-- == 0) {
+            return i;
+        }
+    }
+    return std::nullopt;
+}
+
+std::string marked(const std::string & text, input_marks & marks) {
+    std::string out = text;
     for (size_t i = 0; i < text.size();) {
-        const auto * found = special.at(text, i);
-        if (found == nullptr || found->text.size() < 2) {
-            out += text[i++];
+        const entry * found = marks.special->at(text, i);
+        if (found == nullptr) {
+            i++;
             continue;
         }
-        size_t cut = 1;
-        while (cut < found->text.size() && (found->text[cut] & 0xC0) == 0x80) {
-            cut++; // not inside a UTF-8 sequence
+        marks.found.emplace(found->token, found);
+        if (marks.replaced.count(found->token) > 0) {
+            if (const auto offset = byte_to_replace(found->text, marks.choice)) {
+                out[i + *offset] = marker;
+            }
         }
-        out.append(found->text, 0, cut).append(guard).append(found->text, cut);
         i += found->text.size();
-        changed = true;
     }
     return out;
 }
 
-jinja::value to_value(const json & j, marking how, const lc_special_tokens & special, bool & guarded) {
+jinja::value string_value(const std::string & text, input_marks & marks) {
+    if (marks.special == nullptr) {
+        return jinja::mk_val<jinja::value_string>(text);
+    }
+    auto out = jinja::mk_val<jinja::value_string>(marked(text, marks));
+    out->mark_input();
+    return out;
+}
+
+jinja::value to_value(const json & j, input_marks & marks) {
     if (j.is_string()) {
-        std::string text = j.get<std::string>();
-        if (how == marking::full) {
-            text = with_guards(text, special, guarded);
-        }
-        auto out = jinja::mk_val<jinja::value_string>(text);
-        if (how != marking::none) {
-            out->mark_input();
-        }
-        return out;
+        return string_value(j.get<std::string>(), marks);
     }
     if (j.is_array()) {
         auto out = jinja::mk_val<jinja::value_array>();
         for (const auto & item : j) {
-            out->push_back(to_value(item, how, special, guarded));
+            out->push_back(to_value(item, marks));
         }
         return out;
     }
     if (j.is_object()) {
         auto out = jinja::mk_val<jinja::value_object>();
         for (const auto & [key, value] : j.items()) {
-            std::string name = key;
-            if (how == marking::full) {
-                name = with_guards(name, special, guarded);
-            }
-            // "type" names a kind of content or schema that templates compare with.
-            out->insert(name, to_value(value, key == "type" ? marking::none : how, special, guarded));
+            out->insert(marks.special == nullptr ? key : marked(key, marks), to_value(value, marks));
         }
         return out;
     }
@@ -86,23 +100,17 @@ jinja::value to_value(const json & j, marking how, const lc_special_tokens & spe
     return jinja::mk_val<jinja::value_none>();
 }
 
-jinja::value message_value(const json & message, marking how, const lc_special_tokens & special, bool & guarded) {
-    auto              out  = jinja::mk_val<jinja::value_object>();
-    const std::string role = message.at("role").get<std::string>();
+jinja::value message_value(const json & message, input_marks & marks) {
+    auto        out = jinja::mk_val<jinja::value_object>();
+    input_marks none;
     for (const auto & [key, value] : message.items()) {
-        marking part = how;
-        if (key == "role") {
-            part = marking::none;
-        } else if (part == marking::full && role == "assistant" && key != "tool_calls") {
-            // Templates look for their own reasoning tags in what the model said before.
-            part = marking::parts;
-        }
-        out->insert(key, to_value(value, part, special, guarded));
+        // Core has checked the role; many templates build their own tokens from it.
+        out->insert(key, to_value(value, key == "role" ? none : marks));
     }
     return out;
 }
 
-json concatenated(const json & parts) {
+std::string concatenated(const json & parts) {
     std::string text;
     for (const auto & part : parts) {
         if (!text.empty()) {
@@ -110,32 +118,43 @@ json concatenated(const json & parts) {
         }
         text += part.value("text", "");
     }
-    return json(text);
+    return text;
+}
+
+void adapt_content(json & message, const jinja::caps & caps) {
+    if (caps.supports_tool_calls && message.contains("tool_calls") &&
+        (!message.contains("content") || message.at("content").is_null())) {
+        message["content"] = "";
+    }
+    if (!message.contains("content")) {
+        return;
+    }
+    const json content = message.at("content");
+    if (content.is_array() && !caps.supports_typed_content) {
+        message["content"] = concatenated(content);
+    } else if (content.is_string() && !caps.supports_string_content && caps.supports_typed_content) {
+        json part          = json::object();
+        part["type"]       = "text";
+        part["text"]       = content;
+        json parts         = json::array();
+        parts.push_back(part);
+        message["content"] = parts;
+    }
 }
 
 // Messages in the form that this template reads.
-json adapted(const json & messages, const jinja::caps & caps) {
-    json out = json::array();
+json adapted(const json & messages, const common_chat_template & tmpl) {
+    const jinja::caps caps     = tmpl.original_caps();
+    const bool        thinking = tmpl.source().find("message.thinking") != std::string::npos;
+    json              out      = json::array();
     for (const auto & original : messages) {
         json message = original;
-        if (caps.supports_tool_calls && message.contains("tool_calls") &&
-            (!message.contains("content") || message.at("content").is_null())) {
-            message["content"] = "";
+        adapt_content(message, caps);
+        const bool calls = message.contains("tool_calls");
+        if (thinking && message.contains("reasoning_content")) {
+            message["thinking"] = message.at("reasoning_content"); // these templates' name for it
         }
-        if (message.contains("content")) {
-            const json content = message.at("content");
-            if (content.is_array() && !caps.supports_typed_content) {
-                message["content"] = concatenated(content);
-            } else if (content.is_string() && !caps.supports_string_content && caps.supports_typed_content) {
-                json part       = json::object();
-                part["type"]    = "text";
-                part["text"]    = content;
-                json parts      = json::array();
-                parts.push_back(part);
-                message["content"] = parts;
-            }
-        }
-        if (caps.supports_object_arguments && message.contains("tool_calls")) {
+        if (caps.supports_object_arguments && calls) {
             for (auto & call : message["tool_calls"]) {
                 json & arguments = call["function"]["arguments"];
                 if (arguments.is_string()) {
@@ -153,13 +172,12 @@ json adapted(const json & messages, const jinja::caps & caps) {
     return out;
 }
 
-lc_rendered render(const common_chat_template & tmpl, const json & request, const lc_special_tokens & special,
-                   marking how, bool & guarded) {
-    jinja::context ctx(tmpl.source());
-    const json     no_kwargs = json::object();
-    const json     kwargs    = request.value("kwargs", no_kwargs);
+void set_variables(jinja::context & ctx, const common_chat_template & tmpl, const json & request) {
+    const json  no_kwargs = json::object();
+    const json  kwargs    = request.value("kwargs", no_kwargs);
+    input_marks none;
     for (const auto & [key, value] : kwargs.items()) {
-        ctx.set_val(key, to_value(value, marking::none, special, guarded));
+        ctx.set_val(key, to_value(value, none));
     }
     if (kwargs.contains("preserve_reasoning") && kwargs.at("preserve_reasoning").is_boolean()) {
         jinja::caps_apply_preserve_reasoning(ctx, kwargs.at("preserve_reasoning").get<bool>());
@@ -167,64 +185,109 @@ lc_rendered render(const common_chat_template & tmpl, const json & request, cons
     if (kwargs.contains("reasoning_effort") && kwargs.at("reasoning_effort").is_string()) {
         jinja::caps_apply_reasoning_effort(ctx, kwargs.at("reasoning_effort").get<std::string>());
     }
-    const auto text = [&](const std::string & value) { return jinja::mk_val<jinja::value_string>(value); };
-    ctx.set_val("bos_token", text(tmpl.bos_token()));
-    ctx.set_val("eos_token", text(tmpl.eos_token()));
+    ctx.set_val("bos_token", jinja::mk_val<jinja::value_string>(tmpl.bos_token()));
+    ctx.set_val("eos_token", jinja::mk_val<jinja::value_string>(tmpl.eos_token()));
     ctx.set_val("enable_thinking", jinja::mk_val<jinja::value_bool>(request.value("enable_thinking", true)));
     if (request.value("add_generation_prompt", true)) {
         ctx.set_val("add_generation_prompt", jinja::mk_val<jinja::value_bool>(true));
     }
-    auto messages = jinja::mk_val<jinja::value_array>();
-    for (const auto & message : adapted(request.at("messages"), tmpl.original_caps())) {
-        messages->push_back(message_value(message, how, special, guarded));
-    }
-    ctx.set_val("messages", messages);
-    if (request.contains("tools") && !request.at("tools").empty()) {
-        ctx.set_val("tools", to_value(request.at("tools"), how, special, guarded));
-    }
-
-    jinja::runtime runtime(ctx);
-    const auto     parts = jinja::runtime::gather_string_parts(runtime.execute(tmpl.prog));
-    lc_rendered    out;
-    for (const auto & part : parts->val_str.parts) {
-        out.text += part.val;
-        out.from_caller.resize(out.text.size(), part.is_input);
-    }
-    return out;
 }
 
-// Takes the guards out; what stood around one came from the caller.
-lc_rendered without_guards(const lc_rendered & in, const lc_special_tokens & special) {
-    lc_rendered         out;
-    std::vector<size_t> cuts;
-    for (size_t i = 0; i < in.text.size();) {
-        if (in.text.compare(i, guard.size(), guard) == 0) {
-            cuts.push_back(out.text.size());
-            i += guard.size();
-            continue;
+// One request, ready to be rendered again and again.
+class renderer {
+  public:
+    renderer(const common_chat_template & tmpl, const json & request) :
+        tmpl(tmpl),
+        request(request),
+        messages(adapted(request.at("messages"), tmpl)) {}
+
+    lc_rendered operator()(input_marks & marks) const {
+        jinja::context ctx(tmpl.source());
+        set_variables(ctx, tmpl, request);
+        auto list = jinja::mk_val<jinja::value_array>();
+        for (const auto & message : messages) {
+            list->push_back(message_value(message, marks));
         }
-        out.text += in.text[i];
-        out.from_caller.push_back(in.from_caller[i]);
-        i++;
+        ctx.set_val("messages", list);
+        if (request.contains("tools") && !request.at("tools").empty()) {
+            ctx.set_val("tools", to_value(request.at("tools"), marks));
+        }
+        jinja::runtime runtime(ctx);
+        const auto     parts = jinja::runtime::gather_string_parts(runtime.execute(tmpl.prog));
+        lc_rendered    out;
+        for (const auto & part : parts->val_str.parts) {
+            out.text += part.val;
+            out.from_caller.resize(out.text.size(), part.is_input);
+        }
+        return out;
     }
-    for (const size_t cut : cuts) {
-        // The guard followed the first character of a special token's text.
-        size_t start = cut == 0 ? 0 : cut - 1;
-        while (start > 0 && (out.text[start] & 0xC0) == 0x80) {
-            start--;
-        }
-        if (const auto * found = special.at(out.text, start)) {
-            std::fill_n(out.from_caller.begin() + (std::ptrdiff_t) start, found->text.size(), true);
+
+  private:
+    const common_chat_template & tmpl;
+    const json &                 request;
+    json                         messages;
+};
+
+// The caller's text has a token of which this byte was replaced.
+void mark_around(size_t position, const input_marks & marks, lc_rendered & plain) {
+    plain.from_caller[position] = true;
+    for (const auto & [token, found] : marks.replaced) {
+        const auto offset = byte_to_replace(found->text, marks.choice);
+        if (offset && *offset <= position && plain.text.compare(position - *offset, found->text.size(), found->text) == 0) {
+            const auto first = plain.from_caller.begin() + (std::ptrdiff_t) (position - *offset);
+            std::fill_n(first, found->text.size(), true);
         }
     }
-    return out;
 }
 
-void append(const llama_vocab * vocab, const std::string & raw, std::vector<llama_token> & out) {
-    if (!raw.empty()) {
-        const auto tokens = common_tokenize(vocab, raw, /* add_special */ false, /* parse_special */ false);
-        out.insert(out.end(), tokens.begin(), tokens.end());
+// Renders with bytes of some tokens replaced and takes over where they came out. False: the template
+// made something else of the conversation, so the two outputs cannot be compared.
+bool take_marks(const renderer & render, input_marks & marks, lc_rendered & plain) {
+    lc_rendered with;
+    try {
+        with = render(marks);
+    } catch (const std::exception &) {
+        return false;
     }
+    if (with.text.size() != plain.text.size()) {
+        return false;
+    }
+    for (size_t i = 0; i < with.text.size(); i++) {
+        if (with.text[i] != plain.text[i] && with.text[i] != marker) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < with.text.size(); i++) {
+        if (with.text[i] != plain.text[i]) {
+            mark_around(i, marks, plain);
+        }
+    }
+    return true;
+}
+
+// Some templates look for tokens in the caller's text (the end of a reasoning section, say). Halving the
+// set finds them; for those the engine's own marks have to do, and other bytes are tried.
+void find_marks(const renderer & render, const lc_special_tokens & special, const token_set & tokens, lc_rendered & plain) {
+    constexpr int n_choices = 3;
+    for (int choice = 0; choice < (tokens.size() == 1 ? n_choices : 1); choice++) {
+        input_marks marks;
+        marks.special  = &special;
+        marks.replaced = tokens;
+        marks.choice   = choice;
+        if (take_marks(render, marks, plain)) {
+            return;
+        }
+    }
+    if (tokens.size() < 2) {
+        return;
+    }
+    const auto middle = std::next(tokens.begin(), (std::ptrdiff_t) tokens.size() / 2);
+    find_marks(render, special, { tokens.begin(), middle }, plain);
+    find_marks(render, special, { middle, tokens.end() }, plain);
+}
+
+bool is_space(char c) {
+    return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
 } // namespace
@@ -232,82 +295,131 @@ void append(const llama_vocab * vocab, const std::string & raw, std::vector<llam
 lc_special_tokens::lc_special_tokens(const llama_vocab * vocab) {
     const int32_t n = llama_vocab_n_tokens(vocab);
     for (llama_token id = 0; id < n; id++) {
+        // Texts of user-defined tokens are ordinary text to the tokenizer: it reads them everywhere.
         const int attr = llama_vocab_get_attr(vocab, id);
-        if ((attr & (LLAMA_TOKEN_ATTR_CONTROL | LLAMA_TOKEN_ATTR_USER_DEFINED | LLAMA_TOKEN_ATTR_UNKNOWN)) == 0) {
+        if ((attr & (LLAMA_TOKEN_ATTR_CONTROL | LLAMA_TOKEN_ATTR_UNKNOWN)) == 0) {
             continue;
         }
         const std::string text = llama_vocab_get_text(vocab, id);
-        if (!text.empty()) {
-            by_first_byte[(unsigned char) text[0]].push_back(
-                { id, text, (attr & LLAMA_TOKEN_ATTR_LSTRIP) != 0, (attr & LLAMA_TOKEN_ATTR_RSTRIP) != 0 });
+        if (text.empty()) {
+            continue;
+        }
+        entry made = { id, text, (attr & LLAMA_TOKEN_ATTR_LSTRIP) != 0, (attr & LLAMA_TOKEN_ATTR_RSTRIP) != 0 };
+        if (text.size() == 1) {
+            single_bytes.emplace((uint8_t) text[0], std::move(made));
+        } else {
+            by_two_bytes[(uint16_t) ((uint8_t) text[0] << 8 | (uint8_t) text[1])].push_back(std::move(made));
         }
     }
-    for (auto & entries : by_first_byte) {
+    for (auto & [key, entries] : by_two_bytes) {
         std::stable_sort(entries.begin(), entries.end(),
                          [](const entry & a, const entry & b) { return a.text.size() > b.text.size(); });
     }
 }
 
-const lc_special_tokens::entry * lc_special_tokens::at(const std::string & text, size_t position) const {
-    if (position >= text.size()) {
-        return nullptr;
+const lc_special_tokens::entry * lc_special_tokens::at(const std::string & text, size_t position,
+                                                       const std::vector<bool> * skip) const {
+    const auto usable = [&](const entry & candidate) {
+        for (size_t i = 0; skip != nullptr && i < candidate.text.size(); i++) {
+            if ((*skip)[position + i]) {
+                return false;
+            }
+        }
+        return true;
+    };
+    if (position + 1 < text.size()) {
+        const auto found = by_two_bytes.find((uint16_t) ((uint8_t) text[position] << 8 | (uint8_t) text[position + 1]));
+        if (found != by_two_bytes.end()) {
+            for (const auto & candidate : found->second) {
+                if (text.compare(position, candidate.text.size(), candidate.text) == 0 && usable(candidate)) {
+                    return &candidate;
+                }
+            }
+        }
     }
-    for (const auto & entry : by_first_byte[(unsigned char) text[position]]) {
-        if (text.compare(position, entry.text.size(), entry.text) == 0) {
-            return &entry;
+    if (position < text.size() && !single_bytes.empty()) {
+        const auto found = single_bytes.find((uint8_t) text[position]);
+        if (found != single_bytes.end() && usable(found->second)) {
+            return &found->second;
         }
     }
     return nullptr;
 }
 
-lc_rendered lc_render(const common_chat_template & tmpl, const json & request, const lc_special_tokens & special, bool safe) {
-    bool guarded = false;
-    if (!safe) {
-        lc_rendered out = render(tmpl, request, special, marking::none, guarded);
-        return out;
+void lc_token_cache::append(const llama_vocab * vocab, const std::string & raw, std::vector<llama_token> & out) {
+    constexpr size_t worth_keeping = 256;
+    constexpr size_t max_size      = 4u << 20; // bytes of text
+    const auto       tokenize      = [&] {
+        return common_tokenize(vocab, raw, /* add_special */ false, /* parse_special */ false);
+    };
+    if (raw.size() < worth_keeping || raw.size() > max_size / 4) {
+        if (!raw.empty()) {
+            const auto tokens = tokenize();
+            out.insert(out.end(), tokens.begin(), tokens.end());
+        }
+        return;
     }
-    const lc_rendered marked = render(tmpl, request, special, marking::full, guarded);
-    if (!guarded) {
-        return marked;
+    {
+        std::lock_guard<std::mutex> lock(mutex);
+        const auto                  known = by_text.find(raw);
+        if (known != by_text.end()) {
+            pieces.splice(pieces.begin(), pieces, known->second);
+            out.insert(out.end(), pieces.front().tokens.begin(), pieces.front().tokens.end());
+            return;
+        }
     }
-    // A template may have looked for a special token in the caller's text: then its own marks must do.
-    lc_rendered       out   = without_guards(marked, special);
-    const lc_rendered plain = render(tmpl, request, special, marking::parts, guarded);
-    return plain.text == out.text ? out : plain;
+    auto tokens = tokenize();
+    out.insert(out.end(), tokens.begin(), tokens.end());
+    std::lock_guard<std::mutex> lock(mutex);
+    if (by_text.count(raw) > 0) {
+        return; // another thread was faster
+    }
+    pieces.push_front({ raw, std::move(tokens) });
+    by_text.emplace(pieces.front().text, pieces.begin());
+    size += raw.size();
+    while (size > max_size) {
+        size -= pieces.back().text.size();
+        by_text.erase(pieces.back().text);
+        pieces.pop_back();
+    }
 }
 
-std::vector<llama_token> lc_tokenize(const llama_vocab * vocab, const lc_special_tokens & special, const lc_rendered & in) {
+lc_rendered lc_render(const common_chat_template & tmpl, const json & request, const lc_special_tokens & special, bool safe) {
+    const renderer render(tmpl, request);
+    input_marks    marks;
+    marks.special     = safe ? &special : nullptr;
+    lc_rendered plain = render(marks);
+    if (!marks.found.empty()) {
+        find_marks(render, special, marks.found, plain);
+    }
+    return plain;
+}
+
+std::vector<llama_token> lc_tokenize(const llama_vocab * vocab, const lc_special_tokens & special, lc_token_cache & cache,
+                                     const lc_rendered & in) {
     std::vector<llama_token> out;
     std::string              raw;
     bool                     skip_space = false;
     for (size_t i = 0; i < in.text.size();) {
-        const auto * found = special.at(in.text, i);
-        if (found != nullptr) {
-            const auto first = in.from_caller.begin() + (std::ptrdiff_t) i;
-            if (std::find(first, first + (std::ptrdiff_t) found->text.size(), true) != first + (std::ptrdiff_t) found->text.size()) {
-                found = nullptr; // the caller wrote it, or a part of it
-            }
-        }
+        const entry * found = special.at(in.text, i, &in.from_caller);
         if (found == nullptr) {
-            if (!skip_space || !std::isspace((unsigned char) in.text[i])) {
+            if (!skip_space || !is_space(in.text[i])) {
                 raw += in.text[i];
                 skip_space = false;
             }
             i++;
             continue;
         }
-        if (found->strip_left) {
-            while (!raw.empty() && std::isspace((unsigned char) raw.back())) {
-                raw.pop_back();
-            }
+        while (found->strip_left && !raw.empty() && is_space(raw.back())) {
+            raw.pop_back();
         }
-        append(vocab, raw, out);
+        cache.append(vocab, raw, out);
         raw.clear();
         out.push_back(found->token);
         skip_space = found->strip_right;
         i += found->text.size();
     }
-    append(vocab, raw, out);
+    cache.append(vocab, raw, out);
     const llama_token bos = llama_vocab_bos(vocab);
     if (llama_vocab_get_add_bos(vocab) && bos != LLAMA_TOKEN_NULL && (out.empty() || out[0] != bos)) {
         out.insert(out.begin(), bos);

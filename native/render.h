@@ -5,7 +5,11 @@
 
 #include "chat.h"
 
+#include <cstdint>
+#include <list>
+#include <mutex>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 // Rendered text, and for each byte whether it came from the caller (true) or from the template.
@@ -14,27 +18,45 @@ struct lc_rendered {
     std::vector<bool> from_caller;
 };
 
-// Tokens whose text the tokenizer would read as one control token.
+// The control tokens of a vocabulary, found by their text.
 class lc_special_tokens {
   public:
     explicit lc_special_tokens(const llama_vocab * vocab);
 
-    // The special token whose text stands at a position, the longest one; null if there is none.
     struct entry {
         llama_token token;
         std::string text;
         bool        strip_left;
         bool        strip_right;
     };
-    const entry * at(const std::string & text, size_t position) const;
+    // The longest control token whose text stands at a position, and no byte of which is in skip; null if none.
+    const entry * at(const std::string & text, size_t position, const std::vector<bool> * skip = nullptr) const;
 
   private:
-    std::vector<entry> by_first_byte[256]; // longest first
+    std::unordered_map<uint16_t, std::vector<entry>> by_two_bytes; // longest first
+    std::unordered_map<uint8_t, entry>               single_bytes;
+};
+
+// Tokens of pieces of text that were seen before, such as a system message with its tools.
+class lc_token_cache {
+  public:
+    void append(const llama_vocab * vocab, const std::string & raw, std::vector<llama_token> & out);
+
+  private:
+    struct piece {
+        std::string              text;
+        std::vector<llama_token> tokens;
+    };
+    std::mutex                                                        mutex;
+    std::list<piece>                                                  pieces; // used last first
+    std::unordered_map<std::string_view, std::list<piece>::iterator> by_text; // keys point into pieces
+    size_t                                                            size = 0;
 };
 
 // request: JSON: messages, tools?, kwargs, add_generation_prompt, enable_thinking
-// safe: keep the caller's text apart, so that it cannot become control tokens
+// safe: find out what came from the caller
 lc_rendered lc_render(const common_chat_template & tmpl, const json & request, const lc_special_tokens & special, bool safe);
 
 // Control tokens are read only where the template wrote them.
-std::vector<llama_token> lc_tokenize(const llama_vocab * vocab, const lc_special_tokens & special, const lc_rendered & text);
+std::vector<llama_token> lc_tokenize(const llama_vocab * vocab, const lc_special_tokens & special, lc_token_cache & cache,
+                                     const lc_rendered & text);

@@ -129,14 +129,15 @@ def scripted_info(*, n_ctx: int = 4096, **capabilities: Any) -> ModelInfo:
     )
 
 
-Script = str | Answer | Exception | Callable[[list[dict[str, Any]]], "Script"]
+Script = str | Answer | Exception | Callable[[list[dict[str, Any]], Mapping[str, Any]], Any]
 
 
 class ScriptedLlama:
     """Answers in the order of its script; the last answer repeats.
 
     Args:
-        script: Texts, :class:`Answer` objects, exceptions to raise, or functions of the messages that give one.
+        script: Texts, :class:`Answer` objects, exceptions to raise, or functions
+            of the messages and parameters that give one.
         info: Facts about the model.
 
     Attributes:
@@ -189,23 +190,23 @@ class ScriptedLlama:
             n_logprobs=(params.get("top_logprobs") or 0) if params.get("logprobs") else None,
             count_tokens=lambda text: len(text.split()),
         )
-        return assembler, self._answer(checked), n_prompt
+        return assembler, self._answer(checked, params), n_prompt
 
     def _text(self, prompt: Any, params: dict[str, Any]) -> tuple[CompletionAssembler, Answer, int]:
         self._check(params)
         self.calls.append(("completion", prompt, params))
         assembler = CompletionAssembler(model=self.info.name, n=params.get("n") or 1)
-        return assembler, self._answer([{"role": "user", "content": prompt}]), len(self.tokenize(prompt))
+        return assembler, self._answer([{"role": "user", "content": prompt}], params), len(self.tokenize(prompt))
 
     def _check(self, params: Mapping[str, Any]) -> None:
         rest = {name: value for name, value in params.items() if name not in _NOT_SAMPLING}
         sampling_fields(rest, n_vocab=self.info.n_vocab)
 
-    def _answer(self, messages: list[dict[str, Any]]) -> Answer:
+    def _answer(self, messages: list[dict[str, Any]], params: Mapping[str, Any]) -> Answer:
         with self._lock:
             entry: Script = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         while callable(entry):
-            entry = entry(messages)
+            entry = entry(messages, params)
         if isinstance(entry, Exception):
             raise entry
         return Answer(entry) if isinstance(entry, str) else entry

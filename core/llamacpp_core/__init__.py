@@ -8,7 +8,11 @@
 from __future__ import annotations
 
 import logging as _logging
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
+from llamacpp_core.callbacks import LogitsProcessorList, MinTokensLogitsProcessor, StoppingCriteriaList
+from llamacpp_core.conversation_state import LlamaState
 from llamacpp_core.errors import (
     ContextOverflowError,
     EngineClosedError,
@@ -33,7 +37,11 @@ from llamacpp_core.errors import (
 )
 from llamacpp_core.info import Capabilities, ModelInfo, PromptCache
 from llamacpp_core.llama import Llama
+from llamacpp_core.llama_cache import LlamaCache, LlamaRAMCache
 from llamacpp_core.options import LoadOptions
+
+if _TYPE_CHECKING:
+    from llamacpp_core.grammar import LlamaGrammar
 
 __all__ = [
     "Capabilities",
@@ -47,8 +55,14 @@ __all__ = [
     "InvalidMessageError",
     "InvalidParameterError",
     "Llama",
+    "LlamaCache",
     "LlamaCppError",
+    "LlamaGrammar",
+    "LlamaRAMCache",
+    "LlamaState",
     "LoadOptions",
+    "LogitsProcessorList",
+    "MinTokensLogitsProcessor",
     "MissingDependencyError",
     "MissingToolCallError",
     "ModelAllocationError",
@@ -60,6 +74,7 @@ __all__ = [
     "ModelNotFoundError",
     "PromptCache",
     "RequestCancelledError",
+    "StoppingCriteriaList",
     "UnsupportedCapabilityError",
     "__version__",
 ]
@@ -68,3 +83,11 @@ __version__ = "0.1.0"
 
 # Quiet unless the application configures logging.
 _logging.getLogger("llamacpp_core").addHandler(_logging.NullHandler())
+
+
+def __getattr__(name: str) -> _Any:
+    if name == "LlamaGrammar":  # not needed for most, so not loaded with the package
+        from llamacpp_core.grammar import LlamaGrammar
+
+        return LlamaGrammar
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -81,13 +81,10 @@ def choice(*allowed: Any) -> Check:
     wanted = "one of " + ", ".join(repr(a) for a in allowed)
 
     def check(name: str, value: Any) -> Any:
-        if (
-            isinstance(value, list | dict)
-            or value not in allowed
-            or isinstance(value, bool) not in {isinstance(a, bool) for a in allowed}
-        ):
-            raise _refuse(name, wanted, value)
-        return value
+        for one in allowed:
+            if isinstance(one, bool) == isinstance(value, bool) and one == value:
+                return value
+        raise _refuse(name, wanted, value)
 
     return check
 

@@ -1,8 +1,8 @@
-"""Python code inside a generation: logits processors and stopping criteria, as llama-cpp-python names them."""
+"""Python code inside a generation: logits processors and stopping criteria."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from llamacpp_core.errors import InvalidParameterError
@@ -18,6 +18,7 @@ __all__ = [
     "StoppingCriteria",
     "StoppingCriteriaList",
     "callbacks",
+    "process_logits",
 ]
 
 LogitsProcessor: TypeAlias = "Callable[[NDArray[np.intc], NDArray[np.float32]], NDArray[np.float32]]"
@@ -43,7 +44,8 @@ class StoppingCriteriaList(list[Any]):
 
     def __call__(self, input_ids: NDArray[np.intc], logits: NDArray[np.float32]) -> bool:
         """Whether any of them says so. All are asked, so that criteria with a memory stay in step."""
-        return any([criterion(input_ids, logits) for criterion in self])
+        answers = [criterion(input_ids, logits) for criterion in self]
+        return any(answers)
 
 
 class MinTokensLogitsProcessor:
@@ -76,16 +78,40 @@ def callbacks(name: str, value: Any) -> list[Callable[..., Any]]:
     """
     if value is None:
         return []
-    if isinstance(value, Iterable) and not callable(value):
-        value = list(value)
-    elif isinstance(value, LogitsProcessorList | StoppingCriteriaList):
-        value = list(value)
-    else:
-        value = [value]
-    for i, function in enumerate(value):
+    is_list = isinstance(value, LogitsProcessorList | StoppingCriteriaList)
+    several = is_list or (isinstance(value, Iterable) and not callable(value))
+    functions: list[Any] = list(value) if several else [value]
+    for i, function in enumerate(functions):
         if not callable(function):
             raise InvalidParameterError(
                 f"{name}[{i}] must be a function of (input_ids, logits), got {function!r}",
                 parameter=f"{name}[{i}]",
             )
-    return value
+    return functions
+
+
+def process_logits(
+    processors: Sequence[Callable[..., Any]], input_ids: NDArray[np.intc], logits: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """The logits after all processors; those given are not changed.
+
+    Raises:
+        InvalidParameterError: A processor returned something that is not logits; names it.
+    """
+    import numpy as np
+
+    if not processors:
+        return logits
+    scores = logits.copy()
+    for i, processor in enumerate(processors):
+        scores = np.asarray(processor(input_ids, scores), dtype=np.float32)
+        name = f"logits_processor[{i}]"
+        if scores.shape != logits.shape:
+            raise InvalidParameterError(
+                f"{name} must return logits of shape {logits.shape}, got {scores.shape}", parameter=name
+            )
+        if np.isnan(scores).any() or np.isposinf(scores).any():
+            raise InvalidParameterError(
+                f"{name} returned NaN or +inf: logits are finite, or -inf", parameter=name
+            )
+    return scores

@@ -106,9 +106,7 @@ class CompletionPreparer:
 
         def ids(name: str, value: Any) -> list[int]:
             if isinstance(value, str):
-                return self._vocab.tokenize(
-                    check_text(name, value), add_special=False, parse_special=False
-                )
+                return self._vocab.tokenize(check_text(name, value), add_special=False, parse_special=False)
             return self._vocab.check(value, name)
 
         before = [fim["pre"], *ids("prompt", prompt)]
@@ -120,8 +118,8 @@ class CompletionPreparer:
     def _fitting(self, tokens: list[int]) -> list[int]:
         if len(tokens) >= self._info.n_ctx:
             raise ContextOverflowError(
-                f"the prompt has {len(tokens)} tokens and the context of one request holds {self._info.n_ctx}: "
-                "shorten it or load the model with a larger n_ctx",
+                f"the prompt has {len(tokens)} tokens and the context of one request holds "
+                f"{self._info.n_ctx}: shorten it or load the model with a larger n_ctx",
                 n_prompt_tokens=len(tokens),
                 n_ctx=self._info.n_ctx,
                 parameter="prompt",

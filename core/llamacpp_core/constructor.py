@@ -15,7 +15,7 @@ from llamacpp_core.options import LoadOptions
 if TYPE_CHECKING:
     from llamacpp_core.models import GGUFHeader
 
-__all__ = ["Settings", "chat_handler_for", "chat_template_for", "load_options", "read_settings"]
+__all__ = ["Settings", "chat_handler_for", "chat_template_for", "make_load_options", "read_settings"]
 
 #: Names of the constructor beyond the load options.
 COMPATIBLE = (
@@ -93,7 +93,7 @@ def read_settings(given: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
     return settings, args
 
 
-def load_options(given: Mapping[str, Any]) -> LoadOptions:
+def make_load_options(given: Mapping[str, Any]) -> LoadOptions:
     """The load options among a constructor's keywords.
 
     Raises:
@@ -162,13 +162,14 @@ def _handler(value: Any) -> Callable[..., Any] | None:
 def _refuse_gone(args: dict[str, Any]) -> None:
     if args.pop("lora_base", None) is not None:
         raise UnsupportedCapabilityError(
-            "lora_base is gone from llama.cpp: an adapter is applied to the loaded weights, give lora_path or lora",
+            "lora_base is gone from llama.cpp, which applies an adapter to the loaded weights: give lora_path "
+            "or lora alone",
             parameter="lora_base",
         )
     if args.pop("tokenizer", None) is not None:
         raise UnsupportedCapabilityError(
-            "tokenizer: llama.cpp's own tokenizer is used; to use another, tokenise the prompt with it and pass "
-            "token ids to create_completion",
+            "tokenizer: llama.cpp's own tokenizer is used; to use another, tokenise the prompt with it and "
+            "pass token ids to create_completion",
             parameter="tokenizer",
         )
 
@@ -185,8 +186,8 @@ def _attention(args: dict[str, Any]) -> None:
     value = args.pop("attention_type", -1)
     if value != -1 or isinstance(value, bool):
         raise UnsupportedCapabilityError(
-            "attention_type: the engine takes it from the model (-1): give kv_overrides={'<architecture>.attention."
-            "causal': False}, or attention_type to llamacpp_core.lowlevel's Context",
+            "attention_type: the engine takes it from the model (-1): override the model file's "
+            "'<architecture>.attention.causal' with kv_overrides",
             parameter="attention_type",
         )
 
@@ -206,8 +207,8 @@ def _draft(args: dict[str, Any]) -> None:
         more = model.server_options()
     else:
         raise UnsupportedCapabilityError(
-            "draft_model must be the path of a draft model, or a LlamaPromptLookupDecoding: the engine drafts "
-            f"natively and cannot call a {type(model).__name__}",
+            "draft_model must be the path of a draft model, or a LlamaPromptLookupDecoding: the engine "
+            f"drafts natively and cannot call a {type(model).__name__}",
             parameter="draft_model",
         )
     _server_options(args, more, "draft_model")
@@ -239,7 +240,7 @@ def _template_text(value: Any) -> str:
     if "\n" not in str(path) and path.is_file():
         return check_text("chat_template", path.read_text(encoding="utf-8"))
     raise InvalidParameterError(
-        f"chat_template is neither a Jinja template nor the path of a file: {str(value)[:80]!r} (a named format "
-        "is given as chat_format)",
+        f"chat_template is neither a Jinja template nor the path of a file: {str(value)[:80]!r} (a named "
+        "format is given as chat_format)",
         parameter="chat_template",
     )

@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from llamacpp_core.callbacks import StoppingCriteriaList, process_logits
 from llamacpp_core.custom_request import CustomRequest
 from llamacpp_core.engine import Plan
 from llamacpp_core.errors import (
     EngineClosedError,
-    InvalidParameterError,
     RequestCancelledError,
     UnsupportedCapabilityError,
 )
@@ -35,7 +35,13 @@ if TYPE_CHECKING:
 __all__ = ["CustomLoop"]
 
 _RANDOM_SEED = 2**32 - 1
-_NOT_HERE = ("n_indent", "post_sampling_probs", "reasoning_budget_tokens", "return_progress", "t_max_predict_ms")
+_NOT_HERE = (
+    "n_indent",
+    "post_sampling_probs",
+    "reasoning_budget_tokens",
+    "return_progress",
+    "t_max_predict_ms",
+)
 
 
 class CustomLoop:
@@ -64,7 +70,7 @@ class CustomLoop:
         self._vocab = vocab
         self._info = info
         self._processors = processors
-        self._criteria = criteria
+        self._criteria = StoppingCriteriaList(criteria)
         self._prompt_logprobs = prompt_logprobs
 
     def submit(self, plan: Plan, kind: int, params: dict[str, Any]) -> CustomRequest:  # noqa: ARG002
@@ -168,9 +174,9 @@ class _Answers:
         ids = _TokenIds(self._prompt, self._loop._info.n_ctx)
         vocabulary = self._loop._pool.model.vocabulary
         while True:
-            if any([criterion(ids.view, logits) for criterion in self._loop._criteria]):
+            if self._loop._criteria(ids.view, logits):
                 return "eos"
-            scores = self._processed(ids.view, logits)
+            scores = process_logits(self._loop._processors, ids.view, logits)
             with session.working():
                 token = chooser.choose(scores)
             writer.n_tokens += 1
@@ -183,25 +189,6 @@ class _Answers:
             if writer.n_tokens == self._max_tokens or len(ids.view) >= self._loop._info.n_ctx:
                 return "limit"
             logits = self._read(session, [token])
-
-    def _processed(self, ids: NDArray[np.intc], logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        import numpy as np
-
-        scores = logits
-        if self._loop._processors:
-            scores = logits.copy()
-        for i, processor in enumerate(self._loop._processors):
-            scores = np.asarray(processor(ids, scores), dtype=np.float32)
-            name = f"logits_processor[{i}]"
-            if scores.shape != logits.shape:
-                raise InvalidParameterError(
-                    f"{name} must return logits of shape {logits.shape}, got {scores.shape}", parameter=name
-                )
-            if np.isnan(scores).any() or np.isposinf(scores).any():
-                raise InvalidParameterError(
-                    f"{name} returned NaN or +inf: logits are finite, or -inf", parameter=name
-                )
-        return scores
 
     def _read(self, session: Session, tokens: list[int]) -> NDArray[np.float32]:
         """Decodes tokens in steps, so that a cancelled request ends soon; the logits after the last."""
@@ -221,8 +208,7 @@ class _Answers:
         """The log-probabilities of the prompt's tokens, without BOS; the first has none."""
         rows = session.decode_rows(self._prompt)
         entries = [
-            self._probability(token, logits)
-            for token, logits in zip(self._prompt[1:], rows, strict=False)
+            self._probability(token, logits) for token, logits in zip(self._prompt[1:], rows, strict=False)
         ]
         if self._prompt[0] != self._loop._vocab.bos:
             first = {"id": self._prompt[0], **self._named(self._prompt[0])}
@@ -242,7 +228,8 @@ class _Answers:
         return TokenChooser(loop._pool.model, fields, seed=seed, forbidden=tuple(forbidden))
 
     def _lookback(self) -> int:
-        return max(self._fields.get("repeat_last_n", 64), self._fields.get("dry_penalty_last_n", 64))
+        names = ("repeat_last_n", "dry_penalty_last_n")
+        return max(int(self._fields.get(name, 64)) for name in names)
 
     def _preserved(self) -> set[int]:
         """Control tokens that the parser of the answer has to see."""
@@ -268,9 +255,7 @@ class _Answers:
             "id": token,
             **self._named(token),
             "logprob": float(values[token]),
-            "top_logprobs": [
-                {"id": int(t), **self._named(int(t)), "logprob": float(values[t])} for t in top
-            ],
+            "top_logprobs": [{"id": int(t), **self._named(int(t)), "logprob": float(values[t])} for t in top],
         }
 
 

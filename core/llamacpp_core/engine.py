@@ -311,6 +311,27 @@ class Engine:
                 raise _as_bad_request(report)
         return request
 
+    def slot_file(self, slot: int, path: str, *, restore: bool, timeout_s: int = 60) -> int:
+        """Writes what a slot remembers to a file of llama.cpp's, or reads such a file back.
+
+        Args:
+            slot: The slot, from 0.
+            path: The file.
+            restore: Read instead of write. llama.cpp trusts the file: check it before.
+            timeout_s: How long to wait for a slot that is working.
+
+        Returns:
+            How many tokens it holds.
+
+        Raises:
+            EngineError: The slot went on working, or the file cannot be written or does not fit.
+        """
+        with self._core.use() as native:
+            n_tokens = lib.lc_slot_file(native, slot, os.fsencode(path), restore, timeout_s)
+            if n_tokens < 0:
+                raise EngineError(last_report()["message"])
+        return int(n_tokens)
+
     def _cancel(self, number: int) -> None:
         with contextlib.suppress(EngineClosedError, ForkedProcessError), self._core.use() as native:
             with self._core.lock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from llamacpp_core.errors import MissingDependencyError
@@ -55,7 +55,7 @@ class ChatMethods(CompletionMethods):
         *,
         stream: Literal[True],
         **parameters: Unpack[ChatCompletionParameters],
-    ) -> Iterator[CreateChatCompletionStreamResponse]: ...
+    ) -> Generator[CreateChatCompletionStreamResponse, None, None]: ...
 
     @overload
     def create_chat_completion(
@@ -69,7 +69,7 @@ class ChatMethods(CompletionMethods):
     @overload
     def create_chat_completion(
         self, messages: Sequence[Mapping[str, Any]], *arguments: Any, **parameters: Any
-    ) -> CreateChatCompletionResponse | Iterator[CreateChatCompletionStreamResponse]: ...
+    ) -> CreateChatCompletionResponse | Generator[CreateChatCompletionStreamResponse, None, None]: ...
 
     def create_chat_completion(
         self,
@@ -108,7 +108,7 @@ class ChatMethods(CompletionMethods):
         stream_options: Mapping[str, Any] | None = None,
         stopping_criteria: Any = None,
         **more: Any,
-    ) -> CreateChatCompletionResponse | Iterator[CreateChatCompletionStreamResponse]:
+    ) -> CreateChatCompletionResponse | Generator[CreateChatCompletionStreamResponse, None, None]:
         """Answers a conversation, through the model's chat template.
 
         Args:
@@ -125,7 +125,8 @@ class ChatMethods(CompletionMethods):
             stream: Return an iterator of chunks.
             stop: Strings that end the answer.
             seed: Makes the answer repeatable; None for a new one each time.
-            response_format: ``{"type": "json_object"}``, or ``{"type": "json_schema", "json_schema": {...}}``.
+            response_format: ``{"type": "json_object"}``, or
+                ``{"type": "json_schema", "json_schema": {"schema": {...}}}``.
             max_tokens: Tokens to generate at most; None, 0 or less: to the end of the context.
             presence_penalty: Lower a token's logit by this once it occurred.
             frequency_penalty: Lower a token's logit by this for each time it occurred.
@@ -176,7 +177,7 @@ class ChatMethods(CompletionMethods):
         *,
         stream: Literal[True],
         **parameters: Unpack[ChatCompletionParameters],
-    ) -> AsyncIterator[CreateChatCompletionStreamResponse]: ...
+    ) -> AsyncGenerator[CreateChatCompletionStreamResponse, None]: ...
 
     @overload
     async def acreate_chat_completion(
@@ -189,12 +190,12 @@ class ChatMethods(CompletionMethods):
 
     async def acreate_chat_completion(
         self, messages: Sequence[Mapping[str, Any]], *, stream: bool = False, **parameters: Any
-    ) -> CreateChatCompletionResponse | AsyncIterator[CreateChatCompletionStreamResponse]:
+    ) -> CreateChatCompletionResponse | AsyncGenerator[CreateChatCompletionStreamResponse, None]:
         """:meth:`create_chat_completion` for coroutines; with ``stream`` it gives an async iterator.
 
         A chat handler is called on another thread.
         """
-        params = default_arguments(type(self), "create_chat_completion") | parameters | {"stream": stream}
+        params = default_arguments(ChatMethods.create_chat_completion) | parameters | {"stream": stream}
         handler = self._handler()
         if handler is not None:
             from llamacpp_core.threads import on_thread, stream_on_thread
@@ -220,7 +221,10 @@ class ChatMethods(CompletionMethods):
             MissingDependencyError: The package is not installed.
         """
         try:
-            from openai.types.chat import ChatCompletion, ChatCompletionChunk
+            from openai.types.chat import (  # type: ignore[import-not-found, unused-ignore]
+                ChatCompletion,
+                ChatCompletionChunk,
+            )
         except ImportError:
             raise MissingDependencyError(
                 "create_chat_completion_openai_v1 needs the openai package: pip install openai"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
@@ -40,7 +40,7 @@ class CompletionMethods:
         *,
         stream: Literal[True],
         **parameters: Unpack[CompletionParameters],
-    ) -> Iterator[CreateCompletionResponse]: ...
+    ) -> Generator[CreateCompletionResponse, None, None]: ...
 
     @overload
     def create_completion(
@@ -54,7 +54,7 @@ class CompletionMethods:
     @overload
     def create_completion(
         self, prompt: str | Sequence[int], *arguments: Any, **parameters: Any
-    ) -> CreateCompletionResponse | Iterator[CreateCompletionResponse]: ...
+    ) -> CreateCompletionResponse | Generator[CreateCompletionResponse, None, None]: ...
 
     def create_completion(
         self,
@@ -86,7 +86,7 @@ class CompletionMethods:
         n: int = 1,
         best_of: int | None = None,
         **more: Any,
-    ) -> CreateCompletionResponse | Iterator[CreateCompletionResponse]:
+    ) -> CreateCompletionResponse | Generator[CreateCompletionResponse, None, None]:
         """Continues a text.
 
         Args:
@@ -144,7 +144,7 @@ class CompletionMethods:
         *,
         stream: Literal[True],
         **parameters: Unpack[CompletionParameters],
-    ) -> AsyncIterator[CreateCompletionResponse]: ...
+    ) -> AsyncGenerator[CreateCompletionResponse, None]: ...
 
     @overload
     async def acreate_completion(
@@ -157,9 +157,9 @@ class CompletionMethods:
 
     async def acreate_completion(
         self, prompt: str | Sequence[int], *, stream: bool = False, **parameters: Any
-    ) -> CreateCompletionResponse | AsyncIterator[CreateCompletionResponse]:
+    ) -> CreateCompletionResponse | AsyncGenerator[CreateCompletionResponse, None]:
         """:meth:`create_completion` for coroutines; with ``stream`` it gives an async iterator."""
-        params = default_arguments(type(self), "create_completion") | parameters | {"stream": stream}
+        params = default_arguments(CompletionMethods.create_completion) | parameters | {"stream": stream}
         size = len(prompt) if isinstance(prompt, str) else 0
         runs, prepared = await aoff_loop(lambda: self._prepare_completion(prompt, params), size)
         return await self._arun(prepared, stream, runs)  # type: ignore[return-value]
@@ -167,7 +167,9 @@ class CompletionMethods:
     # What both kinds of completion share
 
     def _prepare_completion(self, prompt: Any, params: dict[str, Any]) -> tuple[Runs, Prepared]:
-        runs = self._runs(params, prompt_logprobs=bool(params.get("echo")) and params.get("logprobs") is not None)
+        runs = self._runs(
+            params, prompt_logprobs=bool(params.get("echo")) and params.get("logprobs") is not None
+        )
         return runs, self._completion.prepare(prompt, self._with_defaults(params))
 
     def _with_defaults(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -197,27 +199,29 @@ class CompletionMethods:
             prompt_logprobs=prompt_logprobs,
         )
 
-    def _run(self, prepared: Prepared, streamed: bool, runs: Runs) -> dict[str, Any] | Iterator[dict[str, Any]]:
+    def _run(
+        self, prepared: Prepared, streamed: bool, runs: Runs
+    ) -> dict[str, Any] | Generator[dict[str, Any], None, None]:
         self._last = prepared
         return stream(runs, prepared) if streamed else run(runs, prepared)
 
     async def _arun(
         self, prepared: Prepared, streamed: bool, runs: Runs
-    ) -> dict[str, Any] | AsyncIterator[dict[str, Any]]:
+    ) -> dict[str, Any] | AsyncGenerator[dict[str, Any], None]:
         self._last = prepared
         return astream(runs, prepared) if streamed else await arun(runs, prepared)
 
 
 def call_arguments(names: dict[str, Any], *leave_out: str) -> dict[str, Any]:
     """The keyword arguments of the calling method, with its ``**more`` merged in."""
-    more = names.pop("more")
+    more: dict[str, Any] = names.pop("more")
     return {name: value for name, value in names.items() if name != "self" and name not in leave_out} | more
 
 
 @cache
-def default_arguments(owner: type, method: str) -> dict[str, Any]:
+def default_arguments(method: Callable[..., Any]) -> dict[str, Any]:
     """The default values of a method's parameters, for its async twin."""
     import inspect
 
-    parameters = inspect.signature(getattr(owner, method)).parameters.values()
+    parameters = inspect.signature(method).parameters.values()
     return {p.name: p.default for p in parameters if p.default is not p.empty}

@@ -331,6 +331,8 @@ class CompletionAssembler(_Assembler):
 
     def chunks(self, event: Event) -> list[dict[str, Any]]:
         """The chunks that an event of a streamed request gives."""
+        if event.kind == CHUNK and (progress := event.json.get("progress")):
+            return [self._chunk(event.position, "", None) | {"prompt_progress": progress}]
         choice = self.choices[event.position]
         offset = self.offset + sum(len(entry["token"]) for entry in choice.logprobs)
         text, probs = self._text(choice, event)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -81,12 +81,12 @@ async def arun(engine: Runs, prepared: Prepared) -> dict[str, Any]:
     return prepared.assembler.response()
 
 
-def stream(engine: Runs, prepared: Prepared) -> Iterator[dict[str, Any]]:
+def stream(engine: Runs, prepared: Prepared) -> Generator[dict[str, Any], None, None]:
     """Submits at once; the chunks come from an iterator whose ``close()`` frees the slot."""
     return _chunks(engine.submit(prepared.plan, prepared.kind, prepared.params), prepared)
 
 
-def _chunks(request: Running, prepared: Prepared) -> Iterator[dict[str, Any]]:
+def _chunks(request: Running, prepared: Prepared) -> Generator[dict[str, Any], None, None]:
     try:
         while not prepared.assembler.done:
             yield from prepared.assembler.chunks(request.next())
@@ -94,12 +94,12 @@ def _chunks(request: Running, prepared: Prepared) -> Iterator[dict[str, Any]]:
         request.cancel()
 
 
-def astream(engine: Runs, prepared: Prepared) -> AsyncIterator[dict[str, Any]]:
+def astream(engine: Runs, prepared: Prepared) -> AsyncGenerator[dict[str, Any], None]:
     """Submits at once; the chunks come from an async iterator whose ``aclose()`` frees the slot."""
     return _achunks(engine.submit(prepared.plan, prepared.kind, prepared.params), prepared)
 
 
-async def _achunks(request: Running, prepared: Prepared) -> AsyncIterator[dict[str, Any]]:
+async def _achunks(request: Running, prepared: Prepared) -> AsyncGenerator[dict[str, Any], None]:
     try:
         while not prepared.assembler.done:
             for chunk in prepared.assembler.chunks(await request.anext()):

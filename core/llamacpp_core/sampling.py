@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llamacpp_core._checks import Check, boolean, check_text, choice, integer, number, unknown_name
+from llamacpp_core._checks import Check, boolean, check_text, choice, integer, number, text, unknown_name
 from llamacpp_core.errors import InvalidParameterError
 
 __all__ = ["EXTRA_FIELDS", "SAMPLER_NAMES", "sampling_fields"]
@@ -46,16 +46,17 @@ def _seed(name: str, value: Any) -> int:
 def _samplers(name: str, value: Any) -> list[str]:
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise InvalidParameterError(f"{name} must be a list of sampler names", parameter=name)
-    for entry in value:
+    for i, entry in enumerate(value):
         if entry not in SAMPLER_NAMES:
-            raise unknown_name(str(entry), SAMPLER_NAMES, "sampler")
+            error = unknown_name(str(entry), SAMPLER_NAMES, "sampler")
+            raise InvalidParameterError(f"{name}[{i}]: {error}", parameter=f"{name}[{i}]")
     return list(value)
 
 
 def _breakers(name: str, value: Any) -> list[str]:
     if isinstance(value, str) or not isinstance(value, Sequence) or not value:
         raise InvalidParameterError(f"{name} must be a list of at least one string", parameter=name)
-    return [check_text(f"{name}[{i}]", v) for i, v in enumerate(value)]
+    return [text(f"{name}[{i}]", v) for i, v in enumerate(value)]
 
 
 # name -> (llama-server's name, check); None as a value means "not given".

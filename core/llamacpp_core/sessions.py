@@ -10,12 +10,12 @@ from __future__ import annotations
 import atexit
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from llamacpp_core.engine import Engine
-from llamacpp_core.errors import EngineClosedError, UnsupportedCapabilityError
+from llamacpp_core.errors import EngineClosedError, EngineError, UnsupportedCapabilityError
 from llamacpp_core.info import ModelInfo
 from llamacpp_core.options import LoadOptions
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from llamacpp_core.lowlevel import Context, LoraAdapter, Model
 
 __all__ = ["Session", "SessionPool"]
+
+T = TypeVar("T")
 
 #: Contexts are made in steps of this many tokens.
 _STEP = 256
@@ -118,6 +120,17 @@ class Session:
                 rows = [context.logits(i).copy() for i in range(len(part))]
             yield from rows
 
+    def restore(self, data: bytes, tokens: Sequence[int]) -> None:
+        """Takes on a state: llama.cpp's bytes of a sequence, and its tokens.
+
+        Raises:
+            InvalidParameterError: It does not fit this context.
+        """
+        self.clear()
+        with self.working() as context:
+            context.load_sequence(data, 0)
+            self.tokens = list(tokens)
+
     def use_loras(self, scales: tuple[float, ...]) -> None:
         """Applies the model's LoRA adapters with these scales; a change forgets the tokens."""
         if scales == self._scales:
@@ -201,6 +214,32 @@ class SessionPool:
         with self._lock:
             if not self.closed and (self._idle is None or self._idle.n_ctx < session.n_ctx):
                 surplus, self._idle = self._idle, session
+        if surplus is not None:
+            self.discard(surplus)
+
+    def save_idle(self, save: Callable[[list[int], bytes], T]) -> T:
+        """Gives the tokens and the state of the session that is kept to a function; returns its result.
+
+        Raises:
+            EngineError: None is kept.
+        """
+        with self._lock:
+            session = self._idle
+            if session is None:
+                raise EngineError("the last request's context was given up: there is nothing to save")
+            with session.working() as context:
+                return save(session.tokens, context.save_sequence(0))
+
+    def restore_idle(self, data: bytes, tokens: Sequence[int], n_ctx: int) -> None:
+        """Keeps a session with a restored state for the next request."""
+        session = self.new(n_ctx)
+        try:
+            session.restore(data, tokens)
+        except BaseException:
+            self.discard(session)
+            raise
+        with self._lock:
+            surplus, self._idle = self._idle, session
         if surplus is not None:
             self.discard(surplus)
 

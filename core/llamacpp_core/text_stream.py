@@ -24,9 +24,7 @@ class TextStream:
     def feed(self, piece: bytes) -> str:
         """Text that a further piece makes certain; sets ``stopped_by`` when a stop string has come."""
         self.held += self._decoder.decode(piece)
-        found = min(
-            ((at, stop) for stop in self._stops if (at := self.held.find(stop)) >= 0), default=None
-        )
+        found = min(((at, stop) for stop in self._stops if (at := self.held.find(stop)) >= 0), default=None)
         if found is not None:
             at, self.stopped_by = found
             ready, self.held = self.held[:at], ""

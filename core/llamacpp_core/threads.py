@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any, TypeVar
 
 from llamacpp_core.custom_request import python_executor
@@ -19,7 +20,7 @@ async def on_thread(work: Callable[[], T]) -> T:
     return await get_running_loop().run_in_executor(python_executor(), work)
 
 
-async def stream_on_thread(items: Iterator[Any]) -> AsyncIterator[Any]:
+async def stream_on_thread(items: Iterator[Any]) -> AsyncGenerator[Any, None]:
     """Takes each item of an iterator on another thread; closes the iterator at the end."""
     end = object()
     try:
@@ -28,4 +29,5 @@ async def stream_on_thread(items: Iterator[Any]) -> AsyncIterator[Any]:
     finally:
         close = getattr(items, "close", None)
         if close is not None:
-            close()
+            with contextlib.suppress(ValueError):  # it works on an item still: then it ends as garbage
+                close()

@@ -55,7 +55,8 @@ class NoWeights:
 
     def __getattr__(self, name: str) -> NoReturn:
         raise UnsupportedCapabilityError(
-            "this model was loaded with vocab_only=True: it has no weights; load it without", parameter="vocab_only"
+            "this model was loaded with vocab_only=True: it has no weights; load it without",
+            parameter="vocab_only",
         )
 
 

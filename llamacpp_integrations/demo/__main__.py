@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from llamacpp_core import Llama
 from llamacpp_integrations.demo.corpus import QUESTIONS, Passage, passages
@@ -33,7 +34,7 @@ def answer(llm: Llama, question: str, found: Sequence[tuple[float, Passage]]) ->
     start = time.perf_counter()
     first = None
     print(f"\n\033[1m{question}\033[0m" if sys.stdout.isatty() else f"\n{question}")
-    last: dict[str, dict[str, float]] = {}
+    last: Mapping[str, Any] = {}
     for chunk in llm.create_chat_completion(messages, stream=True, temperature=0, max_tokens=120):
         piece = chunk["choices"][0]["delta"].get("content")
         if piece:

@@ -131,7 +131,7 @@ def chat_result(response: Mapping[str, Any]) -> ChatResult:
     """The answers of a chat completion."""
     usage = usage_metadata(response["usage"])
     shared = _response_metadata(response)
-    generations = []
+    generations: list[ChatGeneration] = []
     for choice in response["choices"]:
         message = _answer(choice["message"])
         message.usage_metadata = None if generations else usage  # counts all answers: once is enough

@@ -80,9 +80,10 @@ def structured_output(
         raise InvalidParameterError("json_mode knows no strict: use method='json_schema'", parameter="strict")
     if tools and method != "json_schema":
         raise InvalidParameterError("tools beside a schema need method='json_schema'", parameter="tools")
-    traced = {"ls_structured_output_format": {"kwargs": {"method": method, "strict": strict}, "schema": schema}}
-    if schema is None:
-        traced = {}
+    traced: dict[str, Any] = {}
+    if schema is not None:
+        described = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
+        traced = {"ls_structured_output_format": described}
     if method == "function_calling":
         model, parser = _by_call(llm, schema, strict, traced)
     else:

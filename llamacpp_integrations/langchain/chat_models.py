@@ -262,7 +262,7 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
             timeout = kwargs.get("timeout", self.timeout)
             deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
             async with atimed(timeout):
-                source = await self.client.acreate_chat_completion(converted, stream=True, **reader.params)
+                source: Any = await self.client.acreate_chat_completion(converted, stream=True, **reader.params)
             try:
                 while (chunk := await anext_timed(source, deadline)) is not None:
                     for piece in reader.read(chunk):

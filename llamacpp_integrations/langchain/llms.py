@@ -163,7 +163,7 @@ class LlamaCppLLM(SharedBatch, Sampling, LlamaCppModel, BaseLLM):
             timeout = kwargs.get("timeout", self.timeout)
             deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
             async with atimed(timeout):
-                source = await self.client.acreate_completion(prompt, stream=True, **params)
+                source: Any = await self.client.acreate_completion(prompt, stream=True, **params)
             try:
                 while (chunk := await anext_timed(source, deadline)) is not None:
                     piece = _chunk(chunk)

@@ -120,3 +120,20 @@ def test_own_functions_are_bound() -> None:
     names = set(re.findall(r"\b(lc_\w+)\s*\([^)]*\)\s*;", text))
     assert len(names) > 15
     assert names <= set(dir(lib))
+
+
+def test_the_stub_knows_our_functions() -> None:
+    root = Path(__file__).parents[2]
+    stub = (root / "core" / "llamacpp_core" / "_native.pyi").read_text(encoding="utf-8")
+    text = re.sub(r"//.*", "", (root / "native" / "engine.h").read_text(encoding="utf-8"))
+    declared = {
+        name: [part for part in arguments.split(",") if part.strip() not in ("", "void")]
+        for name, arguments in re.findall(r"\b(lc_\w+)\s*\(([^)]*)\)\s*;", text)
+    }
+    typed = {
+        name: [part for part in arguments.split(",") if part.strip() not in ("", "self")]
+        for name, arguments in re.findall(r"def (lc_\w+)\(([^)]*)\)", stub)
+    }
+    assert {name: len(arguments) for name, arguments in declared.items()}.items() <= {
+        name: len(arguments) for name, arguments in typed.items()
+    }.items()

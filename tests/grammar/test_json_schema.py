@@ -76,6 +76,8 @@ REFUSED: list[tuple[Any, str]] = [
     (False, "$: no value is valid under false"),
     ({"allOf": [INT, {"type": "string"}]}, "$: no value can satisfy all of it"),
     ({"oneOf": [INT, {"type": "number"}]}, "$.oneOf[0]: its values may also match another branch"),
+    ({"oneOf": [{}, {"enum": [None]}]}, "$.oneOf[0]: its values may also match another branch"),
+    ({"oneOf": [{"enum": [1, 2]}, {"enum": [2, 3]}]}, "$.oneOf[0]: its values may also match"),
     ({"oneOf": [{**OPEN_A, "type": "object"}, {"type": "object"}]}, "$.oneOf[0]: its values may also match"),
     ({"type": "string", "nullable": "yes"}, "$.nullable: expected true or false"),
     ({"required": "a"}, "$.required: expected a list of property names"),
@@ -164,6 +166,13 @@ def test_properties_are_closed_unless_opened() -> None:
     assert accepts(json_schema_to_gbnf({**schema, "additionalProperties": True}), '{"b": 1}')
     assert not accepts(json_schema_to_gbnf({**schema, "additionalProperties": True}), '{"a": 1, "a": 2}')
     assert not accepts(json_schema_to_gbnf({**schema, "additionalProperties": {"type": "null"}}), '{"b": 1}')
+
+
+def test_forbidden_properties_do_not_come_back_as_others() -> None:
+    for others in (INT, True):
+        schema = {"type": "object", "properties": {"a": False}, "additionalProperties": others}
+        assert accepts(json_schema_to_gbnf(schema), '{"b": 1}')
+        assert not accepts(json_schema_to_gbnf(schema), '{"a": 1}')
 
 
 def test_property_order() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -15,10 +17,7 @@ from langchain_tests.unit_tests import ChatModelUnitTests, EmbeddingsUnitTests
 from llamacpp_integrations.langchain import ChatLlamaCpp, LlamaCppEmbeddings
 
 CHAT = {"model": "smollm2-135m-instruct", "n_ctx": 2048}
-
-# The suite's own prefixes, so that a later prompt finds something of an earlier one in the cache.
-PROMPT = [("system", "You are a helpful assistant. " * 8), ("human", "Hello")]
-
+SHARED_PREFIX = [("system", "You are a helpful assistant. " * 8), ("human", "Hello")]
 NOT_FORCED = "nothing forces the call, and a model of 135M parameters does not decide for it by itself"
 
 
@@ -45,6 +44,19 @@ class ChatSuite:
     def supported_usage_metadata_details(self) -> dict[str, list[str]]:
         return {"invoke": ["cache_read_input"], "stream": ["cache_read_input"]}
 
+    def invoke_with_cache_read_input(self, *, stream: bool = False) -> AIMessage:
+        model = self.chat_model_class(**(self.chat_model_params | {"max_tokens": 4}))
+        model.invoke(SHARED_PREFIX)
+        if not stream:
+            answer = model.invoke(SHARED_PREFIX)
+        else:
+            chunks = list(model.stream(SHARED_PREFIX))
+            answer = sum(chunks[1:], chunks[0])
+        assert isinstance(answer, AIMessage)
+        assert answer.usage_metadata
+        assert answer.usage_metadata["input_token_details"]["cache_read"] > 0
+        return answer
+
 
 @pytest.mark.usefixtures("kept_models")
 class TestChatUnit(ChatSuite, ChatModelUnitTests):
@@ -52,24 +64,15 @@ class TestChatUnit(ChatSuite, ChatModelUnitTests):
 
 
 class RealSuite(ChatSuite):
-    """On SmolLM2-135M: greedy, which sends so small a model into loops unless long repetitions cost something."""
+    """On SmolLM2-135M.
+
+    Greedy, as the suite wants it, sends so small a model into endless repetition inside free strings; DRY
+    sampling, which makes long repetitions cost something, is what a user would turn on against it.
+    """
 
     @property
     def chat_model_params(self) -> dict[str, Any]:
         return CHAT | {"temperature": 0, "max_tokens": 200, "dry_multiplier": 0.8}
-
-    def invoke_with_cache_read_input(self, *, stream: bool = False) -> AIMessage:
-        model = self.chat_model_class(**(self.chat_model_params | {"max_tokens": 4}))
-        model.invoke(PROMPT)
-        if not stream:
-            answer = model.invoke(PROMPT)
-        else:
-            chunks = list(model.stream(PROMPT))
-            answer = sum(chunks[1:], chunks[0])
-        assert isinstance(answer, AIMessage)
-        assert answer.usage_metadata
-        assert answer.usage_metadata["input_token_details"]["cache_read"] > 0
-        return answer
 
 
 @pytest.mark.usefixtures("kept_models")
@@ -80,20 +83,81 @@ class TestChatIntegration(RealSuite, ChatModelIntegrationTests):
         super().test_agent_loop(model)
 
 
-_STRUCTURED = [name for name in dir(ChatModelIntegrationTests) if name.startswith("test_structured_output")]
+def _structured(suite: type, method: str) -> type:
+    """The suite's tests of structured output, with another method."""
 
-
-def _only_structured(method: str) -> type:
-    class Suite(RealSuite, ChatModelIntegrationTests):
+    class Suite(suite, ChatModelIntegrationTests):  # type: ignore[misc,valid-type]
         @property
         def structured_output_kwargs(self) -> dict[str, Any]:
             return {"method": method}
 
     for name in dir(ChatModelIntegrationTests):
-        if name.startswith("test_") and name not in _STRUCTURED:
+        if name.startswith("test_") and not name.startswith("test_structured_output"):
             setattr(Suite, name, None)
     return pytest.mark.usefixtures("kept_models")(Suite)
 
 
-TestFunctionCalling = _only_structured("function_calling")
-TestJsonMode = _only_structured("json_mode")
+TestFunctionCalling = _structured(RealSuite, "function_calling")
+TestJsonMode = _structured(RealSuite, "json_mode")
+
+
+# The same on scripted answers: what the model would have to know by itself is written down.
+
+
+def _filled(schema: Any, text: str) -> Any:
+    """An object that follows a simple schema."""
+    kind = schema.get("type")
+    if kind == "object" or "properties" in schema:
+        return {name: _filled(value, text) for name, value in schema.get("properties", {}).items()}
+    return {"integer": 3, "number": 3.0, "boolean": True}.get(kind, text)
+
+
+def oracle(messages: list[dict[str, Any]], params: Mapping[str, Any]) -> Answer:
+    """Calls a tool when there is one and it has not answered yet, follows a schema, or says something."""
+    last = messages[-1]
+    text = str(last["content"])
+    tools = {tool["function"]["name"]: tool["function"] for tool in params.get("tools") or ()}
+    choice = params.get("tool_choice") or "auto"
+    if tools and choice != "none" and (choice != "auto" or last["role"] == "user"):
+        name = choice["function"]["name"] if isinstance(choice, Mapping) else next(iter(tools))
+        return Answer(tool_calls=[(name, _filled(tools[name].get("parameters", {"type": "object"}), text))])
+    response_format = params.get("response_format") or {}
+    schema = response_format.get("schema") or response_format.get("json_schema", {}).get("schema")
+    return Answer(json.dumps(_filled(schema, "a joke")) if schema else "It is sunny.", cached=2)
+
+
+class ScriptedSuite(ChatSuite):
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return {"llama": ScriptedLlama(oracle), "temperature": 0}
+
+
+class TestScriptedUnit(ScriptedSuite, ChatModelUnitTests):
+    pass
+
+
+class TestScriptedIntegration(ScriptedSuite, ChatModelIntegrationTests):
+    pass
+
+
+TestScriptedFunctionCalling = _structured(ScriptedSuite, "function_calling")
+
+
+class EmbeddingSuite:
+    @property
+    def embeddings_class(self) -> type[Embeddings]:
+        return LlamaCppEmbeddings
+
+    @property
+    def embedding_model_params(self) -> dict[str, Any]:
+        return {"model": "all-minilm-l6-v2"}
+
+
+@pytest.mark.usefixtures("kept_models")
+class TestEmbeddingsUnit(EmbeddingSuite, EmbeddingsUnitTests):
+    pass
+
+
+@pytest.mark.usefixtures("kept_models")
+class TestEmbeddingsIntegration(EmbeddingSuite, EmbeddingsIntegrationTests):
+    pass

@@ -1,17 +1,11 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from llamacpp_core.lowlevel import Context, Model
-
-
-@pytest.fixture(scope="session")
-def smollm2_path() -> Path:
-    return Path(os.environ["SMOLLM2_PATH"])
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMAND_MODULES", "build_app", "main"]
 
-COMMAND_MODULES = ("llamacpp_core.cli.models",)
+COMMAND_MODULES = ("llamacpp_core.cli.chat", "llamacpp_core.cli.models")
 """Modules with a function ``register(app: typer.Typer) -> None`` that adds commands."""
 
 

@@ -57,8 +57,9 @@ class ContainerCompiler:
                     "a grammar cannot count optional properties; make them required",
                 )
             properties = {name: schema for name, schema in properties.items() if name in required}
+        taken = list(dict.fromkeys([*flat.get("properties", {}), *flat.get("required", [])]))
         if (
-            not properties
+            not taken
             and extra is True
             and not flat.keys() & {"propertyNames", "minProperties", "maxProperties"}
         ):
@@ -66,7 +67,7 @@ class ContainerCompiler:
                 max(1, self.limits.max_depth) if self.limits.max_depth is not None else None
             )
         room = None if high is None else int(high) - len(properties)
-        others = "" if room == 0 else self._others(flat, extra, list(properties), path, hint)
+        others = "" if room == 0 else self._others(flat, extra, taken, path, hint)
         members = [
             _Member(
                 self.values.member(

@@ -105,6 +105,7 @@ def _string_valid(value: str, flat: Flat) -> bool:
 
 def never_valid(made: Flat, other: Flat, document: Document, path: str) -> bool:
     """Whether nothing made for ``made`` can be valid under ``other``; False also when it cannot be told."""
+    made = {key: value for key, value in made.items() if key != EXCLUDED}
     if "enum" in made:
         return not any(
             is_valid(v, made, document, path) and is_valid(v, other, document, path) for v in made["enum"]

@@ -62,7 +62,7 @@ class SamplingParameters(TypedDict, total=False):
 
 
 class CompletionParameters(SamplingParameters, total=False):
-    """Arguments of a text completion. Keys: those of its base; ``suffix``, ``echo``, ``logprobs``, ``best_of``."""
+    """Arguments of a text completion. Keys: those of its base; as at ``Llama.create_completion``."""
 
     suffix: str | None
     echo: bool

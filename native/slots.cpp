@@ -1,0 +1,48 @@
+// What a slot remembers, written to a file of llama.cpp's and read back.
+#include "engine_impl.h"
+
+#include <unordered_set>
+
+namespace {
+
+// Waits on the calling thread: these tasks take no time but that of the copy, once the slot is idle.
+server_task_result_ptr wait_for(lc_engine & e, int id, int32_t timeout_s) {
+    auto &                        results = e.queues->queue_results;
+    const std::unordered_set<int> ids     = { id };
+    server_task_result_ptr        result;
+    for (int32_t waited = 0; waited < timeout_s && !result && !e.loop_ended; waited++) {
+        result = results.recv_with_timeout(ids, 1);
+    }
+    results.remove_waiting_task_id(id);
+    return result;
+}
+
+} // namespace
+
+extern "C" int32_t lc_slot_file(lc_engine * engine, int32_t slot, const char * path, int32_t restore, int32_t timeout_s) {
+    return lc_guard<int32_t>(-1, [&] {
+        server_task task(restore ? SERVER_TASK_TYPE_SLOT_RESTORE : SERVER_TASK_TYPE_SLOT_SAVE);
+        task.id                   = engine->queues->get_new_id();
+        task.slot_action.id_slot  = slot;
+        task.slot_action.filename = path;
+        task.slot_action.filepath = path;
+        const int id              = task.id;
+        engine->queues->queue_results.add_waiting_task_id(id);
+        engine->queues->queue_tasks.post(std::move(task));
+        const auto result = wait_for(*engine, id, timeout_s);
+        if (!result) {
+            server_task cancel(SERVER_TASK_TYPE_CANCEL);
+            cancel.id_target = id;
+            engine->queues->queue_tasks.post(std::move(cancel), true);
+            throw lc_exception("native", "the slot is still working on a request");
+        }
+        if (const auto * error = dynamic_cast<server_task_result_error *>(result.get())) {
+            throw lc_exception("native", error->err_msg);
+        }
+        const auto * done = dynamic_cast<server_task_result_slot_save_load *>(result.get());
+        if (done == nullptr) {
+            throw std::runtime_error("a result of an unknown kind");
+        }
+        return (int32_t) done->n_tokens;
+    });
+}

@@ -26,14 +26,12 @@ def find_tool(name: str) -> Path:
     return path
 
 
-def run_json(*command: Any) -> Any:
-    """The JSON that a program prints, one value or one per line."""
+def run_json(*command: Any) -> list[dict[str, Any]]:
+    """The JSON objects that a program prints: as one list, or one per line."""
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
-    lines = [line for line in done.stdout.splitlines() if line.strip()]
-    try:
-        return json.loads(done.stdout)
-    except json.JSONDecodeError:
-        return [json.loads(line) for line in lines if line.startswith("{")]
+    if done.stdout.lstrip().startswith("["):
+        return list(json.loads(done.stdout))
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
 def paired(ours: Callable[[], float], peer: Callable[[], float], pairs: int) -> dict[str, float]:

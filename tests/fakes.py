@@ -81,7 +81,8 @@ class Answer:
             head = {"index": index, "id": new_call_id(), "type": "function"}
             out.append({"tool_calls": [head | {"function": {"name": name, "arguments": ""}}]})
             out += [
-                {"tool_calls": [{"index": index, "function": {"arguments": piece}}]} for piece in _pieces(text)
+                {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
+                for piece in _pieces(text)
             ]
         return out
 
@@ -196,7 +197,11 @@ class ScriptedLlama:
         self._check(params)
         self.calls.append(("completion", prompt, params))
         assembler = CompletionAssembler(model=self.info.name, n=params.get("n") or 1)
-        return assembler, self._answer([{"role": "user", "content": prompt}], params), len(self.tokenize(prompt))
+        return (
+            assembler,
+            self._answer([{"role": "user", "content": prompt}], params),
+            len(self.tokenize(prompt)),
+        )
 
     def _check(self, params: Mapping[str, Any]) -> None:
         rest = {name: value for name, value in params.items() if name not in _NOT_SAMPLING}
@@ -245,7 +250,12 @@ class ScriptedLlama:
         return {"probs": [entry | {"top_logprobs": [entry] * assembler.n_logprobs}]}
 
     def _final(self, answer: Answer, n_prompt: int, n_decoded: int, chat: bool) -> dict[str, Any]:
-        timings = {"cache_n": answer.cached, "prompt_n": n_prompt, "prompt_ms": 1.0, "prompt_per_second": 1000.0}
+        timings = {
+            "cache_n": answer.cached,
+            "prompt_n": n_prompt,
+            "prompt_ms": 1.0,
+            "prompt_per_second": 1000.0,
+        }
         timings |= {"predicted_n": n_decoded, "predicted_ms": 1.0, "predicted_per_second": 1000.0}
         return {
             **({"deltas": []} if chat else {"text": ""}),
@@ -307,7 +317,9 @@ class ScriptedLlama:
         if not self.info.capabilities.embedding:
             raise UnsupportedCapabilityError("embeddings are off", parameter="embedding")
         self.calls.append(("embed", texts, {"normalize": normalize} | options))
-        rows = np.array([_vector(text) for text in ([texts] if isinstance(texts, str) else texts)], np.float32)
+        rows = np.array(
+            [_vector(text) for text in ([texts] if isinstance(texts, str) else texts)], np.float32
+        )
         if normalize:
             rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         return rows[0] if isinstance(texts, str) else rows
@@ -332,7 +344,7 @@ class ScriptedLlama:
 
     # Tokens
 
-    def tokenize(self, text: bytes | str, add_bos: bool = True, special: bool = False) -> list[int]:  # noqa: ARG002
+    def tokenize(self, text: bytes | str, add_bos: bool = True, special: bool = False) -> list[int]:
         """One token per word."""
         words = (text if isinstance(text, str) else text.decode()).split()
         return [1] * add_bos + [zlib.crc32(word.encode()) % 998 + 2 for word in words]

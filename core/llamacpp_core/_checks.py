@@ -81,9 +81,10 @@ def choice(*allowed: Any) -> Check:
     wanted = "one of " + ", ".join(repr(a) for a in allowed)
 
     def check(name: str, value: Any) -> Any:
-        for one in allowed:
-            if isinstance(one, bool) == isinstance(value, bool) and one == value:
-                return value
+        if isinstance(value, str | int | float):
+            for one in allowed:
+                if isinstance(one, bool) == isinstance(value, bool) and one == value:
+                    return one
         raise _refuse(name, wanted, value)
 
     return check

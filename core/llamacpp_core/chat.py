@@ -6,16 +6,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from llamacpp_core._checks import boolean, choice, integer, text
-from llamacpp_core.answer_format import AnswerFormat, Constraint, FreeFormats, constrained, reasoning_tags
-from llamacpp_core.chat_plan import ChatPlanner, PlannedChat, generic_history
+from llamacpp_core.answer_format import AnswerFormat, Constraint, FreeFormats, constrained
+from llamacpp_core.chat_plan import Begin, ChatPlanner, PlannedChat
+from llamacpp_core.constraints import constraint_for, grammar_text, response_schema, schema_limits
 from llamacpp_core.engine import TASK_COMPLETION, Engine, Plan
 from llamacpp_core.errors import ContextOverflowError, InvalidParameterError, UnsupportedCapabilityError
+from llamacpp_core.history import generic_history, with_instructions
 from llamacpp_core.info import ModelInfo
-from llamacpp_core.messages import normalise_messages, normalise_tools
+from llamacpp_core.messages import dump_tools, normalise_messages, normalise_tools
+from llamacpp_core.reasoning_first import AnswerPart
 from llamacpp_core.results import ChatAssembler
 from llamacpp_core.runner import Prepared
 from llamacpp_core.sampling import sampling_fields
-from llamacpp_core.tool_calls import CALL_CLOSE, CALL_OPEN, ToolChoice, call_instructions, resolve_tool_choice
+from llamacpp_core.tool_calls import ToolChoice, call_instructions, resolve_tool_choice
 from llamacpp_core.vocab import Vocab
 
 __all__ = ["ChatPreparer", "grammar_text"]
@@ -32,21 +35,6 @@ _SHAPE = (
 _TOP_LOGPROBS = integer(0, 100)
 
 
-def grammar_text(grammar: Any) -> str | None:
-    """The GBNF text of a grammar given as an object or as text."""
-    if grammar is None:
-        return None
-    from llamacpp_core.grammar import LlamaGrammar
-
-    if isinstance(grammar, str):
-        return LlamaGrammar.from_string(grammar, verbose=False).gbnf
-    if isinstance(grammar, LlamaGrammar):
-        return grammar.gbnf
-    raise InvalidParameterError(
-        f"grammar must be a LlamaGrammar or GBNF text, got {type(grammar).__name__}", parameter="grammar"
-    )
-
-
 class ChatPreparer:
     """Plans chat requests for one loaded model.
 
@@ -61,7 +49,8 @@ class ChatPreparer:
         self._vocab = vocab
         self._info = info
         self._safe = safe
-        self._planner = ChatPlanner(engine, info)
+        self._engine = engine
+        self._planner = ChatPlanner(engine)
         self._free = FreeFormats()
 
     def prepare(self, messages: Any, params: Mapping[str, Any]) -> Prepared:
@@ -88,13 +77,18 @@ class ChatPreparer:
             args,
             n_vocab=self._vocab.n_tokens,
             n_lora=len(self._info.lora),
-            known=(*_SHAPE, "tools", "tool_choice"),
+            known=(*_SHAPE, "schema_limits", "tools", "tool_choice"),
         )
         planned = self._plan(messages, use, shape, constraint)
         answer = self._answer(planned, use, constraint)
-        fields |= answer.fields | {"stream": stream}
+        fields["stream"] = stream
         if n_logprobs is not None:
             fields["n_probs"] = max(1, n_logprobs)
+        follows = None
+        if planned.begin == Begin.REASONING:
+            fields, follows = self._in_two_parts(planned, fields, answer, shape)
+        else:
+            fields |= answer.fields
         assembler = ChatAssembler(
             model=model,
             n=fields.get("n", 1),
@@ -104,7 +98,7 @@ class ChatPreparer:
             legacy_functions=legacy,
             count_tokens=self._count,
         )
-        return Prepared(planned.plan, TASK_COMPLETION, fields, assembler)
+        return Prepared(planned.plan, TASK_COMPLETION, fields, assembler, follows)
 
     def _plan(
         self, messages: Any, use: ToolChoice, shape: Mapping[str, Any], constraint: Constraint | None
@@ -115,21 +109,21 @@ class ChatPreparer:
                 f"{self._info.name} computes embeddings only: it cannot generate text"
             )
         checked = normalise_messages(messages, image=caps.image, audio=caps.audio)
-        native = caps.tools == "native"
+        # Where the answer may be a call or something else that we constrain, the call's form is ours, too.
+        native = caps.tools == "native" and not (constraint is not None and constraint.tagged)
         if not native:
             checked = generic_history(checked)
             if use.tools:
                 forced = use.mode == "forced"
-                checked = _with_instructions(
-                    checked, call_instructions(use.tools, forced=forced, parallel=use.parallel)
-                )
+                instructions = call_instructions(use.tools, forced=forced, parallel=use.parallel)
+                checked = with_instructions(checked, instructions)
         planned = self._planner.plan(
             checked,
             shape=shape,
-            tools=use.tools if native else (),
+            tools=dump_tools(use.tools) if native and use.tools else "",
             native_calls=constraint is None and use.mode == "auto" and native,
             parallel=use.parallel,
-            quiet=constraint is not None and not constraint.lazy,
+            constrained=constraint is not None and not constraint.lazy,
             safe=self._safe,
         )
         n_tokens, n_ctx = planned.plan.n_tokens(), self._info.n_ctx
@@ -145,10 +139,40 @@ class ChatPreparer:
 
     def _answer(self, planned: PlannedChat, use: ToolChoice, constraint: Constraint | None) -> AnswerFormat:
         if constraint is not None:
-            return constrained(constraint, reasoning_tags(planned.info), think=planned.think)
-        return self._free.free(
-            planned.plan, planned.info, has_tools=use.mode == "auto", key=planned.format_key
-        )
+            return constrained(constraint, planned)
+        return self._free.free(planned, has_tools=use.mode == "auto")
+
+    def _in_two_parts(
+        self,
+        planned: PlannedChat,
+        fields: dict[str, Any],
+        answer: AnswerFormat,
+        shape: Mapping[str, Any],
+    ) -> tuple[dict[str, Any], AnswerPart]:
+        """The fields of a request for the reasoning, and what follows it."""
+        opening, found = planned.opening, planned.format
+        assert opening is not None
+        prompt = planned.plan.tokens()
+        close = self._vocab.tokenize(opening.close, add_special=False, parse_special=True)
+
+        def plan(reasonings: list[str]) -> Plan:
+            thoughts = (
+                self._vocab.tokenize(text.rstrip(), add_special=False, parse_special=False)
+                for text in reasonings
+            )
+            return self._engine.plan_tokens([[*prompt, *thought, *close] for thought in thoughts])
+
+        limit = fields.get("n_predict", -1)
+        left = limit if limit > 0 else self._info.n_ctx - len(prompt)
+        budget = shape.get("reasoning_budget_tokens", -1)
+        first = fields | {
+            "n_predict": max(1, min(budget, left - 1) if budget > 0 else left // 2),
+            "stop": list(opening.ends),
+            "preserved_tokens": [*found.preserved, *opening.ends],
+            "reasoning_budget_tokens": -1,
+        }
+        second = fields | answer.fields | {"n": 1, "stop": [*found.stops, *fields.get("stop", ())]}
+        return first, AnswerPart(opening.ends[0], plan, second, limit if limit > 0 else None)
 
     def plan_for(self, messages: Any, tools: Any, tool_choice: Any, args: dict[str, Any]) -> Plan:
         """Renders a conversation without running it."""
@@ -162,27 +186,13 @@ class ChatPreparer:
 
     def _constraint(self, args: dict[str, Any], use: ToolChoice) -> Constraint | None:
         """What the answer has to be, if anything."""
-        grammar = grammar_text(args.pop("grammar", None))
-        schema = _response_schema(args.pop("response_format", None))
-        if grammar is not None and schema is not None:
-            raise InvalidParameterError("give grammar or response_format, not both", parameter="grammar")
-        if grammar is not None and use.mode != "none":
-            raise InvalidParameterError(
-                "grammar and callable tools contradict each other: pass tool_choice='none'",
-                parameter="grammar",
-            )
-        if grammar is not None:
-            return Constraint(grammar)
-        from llamacpp_core.grammar import call_or_answer_gbnf, json_schema_to_gbnf, tool_call_gbnf
-
-        if use.mode == "forced":
-            return Constraint(tool_call_gbnf(use.tools, parallel=use.parallel), calls=True)
-        if use.mode == "auto" and (schema is not None or self._info.capabilities.tools != "native"):
-            gbnf = call_or_answer_gbnf(
-                use.tools, schema, opening=CALL_OPEN, closing=CALL_CLOSE, parallel=use.parallel
-            )
-            return Constraint(gbnf, tagged=True, lazy=schema is None)
-        return None if schema is None else Constraint(json_schema_to_gbnf(schema))
+        return constraint_for(
+            use,
+            grammar=grammar_text(args.pop("grammar", None)),
+            schema=response_schema(args.pop("response_format", None)),
+            limits=schema_limits(args.pop("schema_limits", None), args.get("max_tokens")),
+            native_calls=self._info.capabilities.tools == "native",
+        )
 
     def _shape(self, args: dict[str, Any]) -> dict[str, Any]:
         shape = {name: args.pop(name) for name in _SHAPE if name in args}
@@ -242,29 +252,6 @@ _SHAPE_CHECKS: dict[str, Callable[[str, Any], Any]] = {
 }
 
 
-def _response_schema(value: Any) -> Mapping[str, Any] | bool | None:
-    if value is None:
-        return None
-    if not isinstance(value, Mapping) or value.get("type") not in ("text", "json_object", "json_schema"):
-        raise InvalidParameterError(
-            "response_format must be {'type': 'text'}, {'type': 'json_object'} or {'type': 'json_schema', ...}",
-            parameter="response_format",
-        )
-    if value["type"] == "text":
-        return None
-    if value["type"] == "json_object":
-        schema = value.get("schema") or {"type": "object"}
-    else:
-        wrapper = value.get("json_schema")
-        schema = wrapper.get("schema") if isinstance(wrapper, Mapping) else value.get("schema")
-    if not isinstance(schema, Mapping | bool):
-        raise InvalidParameterError(
-            "response_format needs the schema under json_schema.schema",
-            parameter="response_format.json_schema",
-        )
-    return schema
-
-
 def _include_usage(options: Any) -> bool:
     if options is None:
         return False
@@ -273,11 +260,3 @@ def _include_usage(options: Any) -> bool:
             "stream_options must be {'include_usage': bool}", parameter="stream_options"
         )
     return boolean("stream_options.include_usage", options.get("include_usage", False))
-
-
-def _with_instructions(messages: list[dict[str, Any]], instructions: str) -> list[dict[str, Any]]:
-    """The conversation with instructions in its system message."""
-    first = messages[0]
-    if first["role"] == "system" and isinstance(first["content"], str):
-        return [first | {"content": f"{first['content']}\n\n{instructions}"}, *messages[1:]]
-    return [{"role": "system", "content": instructions}, *messages]

@@ -162,7 +162,7 @@ def _handler(value: Any) -> Callable[..., Any] | None:
 def _refuse_gone(args: dict[str, Any]) -> None:
     if args.pop("lora_base", None) is not None:
         raise UnsupportedCapabilityError(
-            "lora_base is gone from llama.cpp, which applies an adapter to the loaded weights: give lora_path "
+            "lora_base is gone from llama.cpp, which applies adapters to the loaded weights: give lora_path "
             "or lora alone",
             parameter="lora_base",
         )

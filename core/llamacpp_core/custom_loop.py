@@ -136,7 +136,7 @@ class _Answers:
             keep = True
             raise
         finally:
-            if keep and not self._cancelled.is_set():
+            if keep:
                 loop._pool.give_back(session)
             else:
                 loop._pool.discard(session)

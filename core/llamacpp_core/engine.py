@@ -41,6 +41,7 @@ __all__ = [
     "TemplateRefusedError",
     "build_info",
     "system_fingerprint",
+    "to_json",
 ]
 
 _live: weakref.WeakSet[_Core] = weakref.WeakSet()
@@ -80,6 +81,11 @@ class Plan:
         """What the native layer planned: prompt, grammar, stop strings, and so on."""
         info: dict[str, Any] = json.loads(ffi.string(lib.lc_plan_info(self._native)))
         return info
+
+    @property
+    def format(self) -> str:
+        """Names the format that answer and parser were planned for; empty without one."""
+        return bytes(ffi.string(lib.lc_plan_format(self._native))).decode()
 
     @property
     def n_prompts(self) -> int:
@@ -252,16 +258,16 @@ class Engine:
         with self._core.use() as native:
             return int(lib.lc_engine_active(native))
 
-    def plan_chat(self, body: dict[str, Any]) -> Plan:
+    def plan_chat(self, body: dict[str, Any] | bytes) -> Plan:
         """Renders a conversation with the model's template and tokenises it.
 
         Args:
-            body: The fields of an OpenAI chat request that shape the prompt, the constraint and the parser.
+            body: What ``lc_plan_chat`` in ``engine.h`` describes, or its JSON text.
 
         Raises:
             InvalidParameterError: The template refuses the conversation, or llama.cpp the request.
         """
-        text = _to_json(body)
+        text = body if isinstance(body, bytes) else to_json(body)
         with self._core.use() as native:
             plan = lib.lc_plan_chat(native, text, len(text))
             if plan == ffi.NULL:
@@ -280,7 +286,7 @@ class Engine:
 
     def plan_rerank(self, query: str, documents: Sequence[str]) -> Plan:
         """Plans pairs of a query and a document in the way that a cross-encoder was trained on."""
-        text = _to_json({"query": query, "documents": list(documents)})
+        text = to_json({"query": query, "documents": list(documents)})
         with self._core.use() as native:
             plan = lib.lc_plan_rerank(native, text, len(text))
             if plan == ffi.NULL:
@@ -299,7 +305,7 @@ class Engine:
             InvalidParameterError: llama.cpp refuses a field.
             EngineClosedError: The engine is closed.
         """
-        text = _to_json(params)
+        text = to_json(params)
         core = self._core
         with core.use() as native:
             request = Request(next(core.numbers), self._cancel)
@@ -339,7 +345,12 @@ class Engine:
             lib.lc_cancel(native, number)
 
 
-def _to_json(value: dict[str, Any]) -> bytes:
+def to_json(value: Any) -> bytes:
+    """A value as JSON for the native layer.
+
+    Raises:
+        InvalidParameterError: A text holds a lone surrogate.
+    """
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError as error:
@@ -360,7 +371,7 @@ def _as_bad_request(report: dict[str, Any]) -> Exception:
 
 def _open(options: Sequence[Sequence[str]], path: str, on_progress: Callable[[float], None] | None) -> Any:
     """Loads on a thread of its own, so that this one can report progress and obey Ctrl-C."""
-    text = _to_json({"options": [list(option) for option in options]})
+    text = to_json({"options": [list(option) for option in options]})
     state = ffi.new("lc_load_state *")
     outcome: list[Any] = []
 
@@ -390,10 +401,11 @@ def _open(options: Sequence[Sequence[str]], path: str, on_progress: Callable[[fl
 
 def _load_error(report: dict[str, Any], log: list[str], path: str) -> Exception:
     kind, message = report["type"], report["message"]
-    if kind in ("unknown_option", "invalid_option", "invalid_template"):
-        return InvalidParameterError(
-            message, parameter="chat_template" if kind == "invalid_template" else None
-        )
+    if kind == "invalid_template":
+        reason = next((line.partition("error: ")[2] for line in log if "error: " in line), message)
+        return InvalidParameterError(f"chat_template cannot be parsed: {reason}", parameter="chat_template")
+    if kind in ("unknown_option", "invalid_option"):
+        return InvalidParameterError(message)
     reason = "; ".join(dict.fromkeys(log)) or message
     if kind == "out_of_memory" or any("alloc" in line for line in log):
         return ModelAllocationError(

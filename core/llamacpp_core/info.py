@@ -109,9 +109,19 @@ class ModelInfo:
         """The facts as plain dicts and lists."""
         return dataclasses.asdict(self)
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:  # noqa: ARG002
+        from llamacpp_core.display import info_html
 
-def capabilities(native: dict[str, Any]) -> Capabilities:
-    """Derives the capabilities from what the native engine reports."""
+        return info_html(self)._repr_mimebundle_()
+
+
+def capabilities(native: dict[str, Any], *, native_calls: bool) -> Capabilities:
+    """Derives the capabilities from what the native engine reports.
+
+    Args:
+        native: What the engine reports.
+        native_calls: The template describes tools, and calls in its form can be read back.
+    """
     caps = native["template_caps"]
     generates = native["has_decoder"] and native["has_memory"]
     pooled = native["embedding"] and native["pooling"] != "none"
@@ -124,7 +134,7 @@ def capabilities(native: dict[str, Any]) -> Capabilities:
     return Capabilities(
         completion=generates,
         chat=generates and native["has_chat_template"],
-        tools="native" if caps.get("supports_tools") and caps.get("supports_tool_calls") else "generic",
+        tools="native" if native_calls else "generic",
         parallel_tool_calls=bool(caps.get("supports_parallel_tool_calls")),
         system_role=bool(caps.get("supports_system_role", True)),
         reasoning=bool(native["enable_thinking"]),

@@ -148,7 +148,6 @@ class Llama(ChatMethods, EvalMethods, StateMethods, VectorMethods, TokenMethods)
             else:
                 self._engine, self.info = load_engine(resolved, self.options, on_progress)
         self._vocab = Vocab(self._engine)
-        self._sessions = SessionPool(self._engine, self.info, self.options)
         if not self.settings.vocab_only:
             self._prepare(resolved)
         if self.chat_format is None and self.info.chat_template:
@@ -167,6 +166,7 @@ class Llama(ChatMethods, EvalMethods, StateMethods, VectorMethods, TokenMethods)
             self.options = dataclasses.replace(self.options, chat_template=template)
 
     def _prepare(self, resolved: ResolvedModel) -> None:
+        self._sessions = SessionPool(self._engine, self.info, self.options)
         self._chat = ChatPreparer(self._engine, self._vocab, self.info)
         self._completion = CompletionPreparer(
             self._engine, self._vocab, self.info, suffix_first=self.settings.spm_infill
@@ -179,7 +179,7 @@ class Llama(ChatMethods, EvalMethods, StateMethods, VectorMethods, TokenMethods)
         engine: Any = VocabEngine(resolved)
         self._engine, self.info = engine, vocab_info(resolved, engine)
         nothing: Any = NoWeights()
-        self._chat = self._completion = self._vectors = nothing
+        self._chat = self._completion = self._vectors = self._sessions = nothing
 
     @classmethod
     def from_pretrained(
@@ -229,7 +229,8 @@ class Llama(ChatMethods, EvalMethods, StateMethods, VectorMethods, TokenMethods)
         """Ends all requests with :class:`~llamacpp_core.errors.EngineClosedError` and frees the memory."""
         if not self._closed:
             self._closed = True
-            self._sessions.close()
+            if not self.settings.vocab_only:
+                self._sessions.close()
             self._engine.close()
 
     def __enter__(self) -> Self:
@@ -253,6 +254,11 @@ class Llama(ChatMethods, EvalMethods, StateMethods, VectorMethods, TokenMethods)
             return "<Llama: not loaded>"
         state = "closed" if self._closed else f"n_ctx={self.info.n_ctx}, n_parallel={self.info.n_parallel}"
         return f"<Llama {self.info.name}: {self.info.architecture}, {self.info.quantization}, {state}>"
+
+    def _repr_html_(self) -> str | None:
+        from llamacpp_core.display import info_html
+
+        return str(info_html(self.info, closed=self._closed)) if hasattr(self, "info") else None
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(

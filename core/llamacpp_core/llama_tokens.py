@@ -9,6 +9,7 @@ from llamacpp_core.errors import InvalidParameterError
 
 if TYPE_CHECKING:
     from llamacpp_core.chat import ChatPreparer
+    from llamacpp_core.engine import Engine
     from llamacpp_core.info import ModelInfo
     from llamacpp_core.llama_tokenizer import LlamaTokenizer
     from llamacpp_core.models import ResolvedModel
@@ -23,6 +24,7 @@ class TokenMethods:
 
     info: ModelInfo
     options: LoadOptions
+    _engine: Engine
     _resolved: ResolvedModel
     _vocab: Vocab
     _chat: ChatPreparer
@@ -155,8 +157,13 @@ class TokenMethods:
         return self.options.n_threads_batch or self.info.n_threads
 
     @property
-    def metadata(self) -> dict[str, Any]:
-        """The metadata of the model file, without its long arrays."""
-        return {
-            key: value for key, value in self._resolved.header.metadata.items() if not hasattr(value, "count")
-        }
+    def metadata(self) -> dict[str, str]:
+        """The metadata of the model file as text, in llama.cpp's form and without arrays."""
+        from llamacpp_core.lowlevel import Model
+
+        with self._engine.model() as pointer:
+            model = Model._borrow(pointer, self._engine)
+            try:
+                return model.metadata
+            finally:
+                model.close()

@@ -180,6 +180,17 @@ def model_info(
             slot_bytes=cache_bytes,
             ram_mib=native["cache_ram_mib"],
         ),
-        capabilities=capabilities(native),
+        capabilities=capabilities(native, native_calls=_has_native_calls(engine)),
         lora=tuple((adapter["path"], adapter["scale"]) for adapter in native["lora"]),
     )
+
+
+def _has_native_calls(engine: Engine) -> bool:
+    """Whether the template describes tools, and calls in its form can be read back."""
+    from llamacpp_core.chat_plan import ChatPlanner
+
+    native = engine.info
+    caps = native["template_caps"]
+    described = caps.get("supports_tools") and caps.get("supports_tool_calls")
+    generates = native["has_decoder"] and native["has_memory"]
+    return bool(described and generates) and ChatPlanner(engine).reads_own_calls()

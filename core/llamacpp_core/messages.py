@@ -10,12 +10,13 @@ import binascii
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from llamacpp_core._checks import check_text
 from llamacpp_core.errors import InvalidMessageError, InvalidParameterError, UnsupportedCapabilityError
 
-__all__ = ["ROLES", "normalise_messages", "normalise_tools"]
+__all__ = ["ROLES", "dump_tools", "normalise_messages", "normalise_tools"]
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
@@ -103,9 +104,7 @@ def _content(index: int, content: Any, role: str, has_calls: bool, image: bool, 
             index, f"must be a string or a list of content parts, got {type(content).__name__}", ".content"
         )
     parts = [_part(index, i, part, image, audio) for i, part in enumerate(content)]
-    if all(part["type"] == "text" for part in parts):
-        return "\n".join(part["text"] for part in parts)
-    return parts
+    return parts or ""
 
 
 def _part(index: int, position: int, part: Any, image: bool, audio: bool) -> dict[str, Any]:
@@ -225,11 +224,31 @@ def _check_calls(messages: list[dict[str, Any]]) -> None:
 def normalise_tools(tools: Any) -> list[dict[str, Any]]:
     """Checks tool definitions and returns them with name, description and parameters filled in.
 
+    The result is shared between calls with the same tools, so it must not be changed.
+
     Raises:
         InvalidParameterError: Names the tool and what to change in it.
     """
     if isinstance(tools, str | Mapping) or not isinstance(tools, Sequence):
         raise InvalidParameterError("tools must be a list of tool definitions", parameter="tools")
+    try:
+        text = json.dumps(tools)
+    except (TypeError, ValueError, RecursionError):
+        return _checked_tools(tools)  # which names the tool
+    return list(_known_tools(text))
+
+
+@lru_cache(maxsize=64)
+def _known_tools(text: str) -> tuple[dict[str, Any], ...]:
+    return tuple(_checked_tools(json.loads(text)))
+
+
+def dump_tools(tools: Sequence[dict[str, Any]]) -> str:
+    """The JSON text of tools."""
+    return json.dumps(tools, ensure_ascii=False)
+
+
+def _checked_tools(tools: Sequence[Any]) -> list[dict[str, Any]]:
     out: list[dict[str, Any]] = []
     for i, tool in enumerate(tools):
         out.append(_tool(i, tool))

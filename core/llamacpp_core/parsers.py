@@ -16,10 +16,12 @@ from llamacpp_core.results import OutputParser
 
 __all__ = [
     "CallsAfterTrigger",
+    "CallsAtStart",
     "NativeParser",
     "ReasoningSplitter",
     "Tags",
     "Then",
+    "WholeJson",
     "partial_suffix",
     "splits_like_native",
 ]
@@ -34,11 +36,13 @@ class Tags(NamedTuple):
         start: The text that opens it.
         ends: The texts that close it.
         is_open: The prompt has opened it already.
+        calls: Texts that begin a call, and end reasoning that the model has not closed.
     """
 
     start: str
     ends: tuple[str, ...]
     is_open: bool
+    calls: tuple[str, ...] = ()
 
 
 def partial_suffix(text: str, *tags: str) -> int:
@@ -74,22 +78,20 @@ class ReasoningSplitter:
                 self._held = self._held.lstrip()
                 if not self._held:
                     return deltas
-            if self._inside:
-                more = self._reasoning(deltas)
-            else:
-                more = self._content(deltas)
+            more = self._reasoning(deltas) if self._inside else self._content(deltas)
             if not more:
                 return deltas
 
     def _reasoning(self, deltas: Deltas) -> bool:
-        found = min(((at, end) for end in self._tags.ends if (at := self._held.find(end)) >= 0), default=None)
+        ends = (*self._tags.ends, *self._tags.calls)
+        found = min(((at, end) for end in ends if (at := self._held.find(end)) >= 0), default=None)
         if found is not None:
             at, end = found
             self._emit(deltas, "reasoning_content", self._held[:at].rstrip())
-            self._held = self._held[at + len(end) :]
+            self._held = self._held[at + (len(end) if end in self._tags.ends else 0) :]
             self._inside, self._at_start = False, True
             return True
-        keep = partial_suffix(self._held, *self._tags.ends)
+        keep = partial_suffix(self._held, *ends)
         ready = self._held[: len(self._held) - keep]
         piece = ready.rstrip()
         self._emit(deltas, "reasoning_content", piece)
@@ -131,6 +133,11 @@ class Then:
         self._first = first
         self._second = second
 
+    @property
+    def complete(self) -> bool:
+        """Whether the text may end here."""
+        return bool(getattr(self._second, "complete", False))
+
     def _pass(self, deltas: Deltas) -> Deltas:
         if self._second is None:
             return deltas
@@ -149,19 +156,53 @@ class Then:
         return out + self._second.finish() if self._second is not None else out
 
 
+class WholeJson:
+    """Passes an answer on that is one JSON value, and knows whether it has ended."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+
+    @property
+    def complete(self) -> bool:
+        """Whether the text may end here."""
+        text = "".join(self._pieces).rstrip()
+        if not text.endswith(("}", "]", '"')):
+            return False  # digits could go on
+        try:
+            json.loads(text)
+        except ValueError:
+            return False
+        return True
+
+    def feed(self, text: str) -> Deltas:
+        """Deltas that a further piece of text completes."""
+        self._pieces.append(text)
+        return [{"content": text}] if text else []
+
+    def finish(self) -> Deltas:
+        """Nothing is held back."""
+        return []
+
+
 class NativeParser:
     """llama.cpp's own parser of a template's format.
 
     It reads the whole text again for every piece, so it is used from the point where it is needed.
     Text that does not have the form the template promises is still the model's answer: it becomes content.
+
+    Args:
+        plan: The planned request.
+        primer: What the prompt holds beyond the point where the template's answers begin.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, primer: str = "") -> None:
         self._plan = plan  # owns what the parser was made from
         self._native = ffi.gc(lib.lc_parser_new(plan._native), lib.lc_parser_free)
         self._failed = self._native == ffi.NULL
         if self._failed:
             raise last_error()
+        if primer:
+            self._feed(primer, partial=True)
 
     def feed(self, text: str) -> Deltas:
         """Deltas that a further piece of text completes."""
@@ -190,12 +231,13 @@ class CallsAfterTrigger:
         plan: The planned request.
         tags: The template's reasoning tags.
         triggers: The texts that begin a call.
+        primer: What llama.cpp's parser has to read before the content, because the prompt holds it.
     """
 
-    def __init__(self, plan: Plan, tags: Tags | None, triggers: tuple[str, ...]) -> None:
+    def __init__(self, plan: Plan, tags: Tags | None, triggers: tuple[str, ...], primer: str = "") -> None:
         self._plan = plan
-        self._tags = tags
         self._triggers = triggers
+        self._primer = primer
         self._splitter = ReasoningSplitter(tags) if tags is not None else None
         self._held = ""
         self._native: NativeParser | None = None
@@ -223,9 +265,7 @@ class CallsAfterTrigger:
             return [{"content": piece}] if piece else []
         piece, rest = self._held[:at], self._held[at:]
         self._held = ""
-        self._native = NativeParser(self._plan)
-        if self._tags is not None and self._tags.is_open:
-            self._native.feed(self._tags.ends[0])  # the prompt opened it; what it held has been delivered
+        self._native = NativeParser(self._plan, self._primer)
         piece = piece.rstrip()
         return ([{"content": piece}] if piece else []) + self._native.feed(rest)
 
@@ -250,15 +290,60 @@ def _merged(parser: OutputParser, text: str) -> dict[str, str]:
     return out
 
 
-def splits_like_native(plan: Plan, tags: Tags | None) -> bool:
-    """Whether the linear splitter reads this format as llama.cpp's parser does, on texts that show it."""
+class CallsAtStart:
+    """Content, unless the answer begins like a call: then llama.cpp's parser reads it.
+
+    Args:
+        plan: The planned request.
+        start: How a call begins.
+        primer: What llama.cpp's parser has to read before the content, because the prompt holds it.
+    """
+
+    def __init__(self, plan: Plan, start: str, primer: str = "") -> None:
+        self._plan = plan
+        self._start = start
+        self._primer = primer
+        self._held = ""
+        self._inner: NativeParser | None = None
+        self._decided = False
+
+    def feed(self, text: str) -> Deltas:
+        """Deltas that a further piece of text completes."""
+        if not self._decided:
+            self._held += text
+            if not self._held.strip():
+                return []
+            text, self._held = self._held, ""
+            self._decided = True
+            if text.lstrip().startswith(self._start):
+                self._inner = NativeParser(self._plan, self._primer)
+        if self._inner is not None:
+            return self._inner.feed(text)
+        return [{"content": text}] if text else []
+
+    def finish(self) -> Deltas:
+        """Text that was held back."""
+        if self._inner is not None:
+            return self._inner.finish()
+        held, self._held = self._held, ""
+        return [{"content": held}] if held else []
+
+
+def splits_like_native(plan: Plan, tags: Tags | None, *shown: str) -> bool:
+    """Whether the linear splitter reads this format as llama.cpp's parser does.
+
+    Args:
+        plan: The planned request.
+        tags: How the template marks reasoning.
+        shown: Answers in the template's form, to compare on beside plain ones.
+    """
     samples = ["Hello, *world*.\n\nA second line.  "]
     if tags is not None:
         opening = "" if tags.is_open else tags.start
         samples = [f"{opening}\nFirst.\n\nThen {end}\n\nHello, *world*.\nMore. " for end in tags.ends]
         samples += [] if tags.is_open else ["Hello, *world*.\n\nA second line. "]
     try:
-        for sample in samples:
+        for sample in (*samples, *shown):
             linear = (
                 _merged(ReasoningSplitter(tags), sample)
                 if tags

@@ -56,7 +56,8 @@ class _Choice:
     @property
     def finish_reason(self) -> str:
         assert self.final is not None
-        if self.final["stop_type"] not in ("eos", "word"):
+        cut = self.final["stop_type"] not in ("eos", "word")
+        if cut and not getattr(self.parser, "complete", False):
             return "length"
         return "tool_calls" if self.calls else "stop"
 

@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from llamacpp_core.engine import Plan
+from llamacpp_core.reasoning_first import AnswerPart, ReasoningFirst
 from llamacpp_core.request import Event
 from llamacpp_core.results import ChatAssembler, CompletionAssembler
 
@@ -31,12 +32,14 @@ class Prepared:
         kind: The engine's task.
         params: llama-server's sampling fields.
         assembler: Makes the response.
+        answer: What follows when this was only the reasoning; None when it is everything.
     """
 
     plan: Plan
     kind: int
     params: dict[str, Any]
     assembler: ChatAssembler | CompletionAssembler
+    answer: AnswerPart | None = None
 
 
 class Running(Protocol):
@@ -59,9 +62,22 @@ class Runs(Protocol):
         """Starts a planned request."""
 
 
+def _submit(engine: Runs, prepared: Prepared) -> Running:
+    running = engine.submit(prepared.plan, prepared.kind, prepared.params)
+    if prepared.answer is None:
+        return running
+    kind = prepared.kind
+    return ReasoningFirst(
+        lambda plan, params: engine.submit(plan, kind, params),
+        running,
+        prepared.params.get("n", 1),
+        prepared.answer,
+    )
+
+
 def run(engine: Runs, prepared: Prepared) -> dict[str, Any]:
     """Waits for the whole response on this thread."""
-    request = engine.submit(prepared.plan, prepared.kind, prepared.params)
+    request = _submit(engine, prepared)
     try:
         while not prepared.assembler.done:
             prepared.assembler.add(request.next())
@@ -72,7 +88,7 @@ def run(engine: Runs, prepared: Prepared) -> dict[str, Any]:
 
 async def arun(engine: Runs, prepared: Prepared) -> dict[str, Any]:
     """Waits for the whole response in this coroutine."""
-    request = engine.submit(prepared.plan, prepared.kind, prepared.params)
+    request = _submit(engine, prepared)
     try:
         while not prepared.assembler.done:
             prepared.assembler.add(await request.anext())
@@ -83,7 +99,7 @@ async def arun(engine: Runs, prepared: Prepared) -> dict[str, Any]:
 
 def stream(engine: Runs, prepared: Prepared) -> Generator[dict[str, Any], None, None]:
     """Submits at once; the chunks come from an iterator whose ``close()`` frees the slot."""
-    return _chunks(engine.submit(prepared.plan, prepared.kind, prepared.params), prepared)
+    return _chunks(_submit(engine, prepared), prepared)
 
 
 def _chunks(request: Running, prepared: Prepared) -> Generator[dict[str, Any], None, None]:

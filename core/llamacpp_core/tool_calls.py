@@ -167,29 +167,51 @@ def _call_head(head: str) -> tuple[str, int] | None:
 
 
 class ForcedCallParser:
-    """Reads an answer that is one call, or an array of calls, and nothing else."""
+    """Reads an answer that is one call, or an array of calls, and nothing else.
+
+    Attributes:
+        count: Calls so far.
+        complete: Whether the text may end here.
+    """
 
     def __init__(self) -> None:
-        self._count = 0
+        self.count = 0
+        self.complete = False
+        self._in_array = False
         self._reader: _CallReader | None = None
+        self._in_call = False  # behind the arguments, the call's own brace is missing
 
     def feed(self, text: str) -> list[dict[str, Any]]:
         """Deltas that a further piece of text completes."""
         deltas: list[dict[str, Any]] = []
         while text:
             if self._reader is None:
-                start = text.find("{")
-                if start < 0:
-                    return deltas
-                self._reader = _CallReader(self._count)
-                self._count += 1
-                text = text[start:]
+                text = self._between(text)
+                if self._reader is None:
+                    break
             new, text = self._reader.feed(text)
             deltas += new
             if not self._reader.ended:
-                return deltas
-            self._reader = None
+                break
+            self._reader, self._in_call = None, True
         return deltas
+
+    def _between(self, text: str) -> str:
+        """Reads what stands between calls; gives the text from the next one on."""
+        for i, char in enumerate(text):
+            if char == "{":
+                self._reader = _CallReader(self.count)
+                self.count += 1
+                self.complete = False
+                return text[i:]
+            if char == "[":
+                self._in_array, self.complete = True, False
+            elif char == "}" and self._in_call:
+                self._in_call = False
+                self.complete = not self._in_array
+            elif char == "]":
+                self._in_array, self.complete = False, True
+        return ""
 
     def finish(self) -> list[dict[str, Any]]:
         """Nothing is held back that a complete call needs."""
@@ -197,12 +219,21 @@ class ForcedCallParser:
 
 
 class TaggedCallParser:
-    """Reads text in which calls stand between ``<tool_call>`` and ``</tool_call>``."""
+    """Reads text in which calls stand between ``<tool_call>`` and ``</tool_call>``.
+
+    Space around calls belongs to neither them nor the content.
+    """
 
     def __init__(self) -> None:
         self._held = ""
+        self._space = ""  # content that a call may follow, or that follows one
         self._inside = False
         self._calls = ForcedCallParser()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the text may end here, behind a call."""
+        return self._calls.count > 0 and not self._inside and self._calls.complete
 
     def feed(self, text: str) -> list[dict[str, Any]]:
         """Deltas that a further piece of text completes."""
@@ -218,16 +249,25 @@ class TaggedCallParser:
                 piece, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
             if self._inside:
                 deltas += self._calls.feed(piece)
-            elif piece:
-                deltas.append({"content": piece})
+            else:
+                deltas += self._content(piece)
             if at < 0:
                 return deltas
+            self._space = ""
             self._inside = not self._inside
+
+    def _content(self, piece: str) -> list[dict[str, Any]]:
+        text = self._space + piece
+        ready = text.rstrip()
+        self._space = text[len(ready) :]
+        return [{"content": ready}] if ready else []
 
     def finish(self) -> list[dict[str, Any]]:
         """Text that was held back because a tag could have begun in it."""
-        held, self._held = self._held, ""
-        return [{"content": held}] if held and not self._inside else []
+        held, self._held = self._space + self._held, ""
+        if self._inside or (self._calls.count and not held.strip()):
+            return []
+        return [{"content": held}] if held else []
 
 
 def _partial_tag(text: str, tag: str) -> int:

@@ -1,53 +1,45 @@
-"""Answers questions over real documents with the default models, streaming to the terminal."""
+"""Answers questions over real documents with the default models, streaming to the terminal.
+
+The same documents, the same two loaded models: first as a LangChain chain, then as a LlamaIndex query engine.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from llamacpp_core import Llama
-from llamacpp_integrations.demo.corpus import QUESTIONS, Passage, passages
-
-PROMPT = """Answer the question in one or two sentences, from these notes only.
-
-{notes}
-
-Question: {question}"""
+from llamacpp_integrations.demo import langchain_chain, llama_index_engine
+from llamacpp_integrations.demo.corpus import QUESTIONS, passages
 
 
-def retrieve(embedder: Llama, question: str, vectors: object, texts: Sequence[Passage], k: int) -> list[tuple[float, Passage]]:
-    """The passages nearest to a question, by cosine, with the cosines."""
-    import numpy as np
-
-    scores = np.asarray(vectors) @ embedder.embed(question)
-    best = np.argsort(-scores)[:k]
-    return [(float(scores[i]), texts[i]) for i in best]
+def bold(text: str) -> str:
+    """The text, in bold on a terminal."""
+    return f"\033[1m{text}\033[0m" if sys.stdout.isatty() else text
 
 
-def answer(llm: Llama, question: str, found: Sequence[tuple[float, Passage]]) -> None:
-    """Streams one answer and prints its sources and speed."""
-    notes = "\n\n".join(f"[{i}] {passage.text}" for i, (_, passage) in enumerate(found, 1))
-    messages = [{"role": "user", "content": PROMPT.format(notes=notes, question=question)}]
+def show(llm: Llama, question: str, pieces: Iterator[tuple[str, Any]]) -> None:
+    """Prints one answer while it streams, then its sources and speed."""
+    print(f"\n{bold(question)}")
     start = time.perf_counter()
-    first = None
-    print(f"\n\033[1m{question}\033[0m" if sys.stdout.isatty() else f"\n{question}")
-    last: Mapping[str, Any] = {}
-    for chunk in llm.create_chat_completion(messages, stream=True, temperature=0, max_tokens=120):
-        piece = chunk["choices"][0]["delta"].get("content")
-        if piece:
+    first = 0.0
+    text, sources, timings = "", [], {}
+    for kind, value in pieces:
+        if kind == "text":
             first = first or time.perf_counter() - start
-            print(piece, end="", flush=True)
-        last = chunk
-    sources = ", ".join(f"[{i}] {passage.source} ({score:.2f})" for i, (score, passage) in enumerate(found, 1))
-    timings = last["timings"]
-    print(f"\n  sources: {sources}")
-    print(
-        f"  first token after {first or 0:.2f} s, {timings['predicted_per_second']:.0f} tokens/s, "
-        f"{timings['prompt_n']:.0f} prompt tokens read, {timings['cache_n']:.0f} from the cache"
-    )
+            text += value
+            print(value, end="", flush=True)
+        elif kind == "sources":
+            sources = value
+        else:
+            timings = value
+    seconds = time.perf_counter() - start - first
+    speed = timings.get("predicted_per_second") or (llm.count_tokens(text) - 1) / max(seconds, 1e-9)
+    print(f"\n  sources: {', '.join(f'[{i}] {name}' for i, name in enumerate(sources, 1))}")
+    print(f"  first token after {first:.2f} s, then {speed:.0f} tokens/s")
 
 
 def main() -> None:
@@ -61,14 +53,22 @@ def main() -> None:
 
     start = time.perf_counter()
     with Llama(args.embedder) as embedder, Llama(args.model, n_ctx=4096) as llm:
-        print(f"loaded {embedder.info.name} and {llm.info.name} in {time.perf_counter() - start:.1f} s")
+        print(f"Loaded {embedder.info.name} and {llm.info.name} in {time.perf_counter() - start:.1f} s.")
         texts = passages()
+        documents = len({p.source for p in texts})
+
         start = time.perf_counter()
-        vectors = embedder.embed([p.text for p in texts], overflow="chunk", progress=None)
+        chain = langchain_chain.build(llm, embedder, texts, args.k)
         seconds = time.perf_counter() - start
-        print(f"embedded {len(texts)} passages of {len({p.source for p in texts})} documents in {seconds:.1f} s")
+        print(f"Embedded {len(texts)} passages of {documents} documents in {seconds:.1f} s.")
+        print(bold("\nLangChain: retriever | prompt | ChatLlamaCpp"))
         for question in args.questions:
-            answer(llm, question, retrieve(embedder, question, vectors, texts, args.k))
+            show(llm, question, langchain_chain.stream_answer(chain, question))
+
+        print(bold("\nLlamaIndex: VectorStoreIndex and its query engine"))
+        engine = llama_index_engine.build(llm, embedder, texts, args.k)
+        for question in args.questions:
+            show(llm, question, llama_index_engine.stream_answer(engine, question))
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ __all__ = ["QUESTIONS", "Passage", "passages"]
 QUESTIONS = (
     "Who were the first people on the Moon?",
     "What does the angle of a bee's waggle dance stand for?",
-    "What was Gutenberg's type made of?",
-    "Which programs does llamacpp-integrations run without a server?",
+    "When did the first steam locomotive run on rails?",
 )
 
-#: Paragraphs shorter than this, in characters, go with the next one.
-_SHORT = 200
+#: Paragraphs shorter than this, in characters, go with the next one; longer than the other, they are left out:
+#: they are tables and listings.
+_SHORT, _LONG = 200, 900
 
 
 class Passage(NamedTuple):
@@ -40,7 +40,7 @@ def _pieces(text: str) -> list[str]:
         if len(held) >= _SHORT and not held.startswith(("```", "|")):
             pieces.append(held)
             held = ""
-    return [*pieces, held] if held else pieces
+    return [piece for piece in [*pieces, held] if piece and len(piece) <= _LONG]
 
 
 def passages() -> list[Passage]:

@@ -1,7 +1,7 @@
 """llama.cpp in the Python process, as LangChain classes.
 
-:class:`ChatLlamaCpp` is a chat model, :class:`LlamaCppLLM` completes text, :class:`LlamaCppEmbeddings` embeds and
-:class:`LlamaCppRerank` sorts documents. Objects with the same model and load options share one engine.
+:class:`ChatLlamaCpp` is a chat model, :class:`LlamaCppLLM` completes text, :class:`LlamaCppEmbeddings` embeds
+and :class:`LlamaCppRerank` sorts documents. Objects with the same model and load options share one engine.
 """
 
 from __future__ import annotations

@@ -58,7 +58,11 @@ def convert_content(index: int, content: str | list[Any], call_ids: set[str | No
             reasoning.append(_reasoning(block))
         elif block.get("type") in _CALLS:
             if block.get("id") not in call_ids:
-                refuse(index, path, f"names the tool call {block.get('id')!r}, which is not in the message's tool_calls")
+                refuse(
+                    index,
+                    path,
+                    f"names the tool call {block.get('id')!r}, which is not in the message's tool_calls",
+                )
         else:
             parts.append(_part(index, path, block))
     if all(part["type"] == "text" for part in parts):
@@ -89,8 +93,8 @@ def _part(index: int, path: str, block: Mapping[str, Any]) -> dict[str, Any]:
         return {"type": "input_audio", "input_audio": _audio(index, path, block)}
     if kind in ("file", "video", "document"):
         raise UnsupportedCapabilityError(
-            f"messages[{index}]{path}: a model of llama.cpp takes no {kind} blocks: put its text, or its images, "
-            "into the message",
+            f"messages[{index}]{path}: a model of llama.cpp takes no {kind} blocks: put its text, "
+            "or its images, into the message",
             parameter=f"messages[{index}]{path}",
         )
     refuse(index, path, f"unknown content block type {kind!r}")
@@ -99,7 +103,11 @@ def _part(index: int, path: str, block: Mapping[str, Any]) -> dict[str, Any]:
 def _image_url(index: int, path: str, block: Mapping[str, Any]) -> str:
     source = block.get("source")
     if isinstance(source, Mapping):  # Anthropic's form
-        block = {"base64": source.get("data"), "mime_type": source.get("media_type"), "url": source.get("url")}
+        block = {
+            "base64": source.get("data"),
+            "mime_type": source.get("media_type"),
+            "url": source.get("url"),
+        }
     if block.get("base64"):
         return f"data:{block.get('mime_type') or 'image/png'};base64,{block['base64']}"
     if block.get("url"):
@@ -110,5 +118,7 @@ def _image_url(index: int, path: str, block: Mapping[str, Any]) -> str:
 def _audio(index: int, path: str, block: Mapping[str, Any]) -> dict[str, str]:
     form = _AUDIO_FORMATS.get(str(block.get("mime_type")))
     if not block.get("base64") or form is None:
-        refuse(index, path, "audio needs its data under 'base64' and a 'mime_type' of audio/wav or audio/mpeg")
+        refuse(
+            index, path, "audio needs its data under 'base64' and a 'mime_type' of audio/wav or audio/mpeg"
+        )
     return {"data": str(block["base64"]), "format": form}

@@ -78,8 +78,8 @@ def check_complete(response: Mapping[str, Any], params: Mapping[str, Any]) -> No
 
 def _incomplete(partial: str) -> IncompleteOutputError:
     return IncompleteOutputError(
-        f"the answer was cut off before it was complete: raise max_tokens or n_ctx, or bound the strings of the "
-        f"schema with maxLength. It ends with {partial[-80:]!r}",
+        "the answer was cut off before it was complete: raise max_tokens or n_ctx, or bound the strings of "
+        f"the schema with maxLength. It ends with {partial[-80:]!r}",
         partial=partial,
     )
 
@@ -101,7 +101,9 @@ async def atimed(seconds: float | None) -> AsyncIterator[None]:
         async with asyncio.timeout(max(seconds, 0.0)):
             yield
     except TimeoutError:
-        raise GenerationTimeoutError("the answer was not complete within `timeout`: the request was cancelled") from None
+        raise GenerationTimeoutError(
+            "the answer was not complete within `timeout`: the request was cancelled"
+        ) from None
 
 
 async def anext_timed(source: AsyncIterator[T], deadline: float | None) -> T | None:
@@ -125,9 +127,7 @@ def timed(work: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> T:
     return run_in_loop(run)
 
 
-def timed_stream(
-    work: Callable[[], Coroutine[Any, Any, AsyncIterator[T]]], seconds: float
-) -> Iterator[T]:
+def timed_stream(work: Callable[[], Coroutine[Any, Any, AsyncIterator[T]]], seconds: float) -> Iterator[T]:
     """Iterates over an async iterator for a caller that is not async, with a time limit for the whole."""
     from concurrent.futures import ThreadPoolExecutor
 

@@ -75,12 +75,10 @@ def _message(index: int, message: BaseMessage) -> dict[str, Any]:
 
 
 def _role(index: int, message: BaseMessage) -> str:
-    for kind, role in _ROLES:
-        if isinstance(message, kind):
-            return role
     if isinstance(message, ChatMessage):
         return message.role
-    refuse(index, "", f"a {type(message).__name__} cannot be sent to a model")
+    role = next((role for kind, role in _ROLES if isinstance(message, kind)), None)
+    return role or refuse(index, "", f"a {type(message).__name__} cannot be sent to a model")
 
 
 _ROLES: tuple[tuple[type[BaseMessage], str], ...] = (
@@ -95,7 +93,11 @@ _ROLES: tuple[tuple[type[BaseMessage], str], ...] = (
 def _calls(index: int, message: AIMessage) -> list[dict[str, Any]]:
     if message.invalid_tool_calls:
         name = message.invalid_tool_calls[0].get("name")
-        refuse(index, ".invalid_tool_calls", f"the arguments of the call of {name!r} are no JSON: repair or remove it")
+        refuse(
+            index,
+            ".invalid_tool_calls",
+            f"the arguments of the call of {name!r} are no JSON: repair or remove it",
+        )
     return [
         {
             "id": call["id"] or f"call_{index}_{i}",
@@ -123,7 +125,7 @@ def _check_results(messages: Sequence[BaseMessage]) -> None:
         refuse(
             caller,
             ".tool_calls",
-            f"the call {call_id!r} of {name!r} has no result: put a ToolMessage with this tool_call_id behind it",
+            f"the call {call_id!r} of {name!r} has no result: a ToolMessage with its id must follow",
         )
 
 
@@ -138,7 +140,9 @@ def chat_result(response: Mapping[str, Any]) -> ChatResult:
         message.response_metadata = shared | {"finish_reason": choice["finish_reason"]}
         if choice.get("logprobs"):
             message.response_metadata["logprobs"] = choice["logprobs"]
-        generations.append(ChatGeneration(message=message, generation_info={"finish_reason": choice["finish_reason"]}))
+        generations.append(
+            ChatGeneration(message=message, generation_info={"finish_reason": choice["finish_reason"]})
+        )
     return ChatResult(generations=generations)
 
 

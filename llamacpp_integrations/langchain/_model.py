@@ -97,7 +97,12 @@ class LlamaCppModel(BaseModel):
                 _log.debug("%s has no effect on %s: there is no server", name, cls.__name__)
             else:
                 with translated_errors():
-                    known = [*cls.model_fields, *cls._collected, *LoadOptions.__dataclass_fields__, "model_path"]
+                    known = [
+                        *cls.model_fields,
+                        *cls._collected,
+                        *LoadOptions.__dataclass_fields__,
+                        "model_path",
+                    ]
                     raise unknown_name(name, known, f"argument of {cls.__name__}")
         for field, values in more.items():
             out[field] = {**(out.get(field) or {}), **values}
@@ -109,8 +114,8 @@ class LlamaCppModel(BaseModel):
         if (self.model is None) == (self.llama is None):
             with translated_errors():
                 raise InvalidParameterError(
-                    f"{type(self).__name__} needs model='name, path or hf:...' or a loaded llama=, and only one "
-                    "of them",
+                    f"{type(self).__name__} needs model='name, path or hf:...' or a loaded llama=, "
+                    "and only one of them",
                     parameter="model",
                 )
 
@@ -132,7 +137,7 @@ class LlamaCppModel(BaseModel):
         return {name: getattr(self, name) for name in _NAMED} | self.load_options
 
     def close(self) -> None:
-        """Gives the share in the model back; the model is freed with the last one. A later call loads again."""
+        """Gives the share in the model back; the last one frees the model. A later call loads again."""
         if self._lease is not None:
             self._lease.release()
             self._lease = None
@@ -156,7 +161,7 @@ class LlamaCppModel(BaseModel):
     def __getstate__(self) -> dict[Any, Any]:
         if self.llama is not None:
             raise TypeError(
-                f"a {type(self).__name__} made with llama= cannot be pickled: give it model= and load options instead"
+                f"a {type(self).__name__} made with llama= cannot be pickled: give it model= and load options"
             )
         state = super().__getstate__()
         private = dict(state.get("__pydantic_private__") or {})

@@ -13,7 +13,7 @@ __all__ = ["Sampling"]
 
 
 class Sampling(BaseModel):
-    """Sampling parameters; each can also be given per call. Defaults are those of :class:`~llamacpp_core.Llama`."""
+    """Sampling parameters, defaults as in :class:`~llamacpp_core.Llama`; each can also be given per call."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True, protected_namespaces=(), extra="ignore")
 
@@ -101,4 +101,6 @@ class Sampling(BaseModel):
     def _sampling_params(self) -> dict[str, Any]:
         """The configured parameters under the engine's names; what is None is left out."""
         values = {name: getattr(self, name) for name in self._sampling_names}
-        return {name: value for name, value in values.items() if value is not None and value != []} | self.sampling
+        return {
+            name: value for name, value in values.items() if value is not None and value != []
+        } | self.sampling

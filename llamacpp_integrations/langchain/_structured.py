@@ -43,7 +43,9 @@ def json_schema(schema: Any) -> dict[str, Any]:
 
 def openai_response_format(value: Any) -> Any:
     """``response_format`` as the engine takes it: OpenAI's dict as it is, a schema as ``json_schema``."""
-    if value is None or (isinstance(value, Mapping) and value.get("type") in ("text", "json_object", "json_schema")):
+    if value is None or (
+        isinstance(value, Mapping) and value.get("type") in ("text", "json_object", "json_schema")
+    ):
         return value
     return _schema_format(json_schema(value), None)
 
@@ -73,7 +75,9 @@ def structured_output(
 ) -> Runnable[Any, Any]:
     """The chain behind ``with_structured_output``."""
     if method not in METHODS:
-        raise InvalidParameterError(f"method must be one of {', '.join(METHODS)}, got {method!r}", parameter="method")
+        raise InvalidParameterError(
+            f"method must be one of {', '.join(METHODS)}, got {method!r}", parameter="method"
+        )
     if schema is None and method != "json_mode":
         raise InvalidParameterError(f"method {method!r} needs a schema", parameter="schema")
     if strict is not None and method == "json_mode":

@@ -31,7 +31,9 @@ def openai_tools(tools: Sequence[Tool], *, strict: bool | None = None) -> list[d
         try:
             out.append(convert_to_openai_tool(tool, strict=strict))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise InvalidParameterError(f"tools[{i}] is not a tool: {error}", parameter=f"tools[{i}]") from error
+            raise InvalidParameterError(
+                f"tools[{i}] is not a tool: {error}", parameter=f"tools[{i}]"
+            ) from error
     return out
 
 
@@ -60,8 +62,8 @@ def openai_tool_choice(choice: Any, tools: Sequence[Mapping[str, Any]]) -> Any:
         choice = function.get("name") if isinstance(function, Mapping) else choice.get("name")
     if not isinstance(choice, str):
         raise InvalidParameterError(
-            "tool_choice must be 'auto', 'any', 'none', a tool's name, a bool or a dict that names a tool, got "
-            f"{choice!r}",
+            "tool_choice must be 'auto', 'any', 'none', a tool's name, a bool or a dict that names a tool, "
+            f"got {choice!r}",
             parameter="tool_choice",
         )
     names = [str(tool.get("function", {}).get("name")) for tool in tools]

@@ -185,8 +185,8 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
     def _check_name(self, name: Any) -> None:
         if name is not None and name not in (self.model, self.client.info.name):
             raise InvalidParameterError(
-                f"this object runs {self.model or self.client.info.name!r}, not {name!r}: make another one, or use "
-                "configurable_fields()",
+                f"this object runs {self.model or self.client.info.name!r}, not {name!r}: make another one, "
+                "or use configurable_fields()",
                 parameter="model",
             )
 
@@ -238,7 +238,8 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
                 source = self.client.create_chat_completion(converted, stream=True, **reader.params)
             else:
                 source = timed_stream(
-                    lambda: self.client.acreate_chat_completion(converted, stream=True, **reader.params), timeout
+                    lambda: self.client.acreate_chat_completion(converted, stream=True, **reader.params),
+                    timeout,
                 )
             try:
                 for chunk in source:
@@ -262,7 +263,9 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
             timeout = kwargs.get("timeout", self.timeout)
             deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
             async with atimed(timeout):
-                source: Any = await self.client.acreate_chat_completion(converted, stream=True, **reader.params)
+                source: Any = await self.client.acreate_chat_completion(
+                    converted, stream=True, **reader.params
+                )
             try:
                 while (chunk := await anext_timed(source, deadline)) is not None:
                     for piece in reader.read(chunk):
@@ -382,4 +385,3 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
                 )
             except ContextOverflowError as error:
                 return error.n_prompt_tokens
-

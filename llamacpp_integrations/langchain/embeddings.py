@@ -103,7 +103,8 @@ class LlamaCppEmbeddings(LlamaCppModel, Embeddings):
                 from llamacpp_core.vectors import normalise
 
                 vectors = normalise(vectors)
-        return vectors.tolist()
+        rows: list[list[float]] = vectors.tolist()
+        return rows
 
     @property
     def _options_of_embed(self) -> dict[str, Any]:

@@ -119,7 +119,7 @@ class LlamaCppLLM(SharedBatch, Sampling, LlamaCppModel, BaseLLM):
             params = self._params(stop, kwargs)
             async with atimed(kwargs.get("timeout", self.timeout)):
                 calls = [
-                    lambda prompt=prompt: self.client.acreate_completion(prompt, **params)  # type: ignore[misc]
+                    lambda prompt=prompt: self.client.acreate_completion(prompt, **params)
                     for prompt in prompts
                 ]
                 return _result(await gather(calls))

@@ -15,6 +15,7 @@ from llama_index.core.schema import BaseComponent
 
 from llamacpp_core._checks import unknown_name
 from llamacpp_core.errors import EngineClosedError, InvalidParameterError
+from llamacpp_integrations.llama_index.tokenizer import LlamaCppTokenizer
 
 if TYPE_CHECKING:
     from llamacpp_core import Llama
@@ -184,6 +185,11 @@ class LlamaCppComponent(BaseComponent):
         if options:
             fields["load_options"] = options
         return fields
+
+    @property
+    def tokenizer(self) -> LlamaCppTokenizer:
+        """The model's own tokenizer, for ``Settings.tokenizer`` and for splitters."""
+        return LlamaCppTokenizer(self._handle)
 
     def close(self) -> None:
         """Gives the share in the model back; the model is freed with the last share.

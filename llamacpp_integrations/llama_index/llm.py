@@ -39,7 +39,6 @@ from llamacpp_integrations.llama_index._tools import (
     tool_selections,
     tool_specs,
 )
-from llamacpp_integrations.llama_index.tokenizer import LlamaCppTokenizer
 
 if TYPE_CHECKING:
     from llama_index.core.tools.types import BaseTool
@@ -151,11 +150,6 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
             system_role=MessageRole.SYSTEM if info.capabilities.system_role else MessageRole.USER,
         )
 
-    @property
-    def tokenizer(self) -> LlamaCppTokenizer:
-        """The model's own tokenizer, for ``Settings.tokenizer`` and for splitters."""
-        return LlamaCppTokenizer(self._handle)
-
     # Chat
 
     @llm_chat_callback()
@@ -249,6 +243,9 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
         """The arguments of one call over those of the object."""
         params = {name: getattr(self, name) for name in _SAMPLING} | self.additional_kwargs
         params |= {name: value for name, value in kwargs.items() if value is not None}
+        params.pop(
+            "extra_headers", None
+        )  # the framework's extractors send some to every LLM; there is no HTTP here
         if "stream" in params:
             raise InvalidParameterError(
                 "stream is not an argument here: call stream_chat()", parameter="stream"
@@ -355,11 +352,9 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
         arguments: dict[str, Any] = {"messages": conversation(user_msg, chat_history), **kwargs}
         choice = tool_choice_of(tool_choice, tool_required, specs)
         if specs or choice not in ("auto", "none"):
-            arguments |= {
-                "tools": specs,
-                "tool_choice": choice,
-                "parallel_tool_calls": allow_parallel_tool_calls,
-            }
+            # Who names a tool wants it called: once.
+            parallel = allow_parallel_tool_calls and not isinstance(choice, dict)
+            arguments |= {"tools": specs, "tool_choice": choice, "parallel_tool_calls": parallel}
         return arguments
 
     def _validate_chat_with_tools_response(

@@ -133,7 +133,7 @@ def test_an_answer() -> None:
         "max_tokens": 9,
         "presence_penalty": 0.0,
         "frequency_penalty": 0.0,
-        "repeat_penalty": 1.1,
+        "repeat_penalty": 1.0,
         "tfs_z": 1.0,
         "mirostat_mode": 0,
         "mirostat_tau": 5.0,

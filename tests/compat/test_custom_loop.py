@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from llamacpp_core import (
     EngineClosedError,
     GenerationError,
@@ -30,7 +31,7 @@ def text(response: Any, index: int = 0) -> str:
     return str(response["choices"][index]["text"])
 
 
-def same(ids: Any, scores: Any) -> Any:  # noqa: ARG001
+def same(ids: Any, scores: Any) -> Any:
     return scores
 
 
@@ -89,7 +90,7 @@ def test_several_processors_run_in_their_order(llm: Llama) -> None:
     paris, rome = llm.tokenize(b" Paris")[0], llm.tokenize(b" Rome")[0]
 
     def prefer(token: int) -> Callable[[Any, Any], Any]:
-        def processor(ids: Any, scores: Any) -> Any:  # noqa: ARG001
+        def processor(ids: Any, scores: Any) -> Any:
             scores = np.full_like(scores, -100.0)
             scores[token] = 0
             return scores
@@ -134,7 +135,7 @@ def test_stopping_criteria(llm: Llama, make: Any) -> None:
 
 
 def test_a_criterion_that_is_met_at_once_gives_an_empty_answer(llm: Llama) -> None:
-    response = llm(CAPITAL, stopping_criteria=lambda ids, logits: True)  # noqa: ARG005
+    response = llm(CAPITAL, stopping_criteria=lambda ids, logits: True)
     assert text(response) == ""
     assert response["usage"]["completion_tokens"] == 0
 
@@ -254,9 +255,9 @@ def test_an_exception_comes_out_and_does_no_harm(llm: Llama) -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        lambda ids, scores: scores[:5],  # noqa: ARG005
-        lambda ids, scores: np.full_like(scores, np.nan),  # noqa: ARG005
-        lambda ids, scores: np.full_like(scores, np.inf),  # noqa: ARG005
+        lambda ids, scores: scores[:5],
+        lambda ids, scores: np.full_like(scores, np.nan),
+        lambda ids, scores: np.full_like(scores, np.inf),
     ],
     ids=["shape", "nan", "inf"],
 )
@@ -268,13 +269,13 @@ def test_bad_logits_are_refused(llm: Llama, bad: Any) -> None:
 
 def test_forbidding_every_token_is_an_error(llm: Llama) -> None:
     with pytest.raises(GenerationError, match="forbidden"):
-        llm(CAPITAL, logits_processor=lambda ids, scores: np.full_like(scores, -np.inf))  # noqa: ARG005
+        llm(CAPITAL, logits_processor=lambda ids, scores: np.full_like(scores, -np.inf))
 
 
 def test_a_grammar_holds_against_a_processor(llm: Llama) -> None:
     paris = llm.tokenize(b" Paris")[0]
 
-    def processor(ids: Any, scores: Any) -> Any:  # noqa: ARG001
+    def processor(ids: Any, scores: Any) -> Any:
         scores[paris] += 50
         return scores
 

@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 from fakes import Answer, ScriptedLlama, scripted_info
 from langchain.agents import create_agent
-from langchain.agents.middleware import ContextEditingMiddleware, ModelRetryMiddleware, SummarizationMiddleware
+from langchain.agents.middleware import (
+    ContextEditingMiddleware,
+    ModelRetryMiddleware,
+    SummarizationMiddleware,
+)
 from langchain.agents.structured_output import ToolStrategy
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
@@ -83,7 +87,9 @@ def test_an_agent_with_two_tools(build: Any, asynchronous: bool, version: str) -
 def test_streaming_an_agents_tokens() -> None:
     agent = create_agent(ChatLlamaCpp(llama=ScriptedLlama(*SCRIPT)), TOOLS)
     pieces = [
-        chunk.text for chunk, _ in agent.stream(QUESTION, stream_mode="messages") if isinstance(chunk, AIMessage)
+        chunk.text
+        for chunk, _ in agent.stream(QUESTION, stream_mode="messages")
+        if isinstance(chunk, AIMessage)
     ]
     assert "".join(pieces) == "Let me look.It is 26.6 degrees Fahrenheit in Oslo."
     assert len(pieces) > 8
@@ -118,11 +124,11 @@ def test_tool_strategy() -> None:
 
 
 def test_summarising_by_a_fraction_of_the_profile() -> None:
-    llama = ScriptedLlama("a summary", "the answer", info=scripted_info(n_ctx=400))
+    llama = ScriptedLlama("a summary", "the answer", info=scripted_info(n_ctx=2000))
     chat = ChatLlamaCpp(llama=llama)
     middleware = SummarizationMiddleware(chat, trigger=("fraction", 0.5), keep=("messages", 1))
     agent = create_agent(chat, [], middleware=[middleware])
-    history = [HumanMessage("word " * 150), AIMessage("word " * 150), HumanMessage("and now?")]
+    history = [HumanMessage("word " * 500), AIMessage("word " * 500), HumanMessage("and now?")]
     state = agent.invoke({"messages": history})
     assert len(llama.calls) == 2
     assert "a summary" in str(llama.calls[1][1][0]["content"])
@@ -142,7 +148,7 @@ def test_retrying_middleware() -> None:
     assert agent.invoke({"messages": [HumanMessage("x")]})["messages"][-1].text == "fine"
 
 
-# On the real model. Which tool it would choose is beyond 135M parameters, so a node forces it; what it writes as
+# On the real model. Which tool to choose is beyond 135M parameters, so a node forces it; what it writes as
 # arguments, and all the machinery around, is real.
 
 
@@ -181,7 +187,9 @@ def test_two_real_tools_on_the_real_model(chat: ChatLlamaCpp) -> None:
 def test_create_agent_on_the_real_model(chat: ChatLlamaCpp) -> None:
     roomy = chat.model_copy(update={"max_tokens": 60})
     agent = create_agent(roomy, [temperature_of], response_format=ToolStrategy(Report))
-    state = agent.invoke({"messages": [HumanMessage("Report: it is 80 Fahrenheit in Cairo.")]}, {"recursion_limit": 4})
+    state = agent.invoke(
+        {"messages": [HumanMessage("Report: it is 80 Fahrenheit in Cairo.")]}, {"recursion_limit": 4}
+    )
     first = state["messages"][1]
     assert first.tool_calls[0]["name"] in ("temperature_of", "Report")
 

@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from fakes import Answer, ScriptedLlama
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableParallel
 
@@ -16,15 +15,6 @@ from llamacpp_core.errors import GenerationError, RequestCancelledError
 from llamacpp_integrations.langchain import ChatLlamaCpp, LlamaCppLLM
 
 SLOW = Answer("some words here", delay=0.02)
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.01)
-    return False
 
 
 @pytest.mark.parametrize("kind", [ChatLlamaCpp, LlamaCppLLM])
@@ -85,13 +75,8 @@ def test_one_configuration_per_input() -> None:
     llama = ScriptedLlama("x")
     names: list[str] = []
 
-    class Tags(threading.local):
-        pass
-
-    from langchain_core.callbacks import BaseCallbackHandler
-
     class Handler(BaseCallbackHandler):
-        def on_chat_model_start(self, *args: Any, tags: list[str] | None = None, **kwargs: Any) -> None:  # noqa: ARG002
+        def on_chat_model_start(self, *args: Any, tags: list[str] | None = None, **kwargs: Any) -> None:
             names.extend(tags or [])
 
     handler = Handler()

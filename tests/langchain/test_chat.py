@@ -35,19 +35,26 @@ async def _stream_async(chat: ChatLlamaCpp, prompt: str) -> AIMessage:
     return sum(chunks[1:], chunks[0])
 
 
-@pytest.mark.parametrize("path", ["invoke", "ainvoke", "stream", "astream"])
+def answer_by(path: str, chat: ChatLlamaCpp, prompt: str) -> AIMessage:
+    """The answer on one of the four paths to it."""
+    if path == "invoke":
+        return chat.invoke(prompt)
+    if path == "ainvoke":
+        return asyncio.run(chat.ainvoke(prompt))
+    if path == "astream":
+        return asyncio.run(_stream_async(chat, prompt))
+    chunks = list(chat.stream(prompt))
+    return sum(chunks[1:], chunks[0])
+
+
+PATHS = ("invoke", "ainvoke", "stream", "astream")
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_metadata_and_usage(chat: ChatLlamaCpp, path: str) -> None:
     prompt = "Name a colour."
     chat.invoke(prompt)
-    if path == "invoke":
-        answer = chat.invoke(prompt)
-    elif path == "ainvoke":
-        answer = asyncio.run(chat.ainvoke(prompt))
-    elif path == "stream":
-        chunks = list(chat.stream(prompt))
-        answer = sum(chunks[1:], chunks[0])
-    else:
-        answer = asyncio.run(_stream_async(chat, prompt))
+    answer = answer_by(path, chat, prompt)
     metadata = answer.response_metadata
     assert metadata["model_name"] == "smollm2-135m-instruct"
     assert metadata["finish_reason"] in ("stop", "length")
@@ -98,7 +105,12 @@ def test_parameters_of_object_and_call() -> None:
     chat.invoke("x")
     chat.invoke("x", temperature=0.1, stop=["y"], xtc_probability=0.2)
     first, second = (call[2] for call in llama.calls)
-    assert (first["temperature"], first["seed"], first["stop"], first["dry_multiplier"]) == (0.7, 3, ["x"], 0.5)
+    assert (first["temperature"], first["seed"], first["stop"], first["dry_multiplier"]) == (
+        0.7,
+        3,
+        ["x"],
+        0.5,
+    )
     assert (second["temperature"], second["stop"], second["xtc_probability"]) == (0.1, ["y"], 0.2)
     assert second["top_k"] == 7
 
@@ -122,13 +134,10 @@ def test_seed_makes_an_answer_repeatable(chat: ChatLlamaCpp) -> None:
     assert len(texts) == 1
 
 
-@pytest.mark.parametrize("where", ["object", "call"])
-def test_unknown_parameters_are_refused(where: str) -> None:
-    with pytest.raises(InvalidParameterError, match="temprature.*temperature"):
-        if where == "object":
-            ChatLlamaCpp(llama=ScriptedLlama(), temprature=1)
-        else:
-            ChatLlamaCpp(llama=ScriptedLlama()).invoke("x", temprature=1)
+@pytest.mark.parametrize("chat", [{"temprature": 1}, {}])
+def test_unknown_parameters_are_refused(chat: dict[str, Any]) -> None:
+    with pytest.raises(InvalidParameterError, match=r"temprature.*temperature"):
+        ChatLlamaCpp(llama=ScriptedLlama(), **chat).invoke("x", temprature=1)
 
 
 @pytest.mark.parametrize(
@@ -168,15 +177,10 @@ def test_bad_load_options_are_refused() -> None:
 # Context and tokens
 
 
-@pytest.mark.parametrize("path", ["invoke", "stream", "ainvoke"])
+@pytest.mark.parametrize("path", PATHS)
 def test_context_overflow_is_langchains_own(chat: ChatLlamaCpp, path: str) -> None:
     with pytest.raises(LangChainContextOverflow) as caught:
-        if path == "invoke":
-            chat.invoke(LONG)
-        elif path == "stream":
-            list(chat.stream(LONG))
-        else:
-            asyncio.run(chat.ainvoke(LONG))
+        answer_by(path, chat, LONG)
     assert isinstance(caught.value, ContextOverflowError)
     assert caught.value.n_prompt_tokens > caught.value.n_ctx == 2048
 
@@ -206,7 +210,9 @@ def test_counting_tokens_with_tools(chat: ChatLlamaCpp) -> None:
     bound = chat.bind_tools([look_up], max_tokens=1)
     usage = bound.invoke("Hello").usage_metadata
     assert usage
-    assert chat.get_num_tokens_from_messages([HumanMessage("Hello")], tools=[look_up]) == usage["input_tokens"]
+    assert (
+        chat.get_num_tokens_from_messages([HumanMessage("Hello")], tools=[look_up]) == usage["input_tokens"]
+    )
 
 
 def test_trimming_with_the_model_as_counter(chat: ChatLlamaCpp) -> None:
@@ -272,17 +278,17 @@ class Recorder(BaseCallbackHandler):
         self.params: dict[str, Any] = {}
         self.metadata: dict[str, Any] = {}
 
-    def on_chat_model_start(self, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002
+    def on_chat_model_start(self, *args: Any, **kwargs: Any) -> None:
         self.events.append("start")
         self.params, self.metadata = kwargs["invocation_params"], kwargs["metadata"]
 
-    def on_llm_new_token(self, token: Any, **kwargs: Any) -> None:  # noqa: ARG002
+    def on_llm_new_token(self, token: Any, **kwargs: Any) -> None:
         self.events.append("token")
 
-    def on_llm_end(self, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002
+    def on_llm_end(self, *args: Any, **kwargs: Any) -> None:
         self.events.append("end")
 
-    def on_llm_error(self, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002
+    def on_llm_error(self, *args: Any, **kwargs: Any) -> None:
         self.events.append("error")
 
 
@@ -340,19 +346,12 @@ def test_retry_and_fallbacks() -> None:
 # Time limits
 
 
-@pytest.mark.parametrize("path", ["invoke", "stream", "ainvoke", "astream"])
+@pytest.mark.parametrize("path", PATHS)
 def test_timeout(path: str) -> None:
     llama = ScriptedLlama(Answer("many words in here", delay=0.05))
     chat = ChatLlamaCpp(llama=llama, timeout=0.12)
     with pytest.raises(ModelTimeoutError) as caught:
-        if path == "invoke":
-            chat.invoke("x")
-        elif path == "stream":
-            list(chat.stream("x"))
-        elif path == "ainvoke":
-            asyncio.run(chat.ainvoke("x"))
-        else:
-            asyncio.run(_stream_async(chat, "x"))
+        answer_by(path, chat, "x")
     assert isinstance(caught.value, TimeoutError)
     assert llama.running == 0
     assert llama.cancelled == 1

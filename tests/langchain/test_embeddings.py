@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
-from fakes import ScriptedLlama
+from fakes import ScriptedLlama, scripted_info
 from langchain_core.documents import Document
 from langchain_core.exceptions import ContextOverflowError as LangChainContextOverflow
 from langchain_core.output_parsers import StrOutputParser
@@ -35,7 +36,9 @@ def test_vectors_are_the_engines(embeddings: LlamaCppEmbeddings, embedder: Llama
 
 
 async def test_async(embeddings: LlamaCppEmbeddings) -> None:
-    assert np.dot(await embeddings.aembed_query(FACTS[0]), (await embeddings.aembed_documents(FACTS))[0]) > 0.999
+    assert (
+        np.dot(await embeddings.aembed_query(FACTS[0]), (await embeddings.aembed_documents(FACTS))[0]) > 0.999
+    )
     assert await embeddings.aembed_documents([]) == []
 
 
@@ -52,12 +55,11 @@ def test_prefixes() -> None:
     assert [call[1] for call in llama.calls] == [["q: x"], ["d: y"]]
 
 
-def test_prefixes_of_the_catalog(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prefixes_of_the_catalog() -> None:
     from llamacpp_core.models import load_catalog
 
     prefixed = next(entry for entry in load_catalog().values() if entry.query_prefix)
-    llama = ScriptedLlama()
-    monkeypatch.setattr(llama, "info", type("Info", (), {"name": prefixed.name})())
+    llama = ScriptedLlama(info=dataclasses.replace(scripted_info(), name=prefixed.name))
     LlamaCppEmbeddings(llama=llama).embed_query("x")
     LlamaCppEmbeddings(llama=llama, query_prefix="").embed_query("x")
     assert [call[1] for call in llama.calls] == [[prefixed.query_prefix + "x"], ["x"]]
@@ -135,7 +137,9 @@ async def test_rag_with_both_real_models(embeddings: LlamaCppEmbeddings, chat: C
 
 def test_rag_puts_the_right_fact_into_the_prompt(embeddings: LlamaCppEmbeddings) -> None:
     llama = ScriptedLlama("x")
-    rag(InMemoryVectorStore.from_texts(FACTS, embeddings), ChatLlamaCpp(llama=llama)).invoke("the highest mountain?")
+    rag(InMemoryVectorStore.from_texts(FACTS, embeddings), ChatLlamaCpp(llama=llama)).invoke(
+        "the highest mountain?"
+    )
     assert FACTS[3] in llama.calls[0][1][0]["content"]
 
 
@@ -177,7 +181,9 @@ async def test_rerank_with_a_chat_models_yes_and_no(llm: Llama) -> None:
     scores = reranker.rerank("Where is the Eiffel Tower?", FACTS[:2])
     assert sorted(entry["index"] for entry in scores) == [0, 1]
     assert all(0 <= entry["relevance_score"] <= 1 for entry in scores)
-    documents = await reranker.acompress_documents([Document(text) for text in FACTS[:2]], "the Eiffel Tower?")
+    documents = await reranker.acompress_documents(
+        [Document(text) for text in FACTS[:2]], "the Eiffel Tower?"
+    )
     assert len(documents) == 2
 
 

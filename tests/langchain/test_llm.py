@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -70,13 +71,13 @@ def test_a_stream_gives_one_answer() -> None:
         list(LlamaCppLLM(llama=ScriptedLlama(), n=2).stream("x"))
 
 
-def test_logprobs_echo_and_several_answers(text: LlamaCppLLM) -> None:
+def test_logprobs_echo_and_several_answers(text: LlamaCppLLM, llm: Llama) -> None:
     result = text.generate(["One, two,"], logprobs=1, echo=True, n=2, max_tokens=2)
     assert len(result.generations[0]) == 2
     for generation in result.generations[0]:
         assert generation.text.startswith("One, two,")
         assert generation.generation_info
-        assert len(generation.generation_info["logprobs"]["tokens"]) == 2
+        assert len(generation.generation_info["logprobs"]["tokens"]) == len(llm.tokenize("One, two,")) + 2
 
 
 def test_context_overflow(text: LlamaCppLLM) -> None:
@@ -87,22 +88,26 @@ def test_context_overflow(text: LlamaCppLLM) -> None:
 def test_cache_and_chains() -> None:
     llama = ScriptedLlama("one", "two")
     chain = PromptTemplate.from_template("Say {x}") | LlamaCppLLM(llama=llama, cache=InMemoryCache())
-    assert [chain.invoke({"x": "a"}), chain.invoke({"x": "a"}), chain.invoke({"x": "b"})] == ["one", "one", "two"]
+    assert [chain.invoke({"x": "a"}), chain.invoke({"x": "a"}), chain.invoke({"x": "b"})] == [
+        "one",
+        "one",
+        "two",
+    ]
 
 
-@pytest.mark.parametrize("path", ["invoke", "stream", "ainvoke", "batch"])
+PATHS: dict[str, Callable[[LlamaCppLLM], Any]] = {
+    "invoke": lambda model: model.invoke("x"),
+    "stream": lambda model: list(model.stream("x")),
+    "ainvoke": lambda model: asyncio.run(model.ainvoke("x")),
+    "batch": lambda model: model.batch(["x", "y"]),
+}
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_timeout(path: str) -> None:
     llama = ScriptedLlama(Answer("many words in here", delay=0.05))
-    model = LlamaCppLLM(llama=llama, timeout=0.08)
     with pytest.raises(ModelTimeoutError):
-        if path == "invoke":
-            model.invoke("x")
-        elif path == "stream":
-            list(model.stream("x"))
-        elif path == "ainvoke":
-            asyncio.run(model.ainvoke("x"))
-        else:
-            model.batch(["x", "y"])
+        PATHS[path](LlamaCppLLM(llama=llama, timeout=0.08))
     assert llama.running == 0
 
 

@@ -21,6 +21,7 @@ from llamacpp_integrations.langchain import ChatLlamaCpp
 
 CALL = {"name": "f", "args": {"a": 1}, "id": "c1", "type": "tool_call"}
 WAV = {"type": "audio", "base64": "AAAA", "mime_type": "audio/wav"}
+PDF = {"type": "file", "base64": "AAAA", "mime_type": "application/pdf"}
 PNG = {"type": "image", "base64": "AAAA", "mime_type": "image/png"}
 
 
@@ -96,7 +97,9 @@ def test_audio_reaches_a_model_that_hears(block: dict[str, Any]) -> None:
     assert parts == [{"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}]
 
 
-@pytest.mark.parametrize("block", [PNG, WAV, {"type": "file", "base64": "AAAA", "mime_type": "application/pdf"}])
+@pytest.mark.parametrize(
+    "block", [PNG, WAV, {"type": "file", "base64": "AAAA", "mime_type": "application/pdf"}]
+)
 def test_media_that_the_model_does_not_take(block: dict[str, Any]) -> None:
     with pytest.raises(UnsupportedCapabilityError, match=r"messages\[1\]") as caught:
         sent(SystemMessage("x"), HumanMessage([block]))

@@ -94,7 +94,7 @@ def test_pickle_of_the_others(kind: type) -> None:
     twin.close()
 
 
-def test_pathlike_and_the_name_of_llama_cpp_python(tmp_path: object, smollm2_path: object) -> None:  # noqa: ARG001
+def test_pathlike_and_the_name_of_llama_cpp_python(tmp_path: object, smollm2_path: object) -> None:
     one = ChatLlamaCpp(model=smollm2_path, **OPTIONS)
     two = ChatLlamaCpp(model_path=str(smollm2_path), **OPTIONS)
     assert one.client is two.client

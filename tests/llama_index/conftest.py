@@ -13,6 +13,16 @@ from llamacpp_core import Llama
 from llamacpp_integrations.llama_index import LlamaCpp, LlamaCppEmbedding
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Lets pass what the framework and its dependencies do on their own account."""
+    config.addinivalue_line("filterwarnings", "ignore::pydantic.warnings.PydanticDeprecationWarning")
+    # The default memory of chat engines and agents never closes its database in memory.
+    config.addinivalue_line("filterwarnings", "ignore:.*aiosqlite.*:ResourceWarning")
+    config.addinivalue_line(
+        "filterwarnings", "ignore:.*Connection.__del__.*:pytest.PytestUnraisableExceptionWarning"
+    )
+
+
 @pytest.fixture
 def chat_model(llm: Llama) -> LlamaCpp:
     """SmolLM2-135M, greedy, with short answers.

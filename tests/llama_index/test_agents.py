@@ -36,6 +36,10 @@ class Report(BaseModel):
     number: int = Field(ge=0, le=100)
 
 
+# The agents of the framework use what their workflow engine deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:is_running called from within a step:DeprecationWarning")
+
+
 @pytest.fixture
 def model(chat_model: LlamaCpp) -> LlamaCpp:
     return chat_model.model_copy(update={"max_tokens": 80})

@@ -22,7 +22,8 @@ def index(chat_model: LlamaCpp, embed_model: LlamaCppEmbedding) -> VectorStoreIn
 
 @pytest.mark.parametrize("mode", ["context", "condense_plus_context", "condense_question"])
 async def test_chat_over_an_index(index: VectorStoreIndex, mode: str) -> None:
-    engine = index.as_chat_engine(chat_mode=mode, similarity_top_k=1, system_prompt="Be brief.")
+    extra = {} if mode == "condense_question" else {"system_prompt": "Be brief."}
+    engine = index.as_chat_engine(chat_mode=mode, similarity_top_k=1, **extra)
     assert str(engine.chat("How many hearts has an octopus?")).strip()
     stream = engine.stream_chat("And what colour is its blood?")
     assert "".join(stream.response_gen).strip()

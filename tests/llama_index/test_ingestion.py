@@ -44,7 +44,8 @@ def test_a_persisted_cache(
 
 def test_two_worker_processes(embedder: Llama) -> None:
     with LlamaCppEmbedding("all-minilm-l6-v2", n_threads=1) as model:
-        pipeline = IngestionPipeline(transformations=[splitter(), model], disable_cache=True)
+        split = SentenceSplitter(chunk_size=128, chunk_overlap=0, tokenizer=model.tokenizer)
+        pipeline = IngestionPipeline(transformations=[split, model], disable_cache=True)
         nodes = pipeline.run(documents=DOCUMENTS, num_workers=2)
     assert len(nodes) == 4
     expected = embedder.embed([node.get_content(metadata_mode="embed") for node in nodes])  # type: ignore[arg-type]

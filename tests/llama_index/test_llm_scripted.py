@@ -229,6 +229,13 @@ def test_tool_choice(arguments: dict[str, Any], choice: Any) -> None:
     assert params(llama)["tools"][0]["function"]["name"] == "add"
 
 
+@pytest.mark.parametrize(("choice", "parallel"), [(None, True), ("required", True), ("add", False)])
+def test_a_named_tool_is_called_once(choice: str | None, parallel: bool) -> None:
+    model, llama = scripted(Answer(tool_calls=[CALL]))
+    model.chat_with_tools([TOOL], "1+2?", tool_choice=choice, allow_parallel_tool_calls=True)
+    assert params(llama)["parallel_tool_calls"] is parallel
+
+
 def test_an_unknown_tool_choice_is_refused() -> None:
     model, _ = scripted("x")
     with pytest.raises(InvalidParameterError, match="name of a tool"):

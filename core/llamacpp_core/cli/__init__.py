@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llamacpp_core.errors import LlamaCppError
 from llamacpp_core.models.optional import require
@@ -18,8 +18,17 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMAND_MODULES", "build_app", "main"]
 
-COMMAND_MODULES = ("llamacpp_core.cli.chat", "llamacpp_core.cli.models")
+COMMAND_MODULES = (
+    "llamacpp_core.cli.chat",
+    "llamacpp_core.cli.complete",
+    "llamacpp_core.cli.embed",
+    "llamacpp_core.cli.models",
+    "llamacpp_core.cli.bench",
+    "llamacpp_core.cli.doctor",
+)
 """Modules with a function ``register(app: typer.Typer) -> None`` that adds commands."""
+
+_ERROR, _USAGE, _INTERRUPTED = 1, 2, 130
 
 
 def build_app() -> typer.Typer:
@@ -34,9 +43,9 @@ def build_app() -> typer.Typer:
 
     app = typer.Typer(
         name="llamacpp",
-        help="llama.cpp in the Python process: models, chat, embeddings.",
+        help="llama.cpp in the Python process: chat, completion, embeddings, models, speed.",
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
@@ -48,11 +57,12 @@ def build_app() -> typer.Typer:
 
     @app.callback()
     def root(
-        version: bool = typer.Option(
+        version: bool = typer.Option(  # noqa: ARG001 - its callback obeys it
             False, "--version", help="Show the version and exit.", callback=print_version, is_eager=True
         ),
+        verbose: bool = typer.Option(False, "--verbose", "-v", help="Show llama.cpp's log on stderr."),
     ) -> None:
-        pass
+        _show_log(verbose)
 
     for name in COMMAND_MODULES:
         importlib.import_module(name).register(app)
@@ -62,15 +72,56 @@ def build_app() -> typer.Typer:
 def main() -> None:
     """Run the command.
 
-    Exit status: 0; 1 after an error of this package, 2 after a usage error, 130 after Ctrl-C.
+    Exit status: 0; 1 after an error, 2 after a usage error, 130 after Ctrl-C. An error is one line on stderr.
     """
     try:
-        build_app()()
+        status = _run()
     except LlamaCppError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        raise SystemExit(1) from None
+        status = _fail(str(error))
     except KeyboardInterrupt:
-        raise SystemExit(130) from None
+        status = _INTERRUPTED
+    except OSError as error:
+        status = _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    raise SystemExit(status)
+
+
+def _run() -> int:
+    app = build_app()
+    import typer
+
+    # The root of click's errors: of typer's own copy of click, or of click, whichever it uses.
+    shown: Any = typer.BadParameter.__mro__[2]
+    try:
+        status = app(standalone_mode=False)
+    except typer.Abort:
+        return _INTERRUPTED
+    except shown as error:
+        text = error.format_message()
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(text, file=sys.stderr)
+            return _USAGE
+        context = getattr(error, "ctx", None)
+        more = f" (see: {context.command_path} --help)" if context is not None else ""
+        return _fail(text + more, getattr(error, "exit_code", _USAGE))
+    return status if isinstance(status, int) else 0
+
+
+def _fail(text: str, status: int = _ERROR) -> int:
+    print(f"error: {' '.join(text.split())}", file=sys.stderr)
+    return status
+
+
+def _show_log(verbose: bool) -> None:
+    """Warnings of this package, and with ``verbose`` everything, llama.cpp's log too, on stderr."""
+    import logging
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s" if verbose else "warning: %(message)s"))
+    logger = logging.getLogger("llamacpp_core")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO if verbose else logging.WARNING)
+    if not verbose:  # llama.cpp's own warnings speak to its developers, its errors come as exceptions
+        logging.getLogger("llamacpp_core.llama_cpp").setLevel(logging.CRITICAL)
 
 
 def _version() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -9,120 +10,267 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llamacpp_core.cli.shared import (
+    CHAT_MODEL,
+    ContextSize,
+    GpuLayers,
+    Json,
+    MaxTokens,
+    Model,
+    Seed,
+    Temperature,
+    Threads,
+    print_json,
+    read_text,
+    write_text,
+)
+from llamacpp_core.display import terminal_text
+from llamacpp_core.errors import InvalidParameterError, LlamaCppError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from llamacpp_core import Llama
 
 __all__ = ["register"]
 
-HELP = """Commands: /help, /clear forgets the conversation, /save FILE writes it as JSON, /exit ends.
-Ctrl-C stops an answer, Ctrl-D ends."""
+HELP = """/file FILE puts a text file into the conversation
+/retry answers the last question again
+/clear forgets the conversation, but not the system message
+/save FILE writes it as JSON, /load FILE goes on with a saved one
+/exit ends, and so does Ctrl-D; Ctrl-C stops an answer
+Begin and end a question of several lines with a line of three quotes: \"\"\""""
+_QUOTES = '"""'
+
+Message = dict[str, Any]
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command("chat", help="Talk with a model.")(chat_command)
+    app.command("chat", help="Talk with a model. Answers go to stdout, all else to stderr.")(chat_command)
 
 
 def chat_command(
-    model: Annotated[
-        str, typer.Argument(help="A catalog name, hf:owner/repo:file.gguf, or a path.")
-    ] = "smollm2-135m-instruct",
+    model: Model = CHAT_MODEL,
     system: Annotated[str | None, typer.Option("--system", "-s", help="Text of the system message.")] = None,
     file: Annotated[
-        list[Path] | None, typer.Option("--file", "-f", help="Put a text file into the system message.")
+        list[Path] | None,
+        typer.Option("--file", "-f", help="Put a text file into the system message; can be repeated."),
     ] = None,
     prompt: Annotated[
         str | None, typer.Option("--prompt", "-p", help="Ask this, print the answer and exit.")
     ] = None,
-    temperature: Annotated[float, typer.Option(help="0 picks the likeliest token.")] = 0.2,
-    max_tokens: Annotated[int, typer.Option(help="Tokens per answer; 0: to the end of the context.")] = 0,
-    n_ctx: Annotated[int, typer.Option(help="Context in tokens; 0: what the model was trained with.")] = 0,
-    n_gpu_layers: Annotated[int, typer.Option(help="Layers on the GPU; -1: all.")] = -1,
+    temperature: Temperature = 0.2,
+    max_tokens: MaxTokens = 0,
+    seed: Seed = None,
+    n_ctx: ContextSize = 0,
+    n_gpu_layers: GpuLayers = None,
+    threads: Threads = None,
+    load: Annotated[Path | None, typer.Option(help="Go on with a saved conversation.")] = None,
     save: Annotated[Path | None, typer.Option(help="Write the conversation to this file at the end.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Talk with a model."""
+    if as_json and prompt is None:
+        raise typer.BadParameter("needs --prompt", param_hint="--json")
+    conversation = _opening(system, file or [], load)
     from llamacpp_core import Llama
 
-    conversation = _opening(system, file or [])
-    with Llama(model, n_ctx=n_ctx, n_parallel=1, n_gpu_layers=n_gpu_layers) as llm:
-        if prompt is not None:
-            _answer(llm, conversation, prompt, temperature, max_tokens)
+    options = {"temperature": temperature, "max_tokens": max_tokens or None, "seed": seed}
+    with Llama(model, n_ctx=n_ctx, n_parallel=1, n_gpu_layers=n_gpu_layers, n_threads=threads) as llm:
+        chat = _Chat(llm, conversation, options)
+        if prompt is None:
+            chat.run()
+        elif as_json:
+            print_json(chat.whole(prompt))
         else:
-            print(f"{llm.info.name}, {llm.info.n_ctx} tokens of context. /help shows the commands.", file=sys.stderr)
-            for line in _lines():
-                if line.startswith("/"):
-                    if not _command(line, conversation, system, file or []):
-                        break
-                elif line.strip():
-                    _answer(llm, conversation, line, temperature, max_tokens)
+            chat.answer(prompt)
     if save is not None:
         _save(conversation, save)
 
 
-def _opening(system: str | None, files: list[Path]) -> list[dict[str, Any]]:
+def _opening(system: str | None, files: list[Path], load: Path | None) -> list[Message]:
     parts = [system] if system else []
-    for path in files:
+    parts += [_quoted(path, read_text(path, "--file")) for path in files]
+    opening: list[Message] = [{"role": "system", "content": "\n\n".join(parts)}] if parts else []
+    if load is None:
+        return opening
+    if opening:
+        raise typer.BadParameter(
+            "a saved conversation has a beginning: leave out --system and --file", param_hint="--load"
+        )
+    return _messages(read_text(load, "--load"), load)
+
+
+def _messages(text: str, path: Path) -> list[Message]:
+    try:
+        messages = json.loads(text)
+    except ValueError:
+        messages = None
+    if not isinstance(messages, list) or not all(isinstance(m, dict) and "role" in m for m in messages):
+        raise InvalidParameterError(
+            f"{path} is not a saved conversation: a JSON list of messages", parameter="load"
+        )
+    return messages
+
+
+def _quoted(path: Path, text: str) -> str:
+    return f"{path.name}:\n{text}"
+
+
+class _Chat:
+    """A conversation with a model, and the commands of a person."""
+
+    def __init__(self, llm: Llama, conversation: list[Message], options: dict[str, Any]) -> None:
+        self._llm = llm
+        self._conversation = conversation
+        self._options = options
+        self._attached: list[str] = []
+
+    def run(self) -> None:
+        """Answers the lines of stdin until its end."""
+        info = self._llm.info
+        _say(f"{info.name}, {info.n_ctx:,} tokens of context. /help shows the commands.")
+        for line in _lines():
+            try:
+                if line.startswith("/"):
+                    if line.strip() == "/exit":
+                        return
+                    self._command(line)
+                elif line.strip():
+                    self.answer(line)
+            except (LlamaCppError, typer.BadParameter) as error:
+                _say(f"error: {' '.join(str(error).split())}")
+
+    def answer(self, question: str) -> None:
+        """Streams one answer; Ctrl-C keeps what came so far.
+
+        Raises:
+            LlamaCppError: There can be no answer; the conversation is as before.
+        """
+        self._ask(question)
         try:
-            parts.append(f"{path.name}:\n{path.read_text('utf-8')}")
-        except (OSError, UnicodeDecodeError) as error:
-            raise typer.BadParameter(f"{path}: {error}", param_hint="--file") from None
-    return [{"role": "system", "content": "\n\n".join(parts)}] if parts else []
+            self._respond()
+        except LlamaCppError:
+            del self._conversation[-1]
+            raise
+
+    def whole(self, question: str) -> dict[str, Any]:
+        """The whole response to a question."""
+        self._ask(question)
+        response: Any = self._llm.create_chat_completion(self._conversation, **self._options)
+        self._conversation.append(response["choices"][0]["message"])
+        return response  # type: ignore[no-any-return]
+
+    def _ask(self, question: str) -> None:
+        content = "\n\n".join([*self._attached, question])
+        self._attached.clear()
+        self._conversation.append({"role": "user", "content": content})
+
+    def _respond(self) -> None:
+        pieces: list[str] = []
+        reason, thinking, stream = None, False, None
+        try:
+            stream = self._llm.create_chat_completion(self._conversation, stream=True, **self._options)
+            for chunk in stream:
+                choice = chunk["choices"][0]
+                reason = choice["finish_reason"] or reason
+                thinking = _think(choice["delta"], thinking)
+                if piece := choice["delta"].get("content") or "":
+                    pieces.append(piece)
+                    write_text(piece)
+        except KeyboardInterrupt:
+            reason = "stopped"
+        finally:
+            if stream is not None:
+                stream.close()
+        write_text("\n")
+        if reason in ("length", "stopped"):
+            _say("[stopped]" if reason == "stopped" else "[cut off: the limit of tokens was reached]")
+        self._conversation.append({"role": "assistant", "content": "".join(pieces)})
+
+    def _command(self, line: str) -> None:
+        name, _, argument = line.strip().partition(" ")
+        path = Path(argument.strip()).expanduser()
+        if name == "/clear":
+            self._attached.clear()
+            del self._conversation[1 if self._system() else 0 :]
+        elif name == "/retry":
+            self._retry()
+        elif name == "/save" and argument:
+            _save(self._conversation, path)
+        elif name == "/load" and argument:
+            self._conversation[:] = _messages(read_text(path, "/load"), path)
+            _say(f"{len(self._conversation)} messages")
+        elif name == "/file" and argument:
+            self._attached.append(_quoted(path, read_text(path, "/file")))
+            _say(f"{path.name} goes in front of your next question")
+        else:
+            _say(HELP)
+
+    def _system(self) -> bool:
+        return bool(self._conversation) and self._conversation[0]["role"] == "system"
+
+    def _retry(self) -> None:
+        asked = [i for i, message in enumerate(self._conversation) if message["role"] == "user"]
+        if not asked:
+            _say("nothing was asked yet")
+            return
+        kept = self._conversation[asked[-1] + 1 :]
+        del self._conversation[asked[-1] + 1 :]
+        try:
+            self._respond()
+        except LlamaCppError:
+            self._conversation += kept
+            raise
+
+
+def _think(delta: Mapping[str, Any], thinking: bool) -> bool:
+    """Shows reasoning on stderr; whether the model still thinks."""
+    if thought := delta.get("reasoning_content"):
+        sys.stderr.write(terminal_text(thought))
+        sys.stderr.flush()
+        return True
+    if thinking and delta.get("content"):
+        _say("\n")
+        return False
+    return thinking
 
 
 def _lines() -> Iterator[str]:
-    """Lines of input; Ctrl-C at the prompt only starts a new one."""
-    prompt = "> " if sys.stdin.isatty() else ""
+    """Questions and commands; Ctrl-C at the prompt only starts a new one."""
+    person = sys.stdin.isatty()
+    if person:
+        with contextlib.suppress(ImportError):
+            import readline  # noqa: F401 - gives input() editing and history
     while True:
         try:
-            yield input(prompt)
+            line = input("> " if person else "")
+            if line.strip() == _QUOTES:
+                line = _block(person)
+            yield line
         except KeyboardInterrupt:
-            print(file=sys.stderr)
+            _say("")
         except EOFError:
+            if person:
+                _say("")
             return
 
 
-def _command(line: str, conversation: list[dict[str, Any]], system: str | None, files: list[Path]) -> bool:
-    """Obeys a command; False ends the program."""
-    name, _, argument = line.strip().partition(" ")
-    if name == "/exit":
-        return False
-    if name == "/clear":
-        conversation[:] = _opening(system, files)
-    elif name == "/save" and argument:
-        _save(conversation, Path(argument))
-    else:
-        print(HELP, file=sys.stderr)
-    return True
+def _block(person: bool) -> str:
+    lines: list[str] = []
+    while (line := input("… " if person else "")).strip() != _QUOTES:
+        lines.append(line)
+    return "\n".join(lines)
 
 
-def _answer(
-    llm: Llama, conversation: list[dict[str, Any]], question: str, temperature: float, max_tokens: int
-) -> None:
-    """Streams one answer; Ctrl-C keeps what came so far."""
-    conversation.append({"role": "user", "content": question})
-    pieces: list[str] = []
-    stream = llm.create_chat_completion(
-        conversation, stream=True, temperature=temperature, max_tokens=max_tokens or None
-    )
-    try:
-        for chunk in stream:
-            piece = chunk["choices"][0]["delta"].get("content") or ""
-            pieces.append(piece)
-            print(piece, end="", flush=True)
-    except KeyboardInterrupt:
-        print(" [stopped]", end="", file=sys.stderr)
-    finally:
-        stream.close()
-    print(flush=True)
-    conversation.append({"role": "assistant", "content": "".join(pieces)})
-
-
-def _save(conversation: list[dict[str, Any]], path: Path) -> None:
+def _save(conversation: list[Message], path: Path) -> None:
     try:
         path.write_text(json.dumps(conversation, ensure_ascii=False, indent=2) + "\n", "utf-8")
     except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-    else:
-        print(f"saved {path}", file=sys.stderr)
+        raise InvalidParameterError(f"{path}: {error.strerror}", parameter="save") from None
+    _say(f"saved {path}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from llamacpp_core.cli.shared import Json, Model, console, print_json, size
+from llamacpp_core.errors import ModelNotFoundError
 
-    from llamacpp_core.models import ModelInfo
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llamacpp_core.models import ContextMemory, ModelInfo
 
 __all__ = ["register"]
-
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-_Name = Annotated[str, typer.Argument(help="A catalog name, hf:owner/repo:file-or-glob.gguf, or a path.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +28,7 @@ def register(app: typer.Typer) -> None:
     models.command("rm", help="Delete a fetched model.")(remove_command)
 
 
-def list_command(as_json: _Json = False) -> None:
+def list_command(as_json: Json = False) -> None:
     """List the catalog."""
     from rich.table import Table
 
@@ -38,7 +36,7 @@ def list_command(as_json: _Json = False) -> None:
 
     listed = list_models()
     if as_json:
-        _print_json(
+        print_json(
             [
                 asdict(model.entry)
                 | {"source": str(model.entry.source), "cached": model.cached, "path": model.path}
@@ -50,12 +48,12 @@ def list_command(as_json: _Json = False) -> None:
     for model in listed:
         entry = model.entry
         cached = "yes" if model.cached else "no"
-        table.add_row(entry.name, entry.kind, _size(entry.size), entry.licence, cached, str(entry.source))
-    _console().print(table)
+        table.add_row(entry.name, entry.kind, size(entry.size), entry.licence, cached, str(entry.source))
+    console().print(table)
 
 
 def pull_command(
-    name: _Name,
+    name: Model,
     force: Annotated[bool, typer.Option("--force", help="Fetch it again even when it is there.")] = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Check the whole file against its checksum.")
@@ -63,47 +61,84 @@ def pull_command(
     dtype: Annotated[
         str | None, typer.Option(help="Type of the weights of a converted model: f32, f16, bf16, q8_0.")
     ] = None,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """Fetch a model."""
     from llamacpp_core.models import pull
 
     model = pull(name, force=force, verify=verify, dtype=dtype)
     if as_json:
-        _print_json({"name": model.name, "path": model.path, "files": model.files, "source": model.source})
+        print_json({"name": model.name, "path": model.path, "files": model.files, "source": model.source})
     else:
         typer.echo(model.path)
 
 
-def info_command(name: _Name, as_json: _Json = False) -> None:
+def info_command(
+    name: Model,
+    n_ctx: Annotated[
+        int | None, typer.Option(help="Tell the memory for this context, of all requests together.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Show what a model is."""
     from llamacpp_core.models import info
 
     model = info(name)
+    memory = model.memory if n_ctx is None else _memory_for(model, n_ctx)
+    can = _capabilities(model)
     if as_json:
-        _print_json(asdict(model))
+        print_json(asdict(model) | {"memory": [asdict(row) for row in memory], "capabilities": can})
         return
-    console = _console()
-    console.print(_facts(model))
-    if model.memory:
-        console.print()
-        console.print(_memory_table(model))
+    out = console()
+    out.print(_facts(model, can))
+    if memory:
+        out.print()
+        out.print(_memory_table(memory))
         if model.memory_is_upper_bound:
-            console.print("Upper bounds: sliding-window or recurrent layers take less.")
+            out.print("Upper bounds: sliding-window or recurrent layers take less.")
 
 
-def remove_command(name: _Name, as_json: _Json = False) -> None:
+def _memory_for(model: ModelInfo, n_ctx: int) -> tuple[ContextMemory, ...]:
+    from llamacpp_core.models import ContextMemory, kv_cache_bytes, read_gguf_header
+
+    if model.path is None:
+        raise ModelNotFoundError(
+            f"{model.name} is not on disk; fetch it with: llamacpp models pull {model.name}"
+        )
+    kv = kv_cache_bytes(read_gguf_header(model.path), n_ctx)
+    return (ContextMemory(n_ctx, kv, (model.weights_bytes or 0) + kv),)
+
+
+def _capabilities(model: ModelInfo) -> list[str] | None:
+    """What the model can do, by its file alone; None while it has not been fetched."""
+    if model.path is None:
+        return None
+    if model.kind != "chat":
+        return ["embeddings", "reranking"] if model.kind == "embedding" else ["reranking"]
+    from llamacpp_core.models import read_gguf_header
+
+    template = read_gguf_header(model.path).chat_template or ""
+    out = ["completion"]
+    if template:
+        native = "tools" in template
+        out += ["chat", "tools in the model's own form" if native else "tools, described in the prompt"]
+    if "think" in template:
+        out.append("reasoning")
+    return out
+
+
+def remove_command(name: Model, as_json: Json = False) -> None:
     """Delete a fetched model."""
     from llamacpp_core.models import remove
 
     freed = remove(name)
     if as_json:
-        _print_json({"name": name, "freed_bytes": freed})
+        print_json({"name": name, "freed_bytes": freed})
     else:
-        typer.echo(f"deleted {name}: {_size(freed)} freed")
+        typer.echo(f"deleted {name}: {size(freed)} freed")
 
 
-def _facts(model: ModelInfo) -> Any:
+def _facts(model: ModelInfo, can: list[str] | None) -> Any:
     from rich.table import Table
     from rich.text import Text
 
@@ -115,12 +150,13 @@ def _facts(model: ModelInfo) -> Any:
         "architecture": model.architecture,
         "parameters": None if model.n_params is None else f"{model.n_params:,}",
         "quantisation": model.quantization,
-        "size": _size(model.size_bytes),
+        "size": size(model.size_bytes),
         "trained context": None if model.context_length is None else f"{model.context_length:,} tokens",
         "embedding size": model.embedding_size,
         "layers": model.n_layers,
         "vocabulary": None if model.vocab_size is None else f"{model.vocab_size:,} tokens",
         "chat template": template,
+        "can": None if can is None else "; ".join(can),
         "query prefix": repr(model.query_prefix) if model.query_prefix else None,
         "document prefix": repr(model.document_prefix) if model.document_prefix else None,
         "licence": model.licence or "not stated",
@@ -134,32 +170,10 @@ def _facts(model: ModelInfo) -> Any:
     return table
 
 
-def _memory_table(model: ModelInfo) -> Any:
+def _memory_table(memory: Sequence[ContextMemory]) -> Any:
     from rich.table import Table
 
     table = Table("context", "KV cache (f16)", "with weights", box=None, pad_edge=False)
-    for row in model.memory:
-        table.add_row(f"{row.n_ctx:,}", _size(row.kv_bytes), _size(row.total_bytes))
+    for row in memory:
+        table.add_row(f"{row.n_ctx:,}", size(row.kv_bytes), size(row.total_bytes))
     return table
-
-
-def _console() -> Console:
-    """A console that cuts nothing off when its output goes to a file or a pipe."""
-    import sys
-
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False, soft_wrap=True)
-
-
-def _size(n_bytes: int) -> str:
-    return f"{n_bytes / 1e9:.2f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"
-
-
-def _print_json(value: Any) -> None:
-    def convert(item: Any) -> str:
-        if isinstance(item, Path):
-            return str(item)
-        raise TypeError(type(item))
-
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=convert))

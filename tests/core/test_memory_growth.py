@@ -1,0 +1,88 @@
+"""Nothing is leaked, neither by requests nor by loads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+REQUESTS = """
+import asyncio, gc, sys
+from llamacpp_core import *
+
+def resident():
+    gc.collect()
+    with open('/proc/self/statm') as statm:
+        return int(statm.read().split()[1]) * 4096 / 2**20
+
+llm = Llama(sys.argv[1], n_ctx=256, n_parallel=4, n_threads=1)
+messages = lambda i: [{'role': 'user', 'content': f'Number {i}?'}]
+kinds = [
+    lambda i: llm(f'{i} and', max_tokens=1),
+    lambda i: list(llm(f'{i} or', max_tokens=2, stream=True)),
+    lambda i: llm.create_chat_completion(messages(i), max_tokens=1),
+    lambda i: llm(f'{i}', max_tokens=50, stream=True).close(),
+    lambda i: llm(f'{i} but', max_tokens=1, logprobs=2, n=2),
+    lambda i: asyncio.run(llm.acreate_completion(f'{i} if', max_tokens=1)),
+    lambda i: refused(i),
+    lambda i: llm(f'{i}', max_tokens=2, grammar='root ::= [a-z]+'),
+]
+
+def refused(i):
+    try:
+        llm('word ' * 300 + str(i))
+    except ContextOverflowError:
+        pass
+
+for i in range(300):
+    kinds[i % len(kinds)](i)
+before = resident()
+for i in range(1000):
+    kinds[i % len(kinds)](10_000 + i)
+after = resident()
+llm.close()
+print(before, after)
+"""
+
+LOADS = """
+import gc, sys
+from llamacpp_core import *
+
+def resident():
+    gc.collect()
+    with open('/proc/self/statm') as statm:
+        return int(statm.read().split()[1]) * 4096 / 2**20
+
+def once(i):
+    with Llama(sys.argv[1 + i % 2], n_ctx=256, n_parallel=2, n_threads=1, warmup=i % 5 == 0) as llama:
+        if i % 2:
+            llama.embed(['a', 'b'])
+        elif i % 4:
+            llama('Hi', max_tokens=1)
+        else:
+            llama('Hi', max_tokens=100, stream=True)
+
+for i in range(20):
+    once(i)
+before = resident()
+for i in range(100):
+    once(i)
+print(before, resident())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/statm")
+@pytest.mark.parametrize("program", [REQUESTS, LOADS], ids=["requests", "loads"])
+def test_resident_memory_stays(run_python: Run, smollm2_path: Path, minilm_path: Path, program: str) -> None:
+    done = run_python(program, str(smollm2_path), str(minilm_path), flags=("-W", "error"))
+    assert (done.returncode, done.stderr) == (0, "")
+    before, after = map(float, done.stdout.split())
+    print(f"{before:.1f} -> {after:.1f} MiB")  # pytest shows it when the test fails
+    assert after - before < 20
+    assert after < 1.02 * before

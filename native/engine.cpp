@@ -4,6 +4,7 @@
 #include "build-info.h"
 #include "log.h"
 
+#include <chrono>
 #include <clocale>
 
 namespace {
@@ -237,10 +238,12 @@ void lc_engine_close(lc_engine * engine) {
                 engine->drop(engine->requests.begin()->first);
             }
         }
-        engine->context.terminate();
-        if (engine->loop.joinable()) {
-            engine->loop.join();
+        // start_loop() begins by declaring itself running, which undoes a terminate() that came before it.
+        while (!engine->loop_ended) {
+            engine->context.terminate();
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
         }
+        engine->loop.join();
         delete engine;
         return 0;
     });

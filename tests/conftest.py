@@ -12,8 +12,8 @@ import pytest
 # test run beside other work on the same cores is not slowed down many times over.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from llamacpp_core import Llama  # noqa: E402
-from llamacpp_core.models import resolve_model  # noqa: E402
+from llamacpp_core import Llama
+from llamacpp_core.models import resolve_model
 
 CHAT_MODEL = "smollm2-135m-instruct"
 EMBEDDING_MODEL = "all-minilm-l6-v2"
@@ -30,12 +30,12 @@ def minilm_path() -> Path:
 
 
 @pytest.fixture(scope="session")
-def llm(smollm2_path: Path) -> Iterator[Llama]:  # noqa: ARG001 - fetched first, so that a failure is its own
+def llm(smollm2_path: Path) -> Iterator[Llama]:
     with Llama(CHAT_MODEL, n_ctx=2048) as loaded:
         yield loaded
 
 
 @pytest.fixture(scope="session")
-def embedder(minilm_path: Path) -> Iterator[Llama]:  # noqa: ARG001 - fetched first, so that a failure is its own
+def embedder(minilm_path: Path) -> Iterator[Llama]:
     with Llama(EMBEDDING_MODEL) as loaded:
         yield loaded

@@ -74,7 +74,7 @@ class VectorMethods:
             lambda: self._vectors.embedding(
                 [texts] if single else texts, unit=normalize, overflow=overflow, max_tokens=max_tokens
             ),
-            sum(map(len, texts)),
+            _size(texts),
         )
         await self._acollect(batch)
         return batch.vectors()[0] if single else batch.vectors()
@@ -97,7 +97,7 @@ class VectorMethods:
         self, input: str | Sequence[str], model: str | None = None, **params: Any
     ) -> dict[str, Any]:
         """:meth:`create_embedding` for coroutines."""
-        batch = await aoff_loop(lambda: self._embedding_batch(input, params), sum(map(len, input)))
+        batch = await aoff_loop(lambda: self._embedding_batch(input, params), _size(input))
         await self._acollect(batch)
         return self._embedding_response(batch, model)
 
@@ -143,7 +143,8 @@ class VectorMethods:
         Returns:
             Best first: ``{"index": position in documents, "relevance_score": float}``.
         """
-        if not documents:
+        top_n = None if top_n is None else _TOP_N("top_n", top_n)
+        if _is_empty(documents):
             return []
         batch = self._vectors.rerank(query, documents)
         self._collect(batch, False)
@@ -158,9 +159,10 @@ class VectorMethods:
         return_documents: bool = False,
     ) -> list[dict[str, Any]]:
         """:meth:`rerank` for coroutines."""
-        if not documents:
+        top_n = None if top_n is None else _TOP_N("top_n", top_n)
+        if _is_empty(documents):
             return []
-        batch = await aoff_loop(lambda: self._vectors.rerank(query, documents), sum(map(len, documents)))
+        batch = await aoff_loop(lambda: self._vectors.rerank(query, documents), _size(documents))
         await self._acollect(batch)
         return _ranking(batch, documents, top_n, return_documents)
 
@@ -187,6 +189,21 @@ class VectorMethods:
             request.cancel()
 
 
+_TOP_N = integer(1)
+
+
+def _size(texts: Any) -> int:
+    """Roughly how much text there is to tokenise; what is no text is refused later."""
+    try:
+        return len(texts) if isinstance(texts, str) else sum(map(len, texts))
+    except TypeError:
+        return 0
+
+
+def _is_empty(documents: Any) -> bool:
+    return isinstance(documents, Sequence) and not isinstance(documents, str | bytes) and not documents
+
+
 def _ranking(
     batch: EmbeddingBatch | RerankBatch, documents: Sequence[str], top_n: int | None, with_documents: bool
 ) -> list[dict[str, Any]]:
@@ -196,9 +213,7 @@ def _ranking(
     else:
         scores = batch.scores
     order = sorted(range(len(documents)), key=lambda i: -scores[i])
-    if top_n is not None:
-        order = order[: integer(1)("top_n", top_n)]
-    results = [{"index": i, "relevance_score": scores[i]} for i in order]
+    results = [{"index": i, "relevance_score": scores[i]} for i in order[:top_n]]
     if with_documents:
         for result in results:
             result["document"] = documents[result["index"]]

@@ -36,7 +36,9 @@ class BertReference:
         mean = x.mean(-1, keepdims=True)
         variance = ((x - mean) ** 2).mean(-1, keepdims=True)
         weights = self.weights
-        return (x - mean) / np.sqrt(variance + self.epsilon) * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+        return (x - mean) / np.sqrt(variance + self.epsilon) * weights[f"{name}.weight"] + weights[
+            f"{name}.bias"
+        ]
 
     def _linear(self, x: Array, name: str) -> Array:
         return x @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"]

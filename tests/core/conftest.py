@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+
 from llamacpp_core import Llama
 
 RunPython = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from llamacpp_core import Llama, RequestCancelledError
 
 Idle = Callable[[], None]
@@ -118,7 +119,9 @@ async def test_break_out_of_an_async_loop(llm: Llama) -> None:
 async def test_cancelled_task(llm: Llama, chat: bool) -> None:
     messages = [{"role": "user", "content": "Tell a long story."}]
     work = (
-        llm.acreate_chat_completion(messages, **ENDLESS) if chat else llm.acreate_completion("Once", **ENDLESS)
+        llm.acreate_chat_completion(messages, **ENDLESS)
+        if chat
+        else llm.acreate_completion("Once", **ENDLESS)
     )
     task = asyncio.create_task(work)
     while not n_active(llm):
@@ -192,7 +195,9 @@ def test_the_slot_is_free_soon_during_the_reading_of_a_long_prompt(llm: Llama) -
 
 
 async def test_cancelled_while_it_waits_for_a_slot(llm: Llama) -> None:
-    running = [await llm.acreate_completion("Once", **ENDLESS, stream=True) for _ in range(llm.info.n_parallel)]
+    running = [
+        await llm.acreate_completion("Once", **ENDLESS, stream=True) for _ in range(llm.info.n_parallel)
+    ]
     waiting = asyncio.create_task(llm.acreate_completion("Once", **ENDLESS))
     await asyncio.sleep(0.2)
     waiting.cancel()

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+
 from llamacpp_core import (
     ContextOverflowError,
     InvalidMessageError,
@@ -279,7 +280,10 @@ def test_bad_arguments_are_named(llm: Llama, arguments: dict[str, Any], paramete
     with pytest.raises(InvalidParameterError) as caught:
         llm.create_chat_completion(HELLO, max_tokens=1, **arguments)
     found = caught.value.parameter
-    assert found == parameter or (found is None and parameter in str(caught.value)), (found, str(caught.value))
+    assert found == parameter or (found is None and parameter in str(caught.value)), (
+        found,
+        str(caught.value),
+    )
 
 
 async def test_bad_arguments_of_the_async_twin(llm: Llama) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from llamacpp_core import ContextOverflowError, InvalidParameterError, Llama, UnsupportedCapabilityError
 
 CAPITAL = "The capital of France is"
@@ -52,7 +53,9 @@ def test_stream_gives_the_same_text_and_usage(llm: Llama) -> None:
     assert {chunk["id"] for chunk in chunks} == {chunks[0]["id"]}
     assert [c["choices"][0]["finish_reason"] for c in chunks] == [None] * (len(chunks) - 1) + ["length"]
     assert len(chunks) > 5
-    counted = {key: chunks[-1]["usage"][key] for key in ("prompt_tokens", "completion_tokens", "total_tokens")}
+    counted = {
+        key: chunks[-1]["usage"][key] for key in ("prompt_tokens", "completion_tokens", "total_tokens")
+    }
     assert counted == {key: whole["usage"][key] for key in counted}
     assert not any("usage" in chunk for chunk in chunks[:-1])
 
@@ -73,7 +76,9 @@ async def test_async_gives_the_same(llm: Llama) -> None:
 
 
 def test_end_of_text_stops(llm: Llama) -> None:
-    response = llm("<|im_start|>user\nSay yes.<|im_end|>\n<|im_start|>assistant\n", max_tokens=200, temperature=0)
+    response = llm(
+        "<|im_start|>user\nSay yes.<|im_end|>\n<|im_start|>assistant\n", max_tokens=200, temperature=0
+    )
     assert response["choices"][0]["finish_reason"] == "stop"
     assert response["usage"]["completion_tokens"] < 200
     assert "<|im_end|>" not in text(response)
@@ -155,7 +160,10 @@ def test_streamed_logprobs_are_those_of_the_whole(llm: Llama) -> None:
 def test_zero_logprobs_reports_the_chosen_token_only(llm: Llama) -> None:
     logprobs = llm(CAPITAL, max_tokens=2, temperature=0, logprobs=0)["choices"][0]["logprobs"]
     assert len(logprobs["tokens"]) == 2
-    assert [list(top) for top in logprobs["top_logprobs"]] in ([[], []], [[token] for token in logprobs["tokens"]])
+    assert [list(top) for top in logprobs["top_logprobs"]] in (
+        [[], []],
+        [[token] for token in logprobs["tokens"]],
+    )
 
 
 @pytest.mark.parametrize("n", [2, 4, 7])
@@ -173,7 +181,13 @@ def test_n_answers_also_more_than_slots(llm: Llama, n: int) -> None:
 
 
 def test_n_answers_differ_and_a_seed_repeats_them(llm: Llama) -> None:
-    settings: dict[str, Any] = {"max_tokens": 12, "temperature": 1.5, "seed": 7, "n": 3, "cache_prompt": False}
+    settings: dict[str, Any] = {
+        "max_tokens": 12,
+        "temperature": 1.5,
+        "seed": 7,
+        "n": 3,
+        "cache_prompt": False,
+    }
     first = [c["text"] for c in llm("Once upon a time", **settings)["choices"]]
     again = [c["text"] for c in llm("Once upon a time", **settings)["choices"]]
     assert first == again

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+
 from llamacpp_core import EngineError, Llama
 
 CAPITALS = {
@@ -71,7 +72,9 @@ async def test_threads_and_coroutines_and_streams_at_once(llm: Llama, alone: dic
 def test_two_event_loops_at_once(llm: Llama, alone: dict[str, str]) -> None:
     def loop(country: str) -> list[str]:
         async def work() -> list[str]:
-            found = await asyncio.gather(*(llm.acreate_completion(prompt(country), **GREEDY) for _ in range(4)))
+            found = await asyncio.gather(
+                *(llm.acreate_completion(prompt(country), **GREEDY) for _ in range(4))
+            )
             return [text(response) for response in found]
 
         return asyncio.run(work())
@@ -179,7 +182,8 @@ def test_tokenising_and_planning_from_many_threads(llm: Llama) -> None:
         return (
             llm.tokenize("Some text to tokenise, again and again.") == expected
             and llm.apply_chat_template(messages) == prompt_text
-            and llm.detokenize(expected) == llm.detokenize(llm.tokenize("Some text to tokenise, again and again."))
+            and llm.detokenize(expected)
+            == llm.detokenize(llm.tokenize("Some text to tokenise, again and again."))
         )
 
     with ThreadPoolExecutor(8) as pool:

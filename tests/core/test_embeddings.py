@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from llamacpp_core import ContextOverflowError, InvalidParameterError, Llama, UnsupportedCapabilityError
 from llamacpp_core.models import WordPieceTokenizer, resolve_model
 
@@ -26,7 +27,9 @@ TEXTS = [
 
 
 def load_reference() -> Any:
-    spec = importlib.util.spec_from_file_location("bert_reference", Path(__file__).with_name("bert_reference.py"))
+    spec = importlib.util.spec_from_file_location(
+        "bert_reference", Path(__file__).with_name("bert_reference.py")
+    )
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -97,7 +100,9 @@ def test_length_one_unless_told_otherwise(embedder: Llama) -> None:
     assert np.allclose(np.linalg.norm(embedder.embed(["a", "some longer text"]), axis=1), 1, atol=1e-5)
     raw = embedder.embed(["a", "some longer text"], normalize=False)
     assert np.all(np.linalg.norm(raw, axis=1) > 1.5)
-    cosines = (raw / np.linalg.norm(raw, axis=1, keepdims=True) * embedder.embed(["a", "some longer text"])).sum(1)
+    cosines = (
+        raw / np.linalg.norm(raw, axis=1, keepdims=True) * embedder.embed(["a", "some longer text"])
+    ).sum(1)
     assert np.all(cosines > 0.999)
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
-
-from collections.abc import Callable
 
 HEAVY = (
     "pydantic", "langchain", "langchain_core", "llama_index", "numpy", "jinja2", "huggingface_hub", "gguf",

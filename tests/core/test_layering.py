@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import llamacpp_core
 import pytest
+
+import llamacpp_core
 from llamacpp_core import errors
 
 CORE = Path(llamacpp_core.__file__).parent
@@ -108,7 +109,9 @@ def test_all_is_complete_and_sorted(path: Path) -> None:
         return
     module = importlib.import_module(name_of(path))
     exported = getattr(module, "__all__", None)
-    private = any(part.startswith("_") and part != "__init__" for part in path.relative_to(CORE).with_suffix("").parts)
+    private = any(
+        part.startswith("_") and part != "__init__" for part in path.relative_to(CORE).with_suffix("").parts
+    )
     if private and exported is None:
         return
     assert exported is not None, "no __all__"
@@ -155,5 +158,11 @@ def test_no_module_prints(folder: Path) -> None:
     for path in modules(folder):
         if path.relative_to(folder).parts[0] in ("cli", "demo", "demo.py", "__main__.py"):
             continue  # commands
-        calls = (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
-        assert not [call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"], path
+        calls = (
+            node
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Call)
+        )
+        assert not [
+            call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"
+        ], path

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from llamacpp_core import (
     InvalidParameterError,
     Llama,
@@ -111,7 +112,13 @@ def test_gpu_options_without_a_gpu_are_logged_and_silent(
 def test_the_default_context_fits_into_memory(smollm2_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     header = read_gguf_header(smollm2_path)
     need = 4 * kv_cache_bytes(header, 8192)
-    for memory, expected in ((None, 8192), (10 * need, 8192), (2 * need, 8192), (need, 4096), (need // 100, 256)):
+    for memory, expected in (
+        (None, 8192),
+        (10 * need, 8192),
+        (2 * need, 8192),
+        (need, 4096),
+        (need // 100, 256),
+    ):
         monkeypatch.setattr("llamacpp_core.memory.available_memory", lambda memory=memory: memory)
         n_ctx, reason = fit_context(header, 8192, 4, "f16", "f16")
         assert n_ctx == expected
@@ -124,8 +131,16 @@ def test_available_memory_is_a_sensible_number() -> None:
 
 
 BAD: list[tuple[dict[str, Any], str]] = [
-    *(({name: value}, name) for name in ("n_ctx", "n_batch", "n_ubatch", "main_gpu") for value in (-1, "5", 1.5, True)),
-    *(({name: value}, name) for name in ("n_threads", "n_threads_batch", "n_parallel") for value in (0, 10**4, "2")),
+    *(
+        ({name: value}, name)
+        for name in ("n_ctx", "n_batch", "n_ubatch", "main_gpu")
+        for value in (-1, "5", 1.5, True)
+    ),
+    *(
+        ({name: value}, name)
+        for name in ("n_threads", "n_threads_batch", "n_parallel")
+        for value in (0, 10**4, "2")
+    ),
     ({"n_batch": 1}, "n_batch"),
     ({"n_batch": 2**31 - 1}, "n_batch"),
     ({"n_parallel": 257}, "n_parallel"),
@@ -137,7 +152,11 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"tensor_split": "1,2"}, "tensor_split"),
     ({"tensor_split": [-1]}, "tensor_split[0]"),
     ({"tensor_split": [math.nan]}, "tensor_split[0]"),
-    *(({name: value}, name) for name in ("use_mmap", "use_mlock", "warmup", "kv_unified") for value in (1, "yes")),
+    *(
+        ({name: value}, name)
+        for name in ("use_mmap", "use_mlock", "warmup", "kv_unified")
+        for value in (1, "yes")
+    ),
     ({"offload_kqv": 1}, "offload_kqv"),
     ({"embedding": "yes"}, "embedding"),
     ({"flash_attn": "on"}, "flash_attn"),
@@ -190,7 +209,9 @@ def test_bad_options_are_named(smollm2_path: Path, options: dict[str, Any], para
     assert parameter.split("[")[0].split(" ")[0] in str(caught.value)
 
 
-@pytest.mark.parametrize("options", [{"lora": "/no/such"}, {"mmproj": "/no/such"}, {"lora": [("/no/such", 0.5)]}])
+@pytest.mark.parametrize(
+    "options", [{"lora": "/no/such"}, {"mmproj": "/no/such"}, {"lora": [("/no/such", 0.5)]}]
+)
 def test_missing_files(smollm2_path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(ModelNotFoundError, match="/no/such"):
         Llama(smollm2_path, **SMALL, **options)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from llamacpp_core import Llama, ModelLoadError
 
 LOGGER = "llamacpp_core.llama_cpp"
@@ -29,9 +30,7 @@ def test_records_arrive_when_the_level_asks_for_them(
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_level_holds_back_what_is_below_it(
-    smollm2_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_level_holds_back_what_is_below_it(smollm2_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR, LOGGER), Llama(smollm2_path, **SMALL) as llama:
         llama("Hi", max_tokens=1)
     assert not [record for record in caplog.records if record.name == LOGGER]

@@ -12,6 +12,7 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
+
 from llamacpp_core import (
     InvalidParameterError,
     Llama,
@@ -39,7 +40,9 @@ def test_directory(tmp_path: Path) -> None:
         Llama(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"GG", b"GGUF", b"not a model", b"\0" * 5000, b"{}", b"GGUF" + b"\xff" * 400])
+@pytest.mark.parametrize(
+    "content", [b"", b"GG", b"GGUF", b"not a model", b"\0" * 5000, b"{}", b"GGUF" + b"\xff" * 400]
+)
 def test_not_a_model(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bad.gguf"
     path.write_bytes(content)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from llamacpp_core import InvalidParameterError, Llama
 from llamacpp_core.sampling import EXTRA_FIELDS, SAMPLER_NAMES, sampling_fields
 

@@ -207,7 +207,9 @@ for name in ('SigCgt', 'SigIgn', 'SigBlk'):
     quiet(run_python(code, str(smollm2_path)))
 
 
-def test_nothing_is_printed_by_default(run_python: Run, smollm2_path: Path, minilm_path: Path, tmp_path: Path) -> None:
+def test_nothing_is_printed_by_default(
+    run_python: Run, smollm2_path: Path, minilm_path: Path, tmp_path: Path
+) -> None:
     (tmp_path / "bad.gguf").write_bytes(smollm2_path.read_bytes()[:5_000_000])
     code = """
 import sys

@@ -10,6 +10,7 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
+
 from llamacpp_core import (
     ContextOverflowError,
     InvalidParameterError,
@@ -23,7 +24,9 @@ DOCUMENTS = ["Bananas are yellow.", "Paris is the capital of France.", "Berlin l
 
 
 def load_reference() -> Any:
-    spec = importlib.util.spec_from_file_location("bert_reference", Path(__file__).with_name("bert_reference.py"))
+    spec = importlib.util.spec_from_file_location(
+        "bert_reference", Path(__file__).with_name("bert_reference.py")
+    )
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -37,7 +40,11 @@ def cross_encoder_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = gguf.GGUFReader(resolve_model("all-minilm-l6-v2", dtype="f32", progress=False).path)
     path = tmp_path_factory.mktemp("rerank") / "cross-encoder.gguf"
     writer = gguf.GGUFWriter(path, "bert")
-    replaced = {"bert.pooling_type": 4, "tokenizer.ggml.add_eos_token": True, "tokenizer.ggml.add_sep_token": False}
+    replaced = {
+        "bert.pooling_type": 4,
+        "tokenizer.ggml.add_eos_token": True,
+        "tokenizer.ggml.add_sep_token": False,
+    }
     for field in source.fields.values():
         if field.name.startswith("GGUF.") or field.name == "general.architecture":
             continue
@@ -155,6 +162,7 @@ def test_yes_and_no_are_probabilities(llm: Llama) -> None:
         (("a\0", ["a"]), "query"),
         ((5, ["a"]), "query"),
         (("q", "abc"), "documents"),
+        (("q", ""), "documents"),
         (("q", {"a": 1}), "documents"),
         (("q", 5), "documents"),
         (("q", ["a", 5]), "documents[1]"),
@@ -172,6 +180,8 @@ def test_bad_input_is_named(reranker: Llama, arguments: tuple[Any, Any], paramet
 def test_top_n_is_checked(embedder: Llama, top_n: Any) -> None:
     with pytest.raises(InvalidParameterError, match="top_n"):
         embedder.rerank(QUERY, DOCUMENTS, top_n=top_n)
+    with pytest.raises(InvalidParameterError, match="top_n"):
+        embedder.rerank(QUERY, [], top_n=top_n)
 
 
 def test_more_documents_than_slots(reranker: Llama) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from llamacpp_core import InvalidParameterError, Llama, LoadOptions, ModelNotFoundError
 from llamacpp_core.server_options import server_flags, server_option_names
 
@@ -38,14 +39,73 @@ def test_options_take_effect(smollm2_path: Path) -> None:
         assert answer.startswith(" three four one two")
 
 
-REFUSED = (
-    "help h usage version license cache-list list-devices completion-bash hf-repo hf-file hf-token hf-repo-draft model m "
-    "model-url docker-repo offline port host api-key api-key-file ssl-key-file ssl-cert-file path threads-http timeout "
-    "metrics slots props slot-save-path media-path log-file log-disable log-verbosity verbose ui tools alias "
-    "ctx-size parallel batch-size ubatch-size threads gpu-layers n-gpu-layers embedding embeddings pooling seed "
-    "override-kv flash-attn cache-type-k lora mmproj chat-template jinja warmup numa temp top-k predict samplers "
-    "rerank sleep-idle-seconds rpc"
-).split()
+REFUSED = [
+    "help",
+    "h",
+    "usage",
+    "version",
+    "license",
+    "cache-list",
+    "list-devices",
+    "completion-bash",
+    "hf-repo",
+    "hf-file",
+    "hf-token",
+    "hf-repo-draft",
+    "model",
+    "m",
+    "model-url",
+    "docker-repo",
+    "offline",
+    "port",
+    "host",
+    "api-key",
+    "api-key-file",
+    "ssl-key-file",
+    "ssl-cert-file",
+    "path",
+    "threads-http",
+    "timeout",
+    "metrics",
+    "slots",
+    "props",
+    "slot-save-path",
+    "media-path",
+    "log-file",
+    "log-disable",
+    "log-verbosity",
+    "verbose",
+    "ui",
+    "tools",
+    "alias",
+    "ctx-size",
+    "parallel",
+    "batch-size",
+    "ubatch-size",
+    "threads",
+    "gpu-layers",
+    "n-gpu-layers",
+    "embedding",
+    "embeddings",
+    "pooling",
+    "seed",
+    "override-kv",
+    "flash-attn",
+    "cache-type-k",
+    "lora",
+    "mmproj",
+    "chat-template",
+    "jinja",
+    "warmup",
+    "numa",
+    "temp",
+    "top-k",
+    "predict",
+    "samplers",
+    "rerank",
+    "sleep-idle-seconds",
+    "rpc",
+]
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -56,10 +116,16 @@ def test_refused(name: str) -> None:
 
 
 def test_presets_that_download_are_not_offered() -> None:
-    assert not [name for name in server_option_names() if "fim" in name or name.endswith("-default") and name != "spec-default"]
+    assert not [
+        name
+        for name in server_option_names()
+        if "fim" in name or (name.endswith("-default") and name != "spec-default")
+    ]
 
 
-@pytest.mark.parametrize("name", ["fim-qwen-1.5b-default", "fim-qwen-7b-default", "embd-gemma-default", "gpt-oss-20b-default"])
+@pytest.mark.parametrize(
+    "name", ["fim-qwen-1.5b-default", "fim-qwen-7b-default", "embd-gemma-default", "gpt-oss-20b-default"]
+)
 def test_presets_that_download_are_refused(name: str) -> None:
     with pytest.raises(InvalidParameterError):
         LoadOptions(server_options={name: True})
@@ -110,7 +176,9 @@ def test_what_llama_cpp_refuses_is_a_parameter_error(smollm2_path: Path, name: s
         Llama(smollm2_path, **SMALL, server_options={name: value})
 
 
-@pytest.mark.parametrize("name", ["spec-draft-model", "control-vector", "lookup-cache-static", "chat-template-file"])
+@pytest.mark.parametrize(
+    "name", ["spec-draft-model", "control-vector", "lookup-cache-static", "chat-template-file"]
+)
 def test_files_that_are_not_there(name: str) -> None:
     with pytest.raises(ModelNotFoundError, match="/no/such"):
         LoadOptions(server_options={name: "/no/such"})
@@ -127,7 +195,10 @@ def test_names_are_sorted_and_usable() -> None:
 def test_speculation_with_a_draft_model_gives_the_same_text(smollm2_path: Path) -> None:
     prompt = "1, 2, 3, 4, 5, 6,"
     options = {"spec-draft-model": str(smollm2_path), "spec-type": "draft-simple"}
-    with Llama(smollm2_path, **SMALL) as plain, Llama(smollm2_path, **SMALL, server_options=options) as drafted:
+    with (
+        Llama(smollm2_path, **SMALL) as plain,
+        Llama(smollm2_path, **SMALL, server_options=options) as drafted,
+    ):
         expected = plain(prompt, max_tokens=12, temperature=0)["choices"][0]["text"]
         response = drafted(prompt, max_tokens=12, temperature=0)
     assert response["choices"][0]["text"] == expected

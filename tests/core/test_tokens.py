@@ -8,9 +8,22 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from llamacpp_core import ContextOverflowError, InvalidParameterError, Llama
 
-TEXTS = ["", "Hello world", "  spaces  ", "Zeile\nzwei\ttab", "漢字かな", "한국어 텍스트", "😀👨‍👩‍👧‍👦🇩🇪", "हिन्दी", "a" * 5000, "\r\n", "é"]
+TEXTS = [
+    "",
+    "Hello world",
+    "  spaces  ",
+    "Zeile\nzwei\ttab",
+    "漢字かな",
+    "한국어 텍스트",
+    "😀👨‍👩‍👧‍👦🇩🇪",
+    "हिन्दी",
+    "a" * 5000,
+    "\r\n",
+    "é",
+]
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -73,7 +86,8 @@ def test_template_arguments(llm: Llama) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [{}, {"text": "a", "messages": [{"role": "user", "content": "x"}]}, {"messages": []}, {"text": 5}]
+    "arguments",
+    [{}, {"text": "a", "messages": [{"role": "user", "content": "x"}]}, {"messages": []}, {"text": 5}],
 )
 def test_count_tokens_refuses(llm: Llama, arguments: dict[str, Any]) -> None:
     with pytest.raises(InvalidParameterError):
@@ -102,7 +116,12 @@ def test_info(llm: Llama, embedder: Llama) -> None:
     assert info.capabilities.rerank == "yes-no"
     assert "im_start" in info.chat_template
     encoder = embedder.info
-    assert (encoder.architecture, encoder.n_embd, encoder.pooling, encoder.n_ctx) == ("bert", 384, "mean", 512)
+    assert (encoder.architecture, encoder.n_embd, encoder.pooling, encoder.n_ctx) == (
+        "bert",
+        384,
+        "mean",
+        512,
+    )
     assert not encoder.capabilities.completion
     assert encoder.capabilities.rerank == "embedding"
     assert encoder.prompt_cache.slot_bytes == 0

@@ -13,6 +13,7 @@ from llama_index.core.agent.workflow import (
     ReActAgent,
     ToolCallResult,
 )
+from llama_index.core.tools import FunctionTool
 from llama_index.core.workflow import Context
 from pydantic import BaseModel, Field
 
@@ -47,7 +48,8 @@ def model(chat_model: LlamaCpp) -> LlamaCpp:
 
 async def run(agent: Any, question: str) -> tuple[AgentOutput, list[Any]]:
     """The agent's answer, and the events on the way to it."""
-    handler = agent.run(user_msg=question, max_iterations=6)
+    # So weak a model may go on calling tools; then it is asked for an answer without them.
+    handler = agent.run(user_msg=question, max_iterations=3, early_stopping_method="generate")
     events = [event async for event in handler.stream_events()]
     return await handler, events
 
@@ -76,11 +78,14 @@ async def test_a_function_agent_uses_its_tools(model: LlamaCpp, streaming: bool)
 
 
 async def test_an_agents_memory_goes_on(model: LlamaCpp) -> None:
-    agent = FunctionAgent(tools=[multiply, weather], llm=model, initial_tool_choice="weather")
+    tool = FunctionTool.from_defaults(async_fn=weather, return_direct=True)
+    agent = FunctionAgent(tools=[multiply, tool], llm=model, initial_tool_choice="weather")
     context = Context(agent)
     for question in ("How is the weather in Rome?", "And in Oslo?"):
-        output = await agent.run(user_msg=question, ctx=context, max_iterations=6)
-        assert any(call.tool_name == "weather" for call in output.tool_calls)
+        output = await agent.run(user_msg=question, ctx=context)
+        assert output.response.content.startswith("Sunny in")
+    history = await (await context.store.get("memory")).aget()
+    assert [m.role.value for m in history] == ["user", "assistant", "tool", "assistant"] * 2
 
 
 async def test_structured_output_of_an_agent(model: LlamaCpp) -> None:

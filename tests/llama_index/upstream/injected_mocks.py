@@ -42,25 +42,16 @@ class _Calls(Answer):
 
 
 class _Echo(ScriptedLlama):
-    """Repeats the prompt, one character at a time when streamed, as ``MockLLM`` does."""
+    """Repeats the prompt, in pieces when streamed, as ``MockLLM`` does."""
 
     def __init__(self, max_tokens: int | None, chat: bool) -> None:
-        super().__init__("", info=scripted_info(n_ctx=N_CTX, chat=chat, image=True, audio=True))
+        super().__init__(self.echo, info=scripted_info(n_ctx=N_CTX, chat=chat, image=True, audio=True))
         self.max_tokens = max_tokens
-        self.chat = False
 
-    def _chat(self, messages: Any, params: dict[str, Any]) -> Any:
-        self.chat = True
-        return super()._chat(messages, params)
-
-    def _text(self, prompt: Any, params: dict[str, Any]) -> Any:
-        self.chat = False
-        return super()._text(prompt, params)
-
-    def _answer(self, messages: list[dict[str, Any]]) -> Answer:
+    def echo(self, messages: list[dict[str, Any]]) -> Answer:
         if self.max_tokens:
             return Answer(" ".join(["text"] * self.max_tokens))
-        if not self.chat:
+        if self.calls[-1][0] == "completion":
             return Answer(messages[0]["content"])
         lines = [f"{message['role']}: {_text(message['content'])}" for message in messages]
         return Answer("\n".join([*lines, "assistant: "]))
@@ -150,10 +141,10 @@ class _Generating(ScriptedLlama):
     """Answers with what a function of the messages returns."""
 
     def __init__(self, respond: Callable[[list[ChatMessage]], ChatMessage]) -> None:
-        super().__init__("", info=scripted_info(n_ctx=N_CTX, image=True, audio=True))
+        super().__init__(self.answer, info=scripted_info(n_ctx=N_CTX, image=True, audio=True))
         self.respond = respond
 
-    def _answer(self, messages: list[dict[str, Any]]) -> Answer:
+    def answer(self, messages: list[dict[str, Any]]) -> Answer:
         return _as_answer(self.respond([_as_chat_message(message) for message in messages]))
 
 

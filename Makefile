@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 native_sources := $(wildcard native/*)
 
-.PHONY: help demo test check lint types format docs bench-tools clean
+.PHONY: help demo test check lint types format docs bench-tools notebooks clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -30,6 +30,13 @@ types: $(VENV)/.dev ## Check types
 format: $(VENV)/.dev ## Bring the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/.dev ## Run the notebooks and build the pages into docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -q -j 1 docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+notebooks: $(VENV)/.dev ## Bring notebooks/*.ipynb up to their .py, without outputs
+	$(BIN)/jupytext --quiet --to ipynb notebooks/*.py
 
 # llama.cpp's own programs, from the same source and with the same flags, for benchmarks/.
 bench-tools: $(VENV)/.dev ## Build llama-bench, llama-batched-bench and llama-server for benchmarks/

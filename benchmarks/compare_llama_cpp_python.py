@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,30 +77,10 @@ CONVERSATIONS = [
     [{"role": "user", "content": "How do I add an item to a Python list?"}],
 ]
 FORMATS = [
-    "chatml",
-    "llama-2",
-    "llama-3",
-    "alpaca",
-    "qwen",
-    "vicuna",
-    "oasst_llama",
-    "baichuan",
-    "baichuan-2",
-    "openbuddy",
-    "redpajama-incite",
-    "snoozy",
-    "phind",
-    "intel",
-    "open-orca",
-    "mistrallite",
-    "zephyr",
-    "pygmalion",
-    "mistral-instruct",
-    "chatglm3",
-    "openchat",
-    "saiga",
-    "gemma",
-]
+    "chatml", "llama-2", "llama-3", "alpaca", "qwen", "vicuna", "oasst_llama", "baichuan", "baichuan-2",
+    "openbuddy", "redpajama-incite", "snoozy", "phind", "intel", "open-orca", "mistrallite", "zephyr",
+    "pygmalion", "mistral-instruct", "chatglm3", "openchat", "saiga", "gemma",
+]  # fmt: skip
 GRAMMAR = 'root ::= "yes" | "no"'
 COUNT = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11,"
 
@@ -107,22 +88,49 @@ COUNT = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11,"
 # --- the calls: run in either environment, with either library as `lib` -------------------------------
 
 
-def keys(value: Any, path: str = "") -> set[str]:
-    """The paths of all keys in a response."""
+def keys(value: Any) -> list[str]:
+    """The paths of all keys in a response, sorted."""
+    return sorted(set(paths(value, "")))
+
+
+def paths(value: Any, path: str) -> Iterator[str]:
+    """The paths of keys in a part of a response."""
     if isinstance(value, dict):
-        found = {f"{path}.{key}".lstrip(".") for key in value}
-        return found.union(*(keys(item, f"{path}.{key}") for key, item in value.items()), set())
-    if isinstance(value, list) and value:
-        return keys(value[0], f"{path}[]")
-    return set()
+        for key, item in value.items():
+            yield f"{path}.{key}".lstrip(".")
+            yield from paths(item, f"{path}.{key}")
+    elif isinstance(value, list) and value:
+        yield from paths(value[0], f"{path}[]")
 
 
-def text(response: dict[str, Any]) -> str:
-    return str(response["choices"][0]["text"])
+def said(complete: Any, prompt: Any, **parameters: Any) -> str:
+    """The text of a completion."""
+    return str(complete(prompt, **parameters)["choices"][0]["text"])
+
+
+def answered(chat: Any, messages: Any, **parameters: Any) -> str:
+    """The text of a chat completion."""
+    return str(chat(messages, **parameters)["choices"][0]["message"]["content"])
 
 
 def joined(chunks: Iterator[dict[str, Any]]) -> str:
+    """The text of a stream."""
     return "".join(chunk["choices"][0]["text"] for chunk in chunks)
+
+
+def joined_chat(chunks: Iterator[dict[str, Any]]) -> str:
+    """The text of a chat's stream."""
+    return "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks)
+
+
+def counts(usage: dict[str, Any]) -> dict[str, int]:
+    """The plain numbers of a usage."""
+    return {name: value for name, value in usage.items() if isinstance(value, int)}
+
+
+def kind_of_json(value: str) -> str:
+    """What kind of JSON a text is."""
+    return type(json.loads(value)).__name__
 
 
 def generated(llm: Any, prompt: str, n: int) -> list[int]:
@@ -135,106 +143,87 @@ def generated(llm: Any, prompt: str, n: int) -> list[int]:
     return out
 
 
+GREEDY: dict[str, Any] = {"temperature": 0.0, "max_tokens": 24}
+SEEDED: dict[str, Any] = {"max_tokens": 24, "seed": 42}
+# One completion each, of which the text is compared.
+ONE_PARAMETER: dict[str, dict[str, Any]] = {
+    "echo": GREEDY | {"echo": True},
+    "seed": SEEDED,
+    "top_k": SEEDED | {"top_k": 5},
+    "top_p": SEEDED | {"top_p": 0.5},
+    "min_p": SEEDED | {"min_p": 0.3},
+    "typical_p": SEEDED | {"typical_p": 0.5},
+    "temperature": SEEDED | {"temperature": 1.7},
+    "repeat_penalty": GREEDY | {"repeat_penalty": 1.5},
+    "presence_penalty": GREEDY | {"presence_penalty": 1.5},
+    "frequency_penalty": GREEDY | {"frequency_penalty": 1.5},
+    "mirostat_mode 1": SEEDED | {"mirostat_mode": 1, "temperature": 1.0},
+    "mirostat_mode 2": SEEDED | {"mirostat_mode": 2, "temperature": 1.0},
+    "mirostat_mode 2 at temperature 0.8": SEEDED | {"mirostat_mode": 2},
+}
+
+
+def inverted(input_ids: Any, scores: Any) -> Any:
+    """A logits processor that prefers the unlikeliest."""
+    return -scores if len(input_ids) else scores
+
+
+def many_per_prompt(llm: Any) -> dict[str, Callable[[], Any]]:
+    """The same call for each of several inputs."""
+    complete, chat = llm.create_completion, llm.create_chat_completion
+    table: dict[str, Callable[[], Any]] = {}
+    for i, value in enumerate(TEXTS, 1):
+        data = value.encode()
+        table[f"tokenize, text {i}"] = partial(llm.tokenize, data, special=True)
+        table[f"tokenize as plain text, text {i}"] = partial(llm.tokenize, data, add_bos=False)
+    for i, prompt in enumerate(PROMPTS, 1):
+        settings: dict[str, Any] = {"temperature": 0.0, "max_tokens": 64}
+        table[f"greedy text of 64 tokens, prompt {i}"] = partial(said, complete, prompt, **settings)
+        table[f"greedy token ids of 64 tokens, prompt {i}"] = partial(generated, llm, prompt, 64)
+    for i, messages in enumerate(CONVERSATIONS, 1):
+        table[f"greedy chat answer, conversation {i}"] = partial(answered, chat, messages, **GREEDY)
+    return table
+
+
 def calls(lib: Any, llm: Any) -> dict[str, Callable[[], Any]]:
     """Every call by its name. Each gives something that JSON can hold."""
     complete, chat = llm.create_completion, llm.create_chat_completion
     city = llm.tokenize(b" Rome", add_bos=False)[0]
-    greedy: dict[str, Any] = {"temperature": 0.0, "max_tokens": 24}
-    seeded: dict[str, Any] = {"max_tokens": 24, "seed": 42}
-    question = CONVERSATIONS[0]
-    table: dict[str, Callable[[], Any]] = {}
-    for i, value in enumerate(TEXTS):
-        table[f"tokenize, text {i + 1}"] = lambda value=value: llm.tokenize(value.encode(), special=True)
-        table[f"tokenize as plain text, text {i + 1}"] = lambda value=value: llm.tokenize(
-            value.encode(), add_bos=False
-        )
-    ids = llm.tokenize(PROMPTS[2].encode())
-    table["detokenize, token by token"] = lambda: [
-        llm.detokenize([t]).decode("utf-8", "replace") for t in ids
-    ]
-    for i, prompt in enumerate(PROMPTS):
-        table[f"greedy text of 64 tokens, prompt {i + 1}"] = lambda prompt=prompt: text(
-            complete(prompt, temperature=0.0, max_tokens=64)
-        )
-        table[f"greedy token ids of 64 tokens, prompt {i + 1}"] = lambda prompt=prompt: generated(
-            llm, prompt, 64
-        )
-    for i, messages in enumerate(CONVERSATIONS):
-        table[f"greedy chat answer, conversation {i + 1}"] = lambda messages=messages: chat(
-            messages, temperature=0.0, max_tokens=48
-        )["choices"][0]["message"]["content"]
-    one = PROMPTS[0]
+    code = llm.tokenize(PROMPTS[2].encode())
+    one, question = PROMPTS[0], CONVERSATIONS[0]
+    criteria = lib.StoppingCriteriaList([lambda ids, logits: len(ids) > 9 and len(logits) > 0])
+    grammar = lib.LlamaGrammar.from_string(GRAMMAR, verbose=False)
+    reason, logprobs = "finish_reason", "logprobs"
+    table = many_per_prompt(llm)
+    table |= {name: partial(said, complete, one, **given) for name, given in ONE_PARAMETER.items()}
     table |= {
-        "stream of a completion": lambda: joined(complete(one, stream=True, **greedy)),
-        "echo": lambda: text(complete(one, echo=True, **greedy)),
-        "stop": lambda: text(complete(COUNT, stop=[" 14"], **greedy)),
-        "finish_reason of a stop": lambda: complete(COUNT, stop=" 14", **greedy)["choices"][0][
-            "finish_reason"
-        ],
-        "finish_reason of max_tokens": lambda: complete(COUNT, **greedy)["choices"][0]["finish_reason"],
-        "usage of a completion": lambda: {
-            k: v for k, v in complete(one, **greedy)["usage"].items() if isinstance(v, int)
-        },
-        "logit_bias": lambda: text(complete(one, logit_bias={city: 100.0}, temperature=0.0, max_tokens=1)),
-        "logits_processor": lambda: text(
-            complete(one, logits_processor=lib.LogitsProcessorList([lambda i, s: -s]), **greedy)
+        "detokenize, token by token": lambda: [llm.detokenize([t]).decode("latin-1") for t in code],
+        "token ids as prompt": lambda: said(complete, llm.tokenize(one.encode()), **GREEDY),
+        "stream of a completion": lambda: joined(complete(one, stream=True, **GREEDY)),
+        "stop": lambda: said(complete, COUNT, stop=[" 14"], **GREEDY),
+        "finish_reason of a stop": lambda: complete(COUNT, stop=" 14", **GREEDY)["choices"][0][reason],
+        "finish_reason of max_tokens": lambda: complete(COUNT, **GREEDY)["choices"][0][reason],
+        "usage of a completion": lambda: counts(complete(one, **GREEDY)["usage"]),
+        "logit_bias": lambda: said(complete, one, logit_bias={city: 100.0}, temperature=0.0, max_tokens=1),
+        "logits_processor": lambda: said(
+            complete, one, logits_processor=lib.LogitsProcessorList([inverted]), **GREEDY
         ),
-        "stopping_criteria": lambda: text(
-            complete(one, stopping_criteria=lib.StoppingCriteriaList([lambda i, s: len(i) > 9]), **greedy)
+        "stopping_criteria": lambda: said(complete, one, stopping_criteria=criteria, **GREEDY),
+        "grammar": lambda: said(complete, "Is it?", grammar=grammar, **GREEDY),
+        "logprobs": lambda: complete(one, logprobs=2, **GREEDY)["choices"][0][logprobs],
+        "logprobs with echo": lambda: complete(one, logprobs=1, echo=True, **GREEDY)["choices"][0][logprobs],
+        "chat with stop": lambda: answered(chat, question, stop=["is"], **GREEDY),
+        "chat with response_format json_object": lambda: kind_of_json(
+            answered(chat, question, response_format={"type": "json_object"}, temperature=0.0, max_tokens=400)
         ),
-        "grammar": lambda: text(
-            complete("Is it?", grammar=lib.LlamaGrammar.from_string(GRAMMAR, verbose=False), **greedy)
-        ),
-        "logprobs": lambda: complete(one, logprobs=2, temperature=0.0, max_tokens=6)["choices"][0][
-            "logprobs"
-        ],
-        "logprobs with echo": lambda: complete(one, logprobs=1, echo=True, temperature=0.0, max_tokens=4)[
-            "choices"
-        ][0]["logprobs"],
-        "seed": lambda: text(complete(one, **seeded)),
-        "top_k": lambda: text(complete(one, top_k=5, **seeded)),
-        "top_p": lambda: text(complete(one, top_p=0.5, **seeded)),
-        "min_p": lambda: text(complete(one, min_p=0.3, **seeded)),
-        "typical_p": lambda: text(complete(one, typical_p=0.5, **seeded)),
-        "temperature": lambda: text(complete(one, temperature=1.7, **seeded)),
-        "repeat_penalty": lambda: text(complete(one, repeat_penalty=1.5, **greedy)),
-        "presence_penalty": lambda: text(complete(one, presence_penalty=1.5, **greedy)),
-        "frequency_penalty": lambda: text(complete(one, frequency_penalty=1.5, **greedy)),
-        "mirostat_mode 1": lambda: text(complete(one, mirostat_mode=1, temperature=1.0, **seeded)),
-        "mirostat_mode 2": lambda: text(complete(one, mirostat_mode=2, temperature=1.0, **seeded)),
-        "mirostat_mode 2, temperature 0.8": lambda: text(complete(one, mirostat_mode=2, **seeded)),
-        "token ids as prompt": lambda: text(complete(llm.tokenize(one.encode()), **greedy)),
-        "chat with response_format json_object": lambda: (
-            type(
-                json.loads(
-                    chat(question, response_format={"type": "json_object"}, temperature=0.0, max_tokens=400)[
-                        "choices"
-                    ][0]["message"]["content"]
-                )
-            ).__name__
-        ),
-        "chat with stop": lambda: chat(question, stop=["is"], **greedy)["choices"][0]["message"]["content"],
-        "stream of a chat": lambda: "".join(
-            chunk["choices"][0]["delta"].get("content") or ""
-            for chunk in chat(question, stream=True, **greedy)
-        ),
+        "stream of a chat": lambda: joined_chat(chat(question, stream=True, **GREEDY)),
         "n_vocab, n_ctx, token_bos, token_eos, token_nl": lambda: [
-            llm.n_vocab(),
-            llm.n_ctx(),
-            llm.token_bos(),
-            llm.token_eos(),
-            llm.token_nl(),
+            *(llm.n_vocab(), llm.n_ctx(), llm.token_bos(), llm.token_eos(), llm.token_nl())
         ],
-        "keys of a completion": lambda: sorted(
-            keys(complete(one, logprobs=1, temperature=0.0, max_tokens=2))
-        ),
-        "keys of a completion's chunk": lambda: sorted(
-            keys(next(iter(complete(one, stream=True, **greedy))))
-        ),
-        "keys of a chat completion": lambda: sorted(keys(chat(question, **greedy))),
-        "keys of a chat's first chunk": lambda: sorted(
-            keys(next(iter(chat(question, stream=True, **greedy))))
-        ),
+        "keys of a completion": lambda: keys(complete(one, logprobs=1, **GREEDY)),
+        "keys of a completion's chunk": lambda: keys(next(iter(complete(one, stream=True, **GREEDY)))),
+        "keys of a chat completion": lambda: keys(chat(question, **GREEDY)),
+        "keys of a chat's first chunk": lambda: keys(next(iter(chat(question, stream=True, **GREEDY)))),
     }
     return table
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
+from sphinx.pycode import ModuleAnalyzer
+
 import llamacpp_core
+import llamacpp_integrations.langchain
+import llamacpp_integrations.llama_index  # noqa: F401 - pydantic cannot build it while autodoc imports
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -20,13 +25,15 @@ exclude_patterns = ["_build", "examples", "**/.ipynb_checkpoints"]
 html_theme = "furo"
 html_show_copyright = False
 html_copy_source = False
-templates_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
-suppress_warnings = ["mystnb.unknown_mime_type"]
+# ref.python: several classes of this project have the same name, each in its own module.
+suppress_warnings = ["mystnb.unknown_mime_type", "ref.python"]
 
-# Notebooks run once; their outputs are kept until the code changes. `-D nb_execution_mode=off` shows them bare.
+# Notebooks run once, and again when their code changes. `-D nb_execution_mode=off` shows them bare.
 nb_execution_mode = "cache"
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
@@ -40,6 +47,7 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_inherit_docstrings = False
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
+napoleon_custom_sections = [(f"{kind} arguments", "params_style") for kind in ("Key", "Sampling", "Model")]
 python_maximum_signature_line_length = 96
 python_use_unqualified_type_names = True
 
@@ -57,23 +65,51 @@ def copy_notebooks() -> None:
             shutil.copyfile(source, copy)
 
 
+def name_sections(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:  # noqa: ARG001
+    """Gives LangChain's sections of arguments names that napoleon can read, before it reads them."""
+    for i, line in enumerate(lines):
+        if found := re.fullmatch(r"Key init args(?: \((\w+)\))?:", line):
+            lines[i] = f"{(found[1] or 'key').capitalize()} arguments:"
+
+
 def add_fields(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:  # noqa: ARG001
-    """Lists the described fields of a pydantic class at the end of its docstring."""
-    if what != "class":
-        return
-    fields = getattr(obj, "__pydantic_fields__", {})
-    described = {
-        key: field.description
-        for key, field in fields.items()
-        if field.description and key in obj.__annotations__
-    }
-    if described:
-        lines += ["", "**Fields**", ""]
-        lines += [f"- ``{key}``: {' '.join(text.split())}" for key, text in described.items()]
-        lines.append("")
+    """Lists the fields of a pydantic class that autodoc does not: described ones, and those of our mixins."""
+    fields = getattr(obj, "__pydantic_fields__", {}) if what == "class" else {}
+    listed = {}
+    for cls in obj.__mro__ if fields else ():
+        if not cls.__module__.startswith("llamacpp"):
+            continue
+        documented = ModuleAnalyzer.for_module(cls.__module__).find_attr_docs()
+        for key in cls.__annotations__:
+            comment = documented.get((cls.__name__, key), []) if cls is not obj else []
+            text = (
+                " ".join(" ".join([fields[key].description or "", *comment]).split()) if key in fields else ""
+            )
+            if text:
+                listed.setdefault(key, text)
+    if listed:
+        lines += ["", "**Fields**", "", *(f"- ``{key}``: {text}" for key, text in listed.items()), ""]
+
+
+def short_signature(
+    app: Any,  # noqa: ARG001
+    what: str,
+    name: str,  # noqa: ARG001
+    obj: Any,
+    options: Any,  # noqa: ARG001
+    signature: str | None,
+    returns: str | None,
+) -> tuple[str | None, str | None]:
+    """Leaves the fields out of the signature of a pydantic class: they are listed below it."""
+    if what == "class" and hasattr(obj, "__pydantic_fields__"):
+        first = "" if obj.__module__.startswith("llamacpp_integrations.llama_index") else "*, "
+        return f"({first}model=None, llama=None, **fields)", None
+    return signature, returns
 
 
 def setup(app: Any) -> None:
     """Connects the hooks."""
     copy_notebooks()
-    app.connect("autodoc-process-docstring", add_fields)
+    app.connect("autodoc-process-docstring", name_sections, priority=100)
+    app.connect("autodoc-process-docstring", add_fields, priority=900)
+    app.connect("autodoc-process-signature", short_signature)

@@ -15,7 +15,8 @@
 
 namespace {
 
-constexpr char marker = '\x7f'; // neither JSON nor HTML escapes it, and no letter case or trimming changes it
+constexpr int  n_choices = 3; // bytes of a token to try
+constexpr char marker    = '\x7f'; // neither JSON nor HTML escapes it, and no letter case or trimming changes it
 
 using entry     = lc_special_tokens::entry;
 using token_set = std::map<llama_token, const entry *>;
@@ -25,6 +26,7 @@ struct input_marks {
     const lc_special_tokens * special = nullptr; // null: leave them alone
     token_set                 found;             // control tokens that they spell out
     token_set                 replaced;          // which of them get a byte replaced
+    token_set                 completed;         // a byte is replaced in a part of these at a string's end
     int                       choice = 0;        // which byte
 };
 
@@ -42,8 +44,72 @@ std::optional<size_t> byte_to_replace(const std::string & text, int choice) {
     return std::nullopt;
 }
 
+// Where a string's beginning or end is a part of a token that text around it could complete: the part's range.
+std::vector<std::pair<size_t, size_t>> parts_of(const std::string & text, const std::string & token) {
+    std::vector<std::pair<size_t, size_t>> out;
+    if (text.size() < 2) {
+        return out;
+    }
+    if (text.size() < token.size() && token.find(text) != std::string::npos) {
+        out.emplace_back(0, text.size());
+        return out;
+    }
+    const size_t longest = std::min(text.size(), token.size() - 1);
+    if (token.find(text.substr(0, 2)) != std::string::npos) {
+        for (size_t n = longest; n >= 2; n--) {
+            if (text.compare(0, n, token, token.size() - n, n) == 0) {
+                out.emplace_back(0, n);
+                break;
+            }
+        }
+    }
+    if (token.find(text.substr(text.size() - 2)) != std::string::npos) {
+        for (size_t n = longest; n >= 2; n--) {
+            if (text.compare(text.size() - n, n, token, 0, n) == 0) {
+                out.emplace_back(text.size() - n, n);
+                break;
+            }
+        }
+    }
+    return out;
+}
+
+bool has_part_of(const json & j, const std::string & token) {
+    if (j.is_string()) {
+        return !parts_of(j.get<std::string>(), token).empty();
+    }
+    if (j.is_array()) {
+        return std::any_of(j.begin(), j.end(), [&](const json & item) { return has_part_of(item, token); });
+    }
+    if (j.is_object()) {
+        for (const auto & [key, value] : j.items()) {
+            if (key == "role") {
+                continue;
+            }
+            if (!parts_of(key, token).empty() || has_part_of(value, token)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+void replace_parts(std::string & out, const std::string & text, const input_marks & marks) {
+    for (const auto & [token, found] : marks.completed) {
+        for (const auto & [first, size] : parts_of(text, found->text)) {
+            if (const auto offset = byte_to_replace(text.substr(first, size), marks.choice)) {
+                out[first + *offset] = marker;
+            }
+        }
+    }
+}
+
 std::string marked(const std::string & text, input_marks & marks) {
     std::string out = text;
+    if (!marks.completed.empty()) {
+        replace_parts(out, text, marks);
+        return out;
+    }
     for (size_t i = 0; i < text.size();) {
         const entry * found = marks.special->at(text, i);
         if (found == nullptr) {
@@ -268,7 +334,6 @@ bool take_marks(const renderer & render, input_marks & marks, lc_rendered & plai
 // Some templates look for tokens in the caller's text (the end of a reasoning section, say). Halving the
 // set finds them; for those the engine's own marks have to do, and other bytes are tried.
 void find_marks(const renderer & render, const lc_special_tokens & special, const token_set & tokens, lc_rendered & plain) {
-    constexpr int n_choices = 3;
     for (int choice = 0; choice < (tokens.size() == 1 ? n_choices : 1); choice++) {
         input_marks marks;
         marks.special  = &special;
@@ -284,6 +349,25 @@ void find_marks(const renderer & render, const lc_special_tokens & special, cons
     const auto middle = std::next(tokens.begin(), (std::ptrdiff_t) tokens.size() / 2);
     find_marks(render, special, { tokens.begin(), middle }, plain);
     find_marks(render, special, { middle, tokens.end() }, plain);
+}
+
+// Tokens that the template seems to have written, but to which the caller's text may have added a part.
+token_set maybe_completed(const lc_rendered & plain, const lc_special_tokens & special, const json & request) {
+    token_set present, out;
+    for (size_t i = 0; i < plain.text.size();) {
+        const entry * found = special.at(plain.text, i, &plain.from_caller);
+        if (found != nullptr) {
+            present.emplace(found->token, found);
+        }
+        i += found != nullptr ? found->text.size() : 1;
+    }
+    for (const auto & [token, found] : present) {
+        if (has_part_of(request.at("messages"), found->text) ||
+            (request.contains("tools") && has_part_of(request.at("tools"), found->text))) {
+            out.emplace(token, found);
+        }
+    }
+    return out;
 }
 
 bool is_space(char c) {
@@ -306,12 +390,14 @@ lc_special_tokens::lc_special_tokens(const llama_vocab * vocab) {
         }
         entry made = { id, text, (attr & LLAMA_TOKEN_ATTR_LSTRIP) != 0, (attr & LLAMA_TOKEN_ATTR_RSTRIP) != 0 };
         if (text.size() == 1) {
+            starts[(uint8_t) text[0]] = true;
             single_bytes.emplace((uint8_t) text[0], std::move(made));
         } else {
             by_two_bytes[(uint16_t) ((uint8_t) text[0] << 8 | (uint8_t) text[1])].push_back(std::move(made));
         }
     }
     for (auto & [key, entries] : by_two_bytes) {
+        starts[key >> 8] = true;
         std::stable_sort(entries.begin(), entries.end(),
                          [](const entry & a, const entry & b) { return a.text.size() > b.text.size(); });
     }
@@ -319,6 +405,9 @@ lc_special_tokens::lc_special_tokens(const llama_vocab * vocab) {
 
 const lc_special_tokens::entry * lc_special_tokens::at(const std::string & text, size_t position,
                                                        const std::vector<bool> * skip) const {
+    if (position >= text.size() || !starts[(uint8_t) text[position]]) {
+        return nullptr;
+    }
     const auto usable = [&](const entry & candidate) {
         for (size_t i = 0; skip != nullptr && i < candidate.text.size(); i++) {
             if ((*skip)[position + i]) {
@@ -337,7 +426,7 @@ const lc_special_tokens::entry * lc_special_tokens::at(const std::string & text,
             }
         }
     }
-    if (position < text.size() && !single_bytes.empty()) {
+    if (!single_bytes.empty()) {
         const auto found = single_bytes.find((uint8_t) text[position]);
         if (found != single_bytes.end() && usable(found->second)) {
             return &found->second;
@@ -391,6 +480,19 @@ lc_rendered lc_render(const common_chat_template & tmpl, const json & request, c
     lc_rendered plain = render(marks);
     if (!marks.found.empty()) {
         find_marks(render, special, marks.found, plain);
+    }
+    if (safe) {
+        for (const auto & [token, found] : maybe_completed(plain, special, request)) {
+            for (int choice = 0; choice < n_choices; choice++) {
+                input_marks parts;
+                parts.special = &special;
+                parts.choice  = choice;
+                parts.completed.emplace(token, found);
+                if (take_marks(render, parts, plain)) {
+                    break;
+                }
+            }
+        }
     }
     return plain;
 }

@@ -5,6 +5,7 @@
 
 #include "chat.h"
 
+#include <array>
 #include <cstdint>
 #include <list>
 #include <mutex>
@@ -33,6 +34,7 @@ class lc_special_tokens {
     const entry * at(const std::string & text, size_t position, const std::vector<bool> * skip = nullptr) const;
 
   private:
+    std::array<bool, 256>                            starts{};     // whether a token begins with a byte
     std::unordered_map<uint16_t, std::vector<entry>> by_two_bytes; // longest first
     std::unordered_map<uint8_t, entry>               single_bytes;
 };

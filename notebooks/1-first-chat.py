@@ -60,10 +60,12 @@ text = stream(
 # In a program you read the pieces yourself. Leaving the loop early stops the model at once.
 
 # %%
-chunks = llm.create_completion("One, two, three,", stream=True, temperature=0, max_tokens=40)
+chunks = llm.create_completion(
+    "One, two, three,", stream=True, temperature=0, max_tokens=40
+)
 for chunk in chunks:
     piece = chunk["choices"][0]["text"]
-    print(piece, end="", flush=True)
+    print(piece, end="")
     if "eight" in piece:
         break
 chunks.close()
@@ -75,8 +77,13 @@ chunks.close()
 # keeps what it has read. The line of timings says how many tokens came from that cache.
 
 # %%
-messages = [{"role": "system", "content": "You are a friendly assistant. Answer in one short sentence."}]
-for line in ("My name is Ada and I like trains.", "What do I like?"):
+messages = [
+    {
+        "role": "system",
+        "content": "You are a friendly assistant. Answer in one short sentence.",
+    }
+]
+for line in ("Name a fruit.", "What colour is it?"):
     messages.append({"role": "user", "content": line})
     answer = llm.create_chat_completion(messages, temperature=0, max_tokens=40)
     messages.append(answer["choices"][0]["message"])
@@ -95,7 +102,9 @@ topics = ["copper", "honey", "steam", "paper"]
 answers = await asyncio.gather(
     *(
         llm.acreate_chat_completion(
-            [{"role": "user", "content": f"Say one fact about {topic}."}], temperature=0, max_tokens=30
+            [{"role": "user", "content": f"Say one fact about {topic}."}],
+            temperature=0,
+            max_tokens=30,
         )
         for topic in topics
     )

@@ -25,7 +25,9 @@ from pydantic import BaseModel, Field
 from llamacpp_core.display import show, stream
 from llamacpp_integrations.langchain import ChatLlamaCpp
 
-llm = ChatLlamaCpp(model="smollm2-135m-instruct", temperature=0, max_tokens=60, n_ctx=2048)
+llm = ChatLlamaCpp(
+    model="smollm2-135m-instruct", temperature=0, max_tokens=60, n_ctx=2048
+)
 llm.profile
 
 # %% [markdown]
@@ -33,7 +35,10 @@ llm.profile
 
 # %%
 prompt = ChatPromptTemplate.from_messages(
-    [("system", "You explain things to children, in one sentence."), ("human", "What is {thing}?")]
+    [
+        ("system", "You explain things to children, in one sentence."),
+        ("human", "What is {thing}?"),
+    ]
 )
 chain = prompt | llm | StrOutputParser()
 chain.invoke({"thing": "a lighthouse"})
@@ -43,7 +48,9 @@ chain.invoke({"thing": "a lighthouse"})
 
 # %%
 things = ["steam", "a bee", "the Moon"]
-for thing, answer in zip(things, chain.batch([{"thing": thing} for thing in things]), strict=True):
+for thing, answer in zip(
+    things, chain.batch([{"thing": thing} for thing in things]), strict=True
+):
     print(f"{thing}: {answer}\n")
 
 # %% [markdown]
@@ -67,7 +74,9 @@ def temperature_of(city: str) -> int:
     return {"Oslo": -3, "Cairo": 31}.get(city, 12)
 
 
-message = llm.bind_tools([temperature_of], tool_choice="any").invoke("How cold is it in Oslo?")
+message = llm.bind_tools([temperature_of], tool_choice="any").invoke(
+    "How cold is it in Oslo?"
+)
 message.tool_calls
 
 # %% [markdown]
@@ -85,7 +94,9 @@ class Person(BaseModel):
     languages: list[str] = Field(max_length=3)
 
 
-llm.with_structured_output(Person).invoke("Anna Keller, 31, is a baker. She speaks German and Italian.")
+llm.with_structured_output(Person).invoke(
+    "Anna Keller, 31, is a baker. She speaks German and Italian."
+)
 
 # %% [markdown]
 # ## An agent

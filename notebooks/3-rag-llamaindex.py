@@ -23,7 +23,11 @@ from llama_index.core.node_parser import SentenceSplitter
 from pydantic import BaseModel, Field, create_model
 
 from llamacpp_core.display import rerank_html, show, stream
-from llamacpp_integrations.llama_index import LlamaCpp, LlamaCppRerank, configure_settings
+from llamacpp_integrations.llama_index import (
+    LlamaCpp,
+    LlamaCppRerank,
+    configure_settings,
+)
 
 llm = LlamaCpp("smollm2-135m-instruct", temperature=0, max_tokens=80, n_ctx=4096)
 configure_settings(llm, "all-minilm-l6-v2")
@@ -54,7 +58,11 @@ nodes = index.as_retriever(similarity_top_k=4).retrieve(QUESTION)
 show(
     rerank_html(
         [
-            {"index": i, "relevance_score": node.score, "document": node.metadata["source"] + ": " + node.text}
+            {
+                "index": i,
+                "relevance_score": node.score,
+                "document": node.metadata["source"] + ": " + node.text,
+            }
             for i, node in enumerate(nodes)
         ]
     )
@@ -69,7 +77,9 @@ show(
 prompt = PromptTemplate(
     "Notes:\n{context_str}\n\nAnswer in one sentence, from the notes only.\nQuestion: {query_str}"
 )
-engine = index.as_query_engine(streaming=True, similarity_top_k=2, text_qa_template=prompt)
+engine = index.as_query_engine(
+    streaming=True, similarity_top_k=2, text_qa_template=prompt
+)
 response = engine.query(QUESTION)
 text = stream(response.response_gen)
 print("from:", ", ".join(node.metadata["source"] for node in response.source_nodes))
@@ -96,7 +106,7 @@ best = reranker.postprocess_nodes(nodes, query_str=QUESTION)
 class CitedAnswer(BaseModel):
     """An answer, and the number of the note it comes from."""
 
-    answer: str = Field(max_length=160)
+    answer: str = Field(max_length=200)
 
 
 numbers = tuple(range(1, len(best) + 1))
@@ -104,7 +114,9 @@ Cited = create_model("Cited", __base__=CitedAnswer, source=(Literal[numbers], ..
 notes = "\n".join(f"[{i}] {node.text}" for i, node in enumerate(best, 1))
 cited = llm.structured_predict(
     Cited,
-    PromptTemplate("Notes:\n{notes}\n\nAnswer from the notes, with the number of the note.\n{question}"),
+    PromptTemplate(
+        "Notes:\n{notes}\n\nAnswer from the notes, with the number of the note.\n{question}"
+    ),
     notes=notes,
     question=QUESTION,
     llm_kwargs={"max_tokens": 120},

@@ -11,9 +11,9 @@
 # %% [markdown]
 # # 4. Structured output and forced tools on a tiny model
 #
-# Ask a model for JSON, and it gives you something like JSON. Give the engine a schema, and the model can write
-# nothing else: after each token, the tokens that would break the schema are taken away. This notebook asks one
-# tiny model both ways and counts.
+# Ask a model for JSON, and it gives you something like JSON. Give the engine a schema, and the model can
+# write nothing else: after each token, the tokens that would break the schema are taken away. This notebook
+# asks one tiny model both ways and counts.
 
 # %%
 import json
@@ -35,19 +35,23 @@ SCHEMA = {
         "name": {"type": "string", "maxLength": 30},
         "age": {"type": "integer", "minimum": 0, "maximum": 120},
         "job": {"enum": ["baker", "driver", "nurse", "clockmaker", "other"]},
-        "languages": {"type": "array", "items": {"type": "string", "maxLength": 12}, "maxItems": 4},
+        "languages": {
+            "type": "array",
+            "items": {"type": "string", "maxLength": 12},
+            "maxItems": 4,
+        },
     },
     "required": ["name", "age", "job", "languages"],
     "additionalProperties": False,
 }
-PROMPT = "{}\n\nGive name, age, job ({}) and languages of this person as a JSON object."
+PROMPT = "{}\n\nGive the name, age, job and languages of this person as a JSON object."
 
 
 def ask(text, **constraint):
     """One answer about a text."""
-    content = PROMPT.format(text, ", ".join(SCHEMA["properties"]["job"]["enum"]))
+    question = {"role": "user", "content": PROMPT.format(text)}
     answer = llm.create_chat_completion(
-        [{"role": "user", "content": content}], temperature=0, max_tokens=90, **constraint
+        [question], temperature=0, max_tokens=90, **constraint
     )
     return answer["choices"][0]["message"]["content"]
 
@@ -94,8 +98,8 @@ for answer in bound:
 # %% [markdown]
 # ## A forced tool call
 #
-# The model's template has no place for tools. With "auto" it is told about them and may answer as it likes.
-# With "required" the answer is a call.
+# The model's template has no place for tools. First "auto": it is told about them and may answer as it
+# likes. Then "required": the answer is a call.
 
 # %%
 tools = [
@@ -108,7 +112,9 @@ tools = [
                 "type": "object",
                 "properties": {
                     "people": {"type": "integer", "minimum": 1, "maximum": 12},
-                    "day": {"enum": ["monday", "tuesday", "wednesday", "thursday", "friday"]},
+                    "day": {
+                        "enum": ["monday", "tuesday", "wednesday", "thursday", "friday"]
+                    },
                 },
                 "required": ["people", "day"],
             },
@@ -116,13 +122,20 @@ tools = [
     }
 ]
 request = [{"role": "user", "content": "A table for four on Friday, please."}]
-for choice in ("auto", "required"):
-    print(choice)
-    show(
-        llm.create_chat_completion(request, tools=tools, tool_choice=choice, temperature=0, max_tokens=60)[
-            "choices"
-        ][0]["message"]
+
+
+def call(choice):
+    """The message that answers the request."""
+    answer = llm.create_chat_completion(
+        request, tools=tools, tool_choice=choice, temperature=0, max_tokens=60
     )
+    return answer["choices"][0]["message"]
+
+
+show(call("auto"))
+
+# %%
+show(call("required"))
 
 # %% [markdown]
 # ## A grammar of your own
@@ -130,12 +143,17 @@ for choice in ("auto", "required"):
 # What no schema says, a grammar in llama.cpp's GBNF notation does.
 
 # %%
-grammar = 'root ::= "yes" | "no" | "I do not know"'
-for question in ("Is fire hot?", "Is ice hot?"):
-    answer = llm.create_chat_completion(
-        [{"role": "user", "content": question}], grammar=grammar, temperature=0, max_tokens=8
-    )
-    print(question, "->", answer["choices"][0]["message"]["content"])
+grammar = """
+root   ::= colour ", " colour " and " colour
+colour ::= "black" | "blue" | "green" | "orange" | "red" | "white" | "yellow"
+"""
+answer = llm.create_chat_completion(
+    [{"role": "user", "content": "Which three colours does the flag of France have?"}],
+    grammar=grammar,
+    temperature=0,
+    max_tokens=16,
+)
+answer["choices"][0]["message"]["content"]
 
 # %% [markdown]
 # ## What cannot be enforced is refused
@@ -147,7 +165,13 @@ from llamacpp_core import GrammarError
 
 bad = {"type": "object", "properties": {"n": {"type": "array", "uniqueItems": True}}}
 try:
-    ask(TEXTS[0], response_format={"type": "json_schema", "json_schema": {"name": "bad", "schema": bad}})
+    ask(
+        TEXTS[0],
+        response_format={
+            "type": "json_schema",
+            "json_schema": {"name": "bad", "schema": bad},
+        },
+    )
 except GrammarError as error:
     print(error)
 

@@ -11,8 +11,8 @@
 # %% [markdown]
 # # 6. Inside the model: probabilities, entropy, samplers
 #
-# A language model does one thing: it gives each token of its vocabulary a probability to come next. All else is
-# how one of them is chosen. This notebook looks at both.
+# A language model does one thing: it gives each token of its vocabulary a probability to come next. All
+# else is how one of them is chosen. This notebook looks at both.
 
 # %%
 import matplotlib.pyplot as plt
@@ -45,8 +45,8 @@ plt.show()
 # %% [markdown]
 # ## The low-level floor
 #
-# `llamacpp_core.lowlevel` gives llama.cpp's own objects: a model, a context that decodes tokens, the logits as
-# a numpy array. Logits become probabilities by the softmax.
+# `llamacpp_core.lowlevel` gives llama.cpp's own objects: a model, a context that decodes tokens, the logits
+# as a numpy array. Logits become probabilities by the softmax.
 
 # %%
 path = resolve_model("smollm2-135m-instruct").path
@@ -70,14 +70,16 @@ def softmax(logits, temperature=1.0):
 def top(probabilities, n=8):
     """The likeliest tokens and their probabilities."""
     best = np.argsort(-probabilities)[:n]
-    return [repr(model.token_to_piece(int(i)).decode(errors="replace")) for i in best], probabilities[best]
+    return [
+        repr(model.token_to_piece(int(i)).decode(errors="replace")) for i in best
+    ], probabilities[best]
 
 
 # %% [markdown]
 # ## Entropy: how many ways on?
 #
-# The entropy of the next token is low where the text leaves no choice, and high where much could follow. Two to
-# its power (in bits) is the number of equally likely tokens that would be as uncertain.
+# The entropy of the next token is low where the text leaves no choice, and high where much could follow.
+# Two to its power (in bits) is the number of equally likely tokens that would be as uncertain.
 
 
 # %%
@@ -87,7 +89,12 @@ def entropy(probabilities):
     return float(-(p * np.log2(p)).sum())
 
 
-prompts = ["One, two, three,", "The opposite of hot is", "Once upon a time, there was a", "I"]
+prompts = [
+    "One, two, three,",
+    "The opposite of hot is",
+    "Once upon a time, there was a",
+    "I",
+]
 figure, axes = plt.subplots(1, len(prompts), figsize=(12, 3), layout="constrained")
 for ax, text in zip(axes, prompts, strict=True):
     p = softmax(next_logits(text))
@@ -112,14 +119,25 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.4), layout="constraine
 for temperature in (0.5, 1.0, 1.5):
     p = np.sort(softmax(logits, temperature))[::-1]
     left.plot(np.arange(1, len(p) + 1), p, label=f"temperature {temperature}")
-left.set(xscale="log", yscale="log", ylim=(1e-6, 1), xlabel="rank of the token", ylabel="probability")
+left.set(
+    xscale="log",
+    yscale="log",
+    ylim=(1e-6, 1),
+    xlabel="rank of the token",
+    ylabel="probability",
+)
 left.legend(frameon=False)
 
 fractions = np.array([0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5])
 for temperature in (0.5, 1.0, 1.5):
     p = softmax(logits, temperature)
     kept = [int((p >= fraction * p.max()).sum()) for fraction in fractions]
-    right.plot([f"{fraction:g}" for fraction in fractions], kept, marker="o", label=f"temperature {temperature}")
+    right.plot(
+        [f"{fraction:g}" for fraction in fractions],
+        kept,
+        marker="o",
+        label=f"temperature {temperature}",
+    )
 right.set(yscale="log", xlabel="min-p", ylabel="tokens kept")
 right.legend(frameon=False)
 for ax in (left, right):
@@ -140,7 +158,9 @@ for temperature, min_p in ((0.0, 0.0), (0.8, 0.05), (1.8, 0.0), (1.8, 0.2)):
         top_p=1.0,
         seed=3,
     )
-    print(f"temperature {temperature}, min-p {min_p}:{answer['choices'][0]['text']!r}\n")
+    print(
+        f"temperature {temperature}, min-p {min_p}:{answer['choices'][0]['text']!r}\n"
+    )
 
 # %% [markdown]
 # ## A sampler of your own
@@ -157,7 +177,10 @@ class Lipogram(PythonSampler):
     selects = True
 
     def __init__(self, model):
-        pieces = [model.token_to_piece(i).decode(errors="replace") for i in range(len(model.vocabulary))]
+        pieces = [
+            model.token_to_piece(i).decode(errors="replace")
+            for i in range(len(model.vocabulary))
+        ]
         self.allowed = np.array(["e" not in piece.lower() for piece in pieces])
         self.lost = []
 
@@ -183,7 +206,9 @@ with Sampler(model).penalties(64, repeat=1.2).python(lipogram) as sampler:
         context.decode([token])
 text = b"".join(pieces).decode(errors="replace")
 print(text)
-print(f"\nletters e: {text.lower().count('e')}; taken away on average: {np.mean(lipogram.lost):.0%}")
+print(
+    f"\nletters e: {text.lower().count('e')}; taken away on average: {np.mean(lipogram.lost):.0%}"
+)
 
 # %%
 context.close()

@@ -11,8 +11,9 @@
 # %% [markdown]
 # # 7. Batching and speed
 #
-# To generate a token, the processor reads all weights once, for one request or for ten. So requests that run at
-# once share most of the work. This notebook measures that on your machine, and what the prompt cache saves.
+# To generate a token, the processor reads all weights once, for one request or for ten. So requests that
+# run at once share most of the work. This notebook measures that on your machine, and what the prompt cache
+# saves.
 
 # %%
 import asyncio
@@ -24,15 +25,18 @@ from llamacpp_core import Llama
 from llamacpp_core.plot import throughput
 
 llm = Llama("smollm2-135m-instruct", n_parallel=8, n_ctx=1024)
-print(f"{llm.info.n_threads} threads, {llm.info.n_parallel} requests at once, {llm.info.quantization}")
+print(
+    f"{llm.info.n_threads} threads, {llm.info.n_parallel} requests at once, {llm.info.quantization}"
+)
 
 # %% [markdown]
 # ## Throughput over concurrency
 #
-# Each request continues another text for 24 tokens. All of a round are started together; eight slots take them.
+# Each request continues another text for 16 tokens. All of a round are started together; eight slots take
+# them.
 
 # %%
-N_TOKENS = 24
+N_TOKENS = 16
 
 
 async def generate(number):
@@ -42,7 +46,9 @@ async def generate(number):
         max_tokens=N_TOKENS,
         temperature=0.8,
         seed=number,
-        logit_bias={llm.token_eos(): False},  # no early end, so that all do the same work
+        logit_bias={
+            llm.token_eos(): False
+        },  # no early end, so that all do the same work
         cache_prompt=False,
     )
     return answer["usage"]["completion_tokens"]
@@ -65,21 +71,30 @@ throughput(speeds)
 plt.show()
 
 # %% [markdown]
-# Each request alone gets slower, all together get faster. With LangChain, `.batch()` and `.abatch()` do this;
-# with LlamaIndex, the async methods do.
+# Each request alone gets slower, but all together get through more, as long as the
+# machine has nothing else to do: other work on the same cores flattens the line. With
+# LangChain, `.batch()` and `.abatch()` do this; with LlamaIndex, the async methods do.
 #
 # ## The prompt cache
 #
 # A slot keeps what it has read. A second question about the same long text reads only what is new.
 
 # %%
-NOTES = " ".join(f"Ship {i} carries {7 * i} boxes of tea and sails on day {i % 28 + 1}." for i in range(1, 26))
+NOTES = " ".join(
+    f"Ship {i} carries {7 * i} boxes of tea and sails on day {i % 28 + 1}."
+    for i in range(1, 16)
+)
 
 
 def first_token(question, **options):
     """Milliseconds that reading the prompt took, and tokens read and taken from the cache."""
-    messages = [{"role": "system", "content": NOTES}, {"role": "user", "content": question}]
-    answer = llm.create_chat_completion(messages, temperature=0, max_tokens=1, **options)
+    messages = [
+        {"role": "system", "content": NOTES},
+        {"role": "user", "content": question},
+    ]
+    answer = llm.create_chat_completion(
+        messages, temperature=0, max_tokens=1, **options
+    )
     timings = answer["timings"]
     return timings["prompt_ms"], timings["prompt_n"], timings["cache_n"]
 
@@ -113,7 +128,9 @@ in_line = time.perf_counter() - start
 start = time.perf_counter()
 await asyncio.gather(*(generate(i) for i in range(8)))
 at_once = time.perf_counter() - start
-print(f"in line {in_line:.1f} s, at once {at_once:.1f} s: {in_line / at_once:.1f} times as fast")
+print(
+    f"in line {in_line:.1f} s, at once {at_once:.1f} s: {in_line / at_once:.1f} times as fast"
+)
 
 # %% [markdown]
 # Numbers of one run on a busy machine vary. For numbers to compare, run `llamacpp bench` or `benchmarks/`.

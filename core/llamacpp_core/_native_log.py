@@ -46,7 +46,9 @@ def drain() -> None:
         if record[0] >= logging.ERROR:
             for collected in list(_collectors):
                 collected.append(record[1])
-        logger.log(record[0], "%s", record[1])
+        # A handler that raises must not end the thread that brings the results.
+        with contextlib.suppress(Exception):
+            logger.log(record[0], "%s", record[1])
 
 
 def drain_errors() -> list[str]:

@@ -191,6 +191,7 @@ class ChatPreparer:
             grammar=grammar_text(args.pop("grammar", None)),
             schema=response_schema(args.pop("response_format", None)),
             limits=schema_limits(args.pop("schema_limits", None), args.get("max_tokens")),
+            max_tokens=args.get("max_tokens"),
             native_calls=self._info.capabilities.tools == "native",
         )
 

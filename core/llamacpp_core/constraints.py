@@ -19,6 +19,9 @@ __all__ = ["constraint_for", "grammar_text", "response_schema", "schema_limits"]
 
 Schema = Mapping[str, Any] | bool
 
+_MAX_CALLS = 16
+_TOKENS_PER_CALL = 100
+
 
 def grammar_text(grammar: Any) -> str | None:
     """The GBNF text of a grammar given as an object or as text.
@@ -88,13 +91,29 @@ def schema_limits(value: Any, max_tokens: Any) -> SchemaLimits:
         raise InvalidParameterError(
             "schema_limits must be a SchemaLimits or a dict of its fields", parameter="schema_limits"
         )
-    if isinstance(max_tokens, int) and not isinstance(max_tokens, bool) and max_tokens > 0:
-        return SchemaLimits.for_max_tokens(max_tokens)
-    return SchemaLimits()
+    bound = _bound(max_tokens)
+    return SchemaLimits() if bound is None else SchemaLimits.for_max_tokens(bound)
+
+
+def _bound(max_tokens: Any) -> int | None:
+    valid = isinstance(max_tokens, int) and not isinstance(max_tokens, bool) and max_tokens > 0
+    return max_tokens if valid else None
+
+
+def max_calls(max_tokens: Any) -> int:
+    """How many calls one answer may hold, such that they fit into its tokens."""
+    bound = _bound(max_tokens)
+    return _MAX_CALLS if bound is None else max(1, min(_MAX_CALLS, bound // _TOKENS_PER_CALL))
 
 
 def constraint_for(
-    use: ToolChoice, *, grammar: str | None, schema: Schema | None, limits: SchemaLimits, native_calls: bool
+    use: ToolChoice,
+    *,
+    grammar: str | None,
+    schema: Schema | None,
+    limits: SchemaLimits,
+    max_tokens: Any,
+    native_calls: bool,
 ) -> Constraint | None:
     """What the answer has to be, if anything.
 
@@ -103,6 +122,7 @@ def constraint_for(
         grammar: GBNF text.
         schema: The schema of the answer.
         limits: Bounds on what schemas leave open.
+        max_tokens: Tokens that the answer may have; None for no bound.
         native_calls: Whether the model has a form of its own for calls.
 
     Raises:
@@ -118,10 +138,12 @@ def constraint_for(
     if grammar is not None:
         return Constraint(grammar)
     if use.mode == "forced":
-        return Constraint(_calls(dump_tools(use.tools), use.parallel, limits), calls=True)
+        calls = max_calls(max_tokens) if use.parallel else 0
+        return Constraint(_calls(dump_tools(use.tools), calls, limits), calls=True)
     if use.mode == "auto" and (schema is not None or not native_calls):
         answer = None if schema is None else json.dumps(schema)
-        gbnf = _calls_or_answer(dump_tools(use.tools), answer, use.parallel, limits)
+        calls = max_calls(max_tokens) if use.parallel else 0
+        gbnf = _calls_or_answer(dump_tools(use.tools), answer, calls, limits)
         return Constraint(gbnf, tagged=schema is not None, lazy=schema is None)
     if schema is None:
         return None
@@ -131,17 +153,23 @@ def constraint_for(
 
 
 @lru_cache(maxsize=128)
-def _calls(tools: str, parallel: bool, limits: SchemaLimits) -> str:
+def _calls(tools: str, max_calls: int, limits: SchemaLimits) -> str:
     from llamacpp_core.grammar import tool_call_gbnf
 
-    return tool_call_gbnf(json.loads(tools), parallel=parallel, limits=limits)
+    return tool_call_gbnf(json.loads(tools), parallel=max_calls > 0, limits=limits, max_calls=max_calls or 1)
 
 
 @lru_cache(maxsize=128)
-def _calls_or_answer(tools: str, answer: str | None, parallel: bool, limits: SchemaLimits) -> str:
+def _calls_or_answer(tools: str, answer: str | None, max_calls: int, limits: SchemaLimits) -> str:
     from llamacpp_core.grammar import call_or_answer_gbnf
 
     schema = None if answer is None else json.loads(answer)
     return call_or_answer_gbnf(
-        json.loads(tools), schema, opening=CALL_OPEN, closing=CALL_CLOSE, parallel=parallel, limits=limits
+        json.loads(tools),
+        schema,
+        opening=CALL_OPEN,
+        closing=CALL_CLOSE,
+        parallel=max_calls > 0,
+        limits=limits,
+        max_calls=max_calls or 1,
     )

@@ -161,16 +161,20 @@ class _Core:
 
     def _deliver(self) -> None:
         events = ffi.new("const lc_event **")
-        while not self.closing:
-            n = lib.lc_engine_take(self.native, events)
-            if n < 0:
-                self._fail_all(last_error())
-                break
-            if n:
-                self._hand_out(events[0], n)
-            _native_log.set_native_level()
-            if lib.lc_log_pending():
-                _native_log.drain()
+        try:
+            while not self.closing:
+                n = lib.lc_engine_take(self.native, events)
+                if n < 0:
+                    self._fail_all(last_error())
+                    break
+                if n:
+                    self._hand_out(events[0], n)
+                _native_log.set_native_level()
+                if lib.lc_log_pending():
+                    _native_log.drain()
+        except Exception as error:
+            # Nobody else would wake those who wait for results.
+            self._fail_all(EngineError(f"the delivery of results failed: {error!r}"))
         self._shut_down()
 
     def _hand_out(self, events: Any, n: int) -> None:
@@ -318,19 +322,12 @@ class Engine:
         return request
 
     def slot_file(self, slot: int, path: str, *, restore: bool, timeout_s: int = 60) -> int:
-        """Writes what a slot remembers to a file of llama.cpp's, or reads such a file back.
+        """Writes what a slot remembers to a file, or reads it back; returns how many tokens it holds.
 
-        Args:
-            slot: The slot, from 0.
-            path: The file.
-            restore: Read instead of write. llama.cpp trusts the file: check it before.
-            timeout_s: How long to wait for a slot that is working.
-
-        Returns:
-            How many tokens it holds.
+        llama.cpp trusts the file that it reads: check it before.
 
         Raises:
-            EngineError: The slot went on working, or the file cannot be written or does not fit.
+            EngineError: The slot was busy for too long, or the file cannot be written or does not fit.
         """
         with self._core.use() as native:
             n_tokens = lib.lc_slot_file(native, slot, os.fsencode(path), restore, timeout_s)

@@ -176,6 +176,9 @@ class CompletionMethods:
         """The arguments with what was set for the whole model where the call says nothing."""
         if params.get("seed") is None and self._seed is not None:
             params = params | {"seed": self._seed}
+        if self.info.lora and params.get("lora") is None:
+            # llama-server forgets to clear a slot's cache where a request names no adapters.
+            params = params | {"lora": {i: scale for i, (_, scale) in enumerate(self.info.lora)}}
         if self.settings.last_n_tokens_size != 64 and params.get("repeat_last_n") is None:
             params = params | {"repeat_last_n": self.settings.last_n_tokens_size}
         return params

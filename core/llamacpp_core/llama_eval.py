@@ -79,6 +79,7 @@ class EvalMethods:
     def _evaluated(self) -> Evaluation:
         if self._evaluation is None:
             session = self._sessions.new(self.info.n_ctx)
+            session.use_loras(tuple(scale for _, scale in self.info.lora))
             self._evaluation = Evaluation(session, self.settings.logits_all)
         self._last = self._evaluation
         return self._evaluation

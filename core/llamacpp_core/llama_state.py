@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llamacpp_core._checks import integer
 from llamacpp_core.conversation_state import LlamaState, read_state_file, write_state_file
-from llamacpp_core.errors import EngineError, InvalidParameterError
+from llamacpp_core.errors import EngineError, InvalidParameterError, UnsupportedCapabilityError
 
 if TYPE_CHECKING:
     from llamacpp_core.engine import Engine
@@ -66,7 +66,9 @@ class StateMethods:
 
         Raises:
             EngineError: There is no conversation, or its memory is in use by a later request.
+            UnsupportedCapabilityError: The model was loaded with LoRA adapters.
         """
+        self._refuse_loras()
         last = self._last
         if last is None:
             raise EngineError("there is no conversation to save: nothing was generated or evaluated")
@@ -99,6 +101,7 @@ class StateMethods:
                 "LlamaState.from_bytes()",
                 parameter="state",
             )
+        self._refuse_loras()
         state.check_fits(self._fingerprint())
         if state.kind == "eval":
             evaluation = self._evaluated()
@@ -133,6 +136,14 @@ class StateMethods:
             InvalidParameterError: As for :meth:`load_state`.
         """
         self.load_state(read_state_file(Path(path)))
+
+    def _refuse_loras(self) -> None:
+        if self.info.lora:
+            raise UnsupportedCapabilityError(
+                "a conversation's state does not tell which LoRA adapters computed it: save and load states "
+                "with a model that was loaded without adapters",
+                parameter="lora",
+            )
 
     def _slot(self) -> int:
         """The slot to restore into: in turn from the last one, since requests begin with the first."""

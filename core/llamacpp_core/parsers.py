@@ -28,6 +28,9 @@ __all__ = [
 
 Deltas = list[dict[str, Any]]
 
+#: A text is read again when this part of its length is new.
+_REREAD = 64
+
 
 class Tags(NamedTuple):
     """How a template marks reasoning.
@@ -187,7 +190,8 @@ class WholeJson:
 class NativeParser:
     """llama.cpp's own parser of a template's format.
 
-    It reads the whole text again for every piece, so it is used from the point where it is needed.
+    It reads the whole text again each time, so it is used from the point where it is needed, and the longer
+    the text, the more of it has to be new before it is read again.
     Text that does not have the form the template promises is still the model's answer: it becomes content.
 
     Args:
@@ -201,21 +205,30 @@ class NativeParser:
         self._failed = self._native == ffi.NULL
         if self._failed:
             raise last_error()
+        self._waiting = ""
+        self._read = 0
         if primer:
             self._feed(primer, partial=True)
 
     def feed(self, text: str) -> Deltas:
         """Deltas that a further piece of text completes."""
-        return self._feed(text, partial=True)
+        self._waiting += text
+        if len(self._waiting) * _REREAD < self._read:
+            return []
+        waiting, self._waiting = self._waiting, ""
+        return self._feed(waiting, partial=True)
 
     def finish(self) -> Deltas:
         """What is left when the text has ended."""
-        return [] if self._failed else self._feed("", partial=False)
+        waiting, self._waiting = self._waiting, ""
+        deltas = self._feed(waiting, partial=True) if waiting else []
+        return deltas if self._failed else deltas + self._feed("", partial=False)
 
     def _feed(self, text: str, *, partial: bool) -> Deltas:
         if self._failed:
             return [{"content": text}] if text else []
         data = text.encode()
+        self._read += len(text)
         out = lib.lc_parser_feed(self._native, data, len(data), partial)
         if out == ffi.NULL:
             self._failed = True

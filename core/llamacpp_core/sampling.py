@@ -206,12 +206,13 @@ def _lora(value: Any, n_lora: int) -> list[dict[str, Any]]:
             "lora must be a dict from the adapter's position in Llama(lora=...) to its scale",
             parameter="lora",
         )
-    out = []
+    scales = [0.0] * n_lora
     for key, scale in value.items():
         index = integer(0)(f"lora[{key!r}]", key)
         if index >= n_lora:
             raise InvalidParameterError(
                 f"lora names adapter {index}, but {n_lora} adapter(s) are loaded", parameter="lora"
             )
-        out.append({"id": index, "scale": number()(f"lora[{index}]", scale)})
-    return out
+        scales[index] = number()(f"lora[{index}]", scale)
+    # All of them: llama-server takes an empty list for "as loaded".
+    return [{"id": i, "scale": scale} for i, scale in enumerate(scales)]

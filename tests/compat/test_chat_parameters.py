@@ -10,7 +10,10 @@ import pytest
 
 from llamacpp_core import InvalidParameterError, Llama, MissingDependencyError
 
-FRANCE = [{"role": "user", "content": "What is the capital of France?"}]
+FRANCE = [
+    {"role": "system", "content": "Answer in one sentence."},
+    {"role": "user", "content": "What is the capital of France?"},
+]
 STORY = [{"role": "user", "content": "Tell me a story."}]
 # The seed's defaults, in their order; repeat_penalty is that of llama-cpp-python 0.3.36.
 DEFAULTS: dict[str, Any] = {
@@ -306,7 +309,7 @@ def test_cached_tokens_are_reported(llm: Llama) -> None:
     first = llm.create_chat_completion(long, max_tokens=1)["usage"]
     again = llm.create_chat_completion(long, max_tokens=1)["usage"]
     assert again["prompt_tokens_details"]["cached_tokens"] == again["prompt_tokens"] - 1
-    assert first["prompt_tokens_details"]["cached_tokens"] < 40
+    assert first["prompt_tokens_details"]["cached_tokens"] < 60
     cold = llm.create_chat_completion(long, max_tokens=1, cache_prompt=False)["usage"]
     assert cold["prompt_tokens_details"]["cached_tokens"] == 0
 

@@ -10,12 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
-# Coefficients of W. J. Cody's rational approximations are not needed: numpy has no erf, math has.
-_erf = np.frompyfunc(__import__("math").erf, 1, 1)
+
+
+def erf(x: Array) -> Array:
+    """Abramowitz and Stegun 7.1.26; the error is below 1.5e-7."""
+    t = 1 / (1 + np.float32(0.3275911) * np.abs(x))
+    series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
+    result: Array = np.sign(x) * (1 - series * np.exp(-x * x))
+    return result.astype(np.float32)
 
 
 def gelu(x: Array) -> Array:
-    return (0.5 * x * (1 + _erf(x / np.sqrt(2)).astype(np.float32))).astype(np.float32)
+    return (0.5 * x * (1 + erf(x / np.float32(np.sqrt(2))))).astype(np.float32)
 
 
 class BertReference:

@@ -158,11 +158,14 @@ async def test_task_group_cancels_its_siblings(llm: Llama) -> None:
         await asyncio.sleep(0.2)
         raise KeyError("one of them")
 
-    with pytest.raises(ExceptionGroup):
+    async def together() -> None:
         async with asyncio.TaskGroup() as group:
             for _ in range(6):
                 group.create_task(llm.acreate_completion("Once", **ENDLESS))
             group.create_task(fail())
+
+    with pytest.raises(ExceptionGroup):
+        await together()
     assert n_active(llm) == 0
 
 

@@ -10,10 +10,28 @@ from collections.abc import Callable
 import pytest
 
 HEAVY = (
-    "pydantic", "langchain", "langchain_core", "llama_index", "numpy", "jinja2", "huggingface_hub", "gguf",
-    "safetensors", "tqdm", "rich", "typer", "requests", "httpx", "filelock", "asyncio", "concurrent.futures.thread",
-    "unittest", "multiprocessing", "ssl", "urllib.request",
-)  # fmt: skip
+    "pydantic",
+    "langchain",
+    "langchain_core",
+    "llama_index",
+    "numpy",
+    "jinja2",
+    "huggingface_hub",
+    "gguf",
+    "safetensors",
+    "tqdm",
+    "rich",
+    "typer",
+    "requests",
+    "httpx",
+    "filelock",
+    "asyncio",
+    "concurrent.futures.thread",
+    "unittest",
+    "multiprocessing",
+    "ssl",
+    "urllib.request",
+)
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

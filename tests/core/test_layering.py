@@ -19,13 +19,29 @@ ROOT = CORE.parent.parent
 ADAPTERS = ROOT / "llamacpp_integrations"
 
 FRAMEWORKS = {
-    "langchain", "langchain_core", "langchain_community", "langgraph",
-    "llama_index", "llama_index_core", "llamacpp_integrations", "llama_cpp", "torch", "transformers",
-}  # fmt: skip
+    "langchain",
+    "langchain_core",
+    "langchain_community",
+    "langgraph",
+    "llama_index",
+    "llama_index_core",
+    "llamacpp_integrations",
+    "llama_cpp",
+    "torch",
+    "transformers",
+}
 # Modules whose job is the border to native code.
 NATIVE = {
-    "_ffi", "_native_errors", "_native_log", "engine", "options", "parsers", "request", "server_options", "vocab",
-}  # fmt: skip
+    "_ffi",
+    "_native_errors",
+    "_native_log",
+    "engine",
+    "options",
+    "parsers",
+    "request",
+    "server_options",
+    "vocab",
+}
 
 
 def modules(folder: Path) -> list[Path]:

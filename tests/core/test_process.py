@@ -244,10 +244,18 @@ with Llama(sys.argv[1], n_ctx=256, n_parallel=2, n_threads=1) as llm:
     print(i.n_ctx, i.n_parallel, i.n_batch, i.n_threads, i.capabilities.embedding, i.prompt_cache.ram_mib)
 """
     hostile = {
-        "LLAMA_ARG_CTX_SIZE": "99", "LLAMA_ARG_N_PARALLEL": "7", "LLAMA_ARG_BATCH": "64", "LLAMA_ARG_THREADS": "9",
-        "LLAMA_ARG_EMBEDDINGS": "1", "LLAMA_ARG_CACHE_RAM": "77", "LLAMA_ARG_HELP": "1", "LLAMA_ARG_MODEL": "x",
-        "LLAMA_ARG_HF_REPO": "a/b", "LLAMA_ARG_LOG_FILE": "x.log", "LLAMA_LOG_VERBOSITY": "9",
-    }  # fmt: skip
+        "LLAMA_ARG_CTX_SIZE": "99",
+        "LLAMA_ARG_N_PARALLEL": "7",
+        "LLAMA_ARG_BATCH": "64",
+        "LLAMA_ARG_THREADS": "9",
+        "LLAMA_ARG_EMBEDDINGS": "1",
+        "LLAMA_ARG_CACHE_RAM": "77",
+        "LLAMA_ARG_HELP": "1",
+        "LLAMA_ARG_MODEL": "x",
+        "LLAMA_ARG_HF_REPO": "a/b",
+        "LLAMA_ARG_LOG_FILE": "x.log",
+        "LLAMA_LOG_VERBOSITY": "9",
+    }
     done = run_python(code, str(smollm2_path), env=os.environ | hostile)
     quiet(done, "256 2 512 1 False 0")
 

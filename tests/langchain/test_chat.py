@@ -59,6 +59,7 @@ def test_metadata_and_usage(chat: ChatLlamaCpp, path: str) -> None:
     assert metadata["model_name"] == "smollm2-135m-instruct"
     assert metadata["finish_reason"] in ("stop", "length")
     assert metadata["model_provider"] == "llamacpp"
+    assert metadata["system_fingerprint"].startswith("llama.cpp")
     usage = answer.usage_metadata
     assert usage
     assert metadata["timings"]["predicted_n"] == usage["output_tokens"]

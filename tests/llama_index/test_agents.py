@@ -13,8 +13,8 @@ from llama_index.core.agent.workflow import (
     ReActAgent,
     ToolCallResult,
 )
+from llama_index.core.memory import Memory
 from llama_index.core.tools import FunctionTool
-from llama_index.core.workflow import Context
 from pydantic import BaseModel, Field
 
 from llamacpp_integrations.llama_index import LlamaCpp
@@ -80,12 +80,12 @@ async def test_a_function_agent_uses_its_tools(model: LlamaCpp, streaming: bool)
 async def test_an_agents_memory_goes_on(model: LlamaCpp) -> None:
     tool = FunctionTool.from_defaults(async_fn=weather, return_direct=True)
     agent = FunctionAgent(tools=[multiply, tool], llm=model, initial_tool_choice="weather")
-    context = Context(agent)
+    memory = Memory.from_defaults(session_id="agent", token_limit=2000, tokenizer_fn=model.tokenizer)
     for question in ("How is the weather in Rome?", "And in Oslo?"):
-        output = await agent.run(user_msg=question, ctx=context)
+        output = await agent.run(user_msg=question, memory=memory)
         assert output.response.content.startswith("Sunny in")
-    history = await (await context.store.get("memory")).aget()
-    assert [m.role.value for m in history] == ["user", "assistant", "tool", "assistant"] * 2
+    roles = [message.role.value for message in await memory.aget()]
+    assert roles == ["user", "assistant", "tool", "assistant"] * 2
 
 
 async def test_structured_output_of_an_agent(model: LlamaCpp) -> None:

@@ -14,7 +14,7 @@ from llamacpp_core.cli.shared import CHAT_MODEL, GpuLayers, Json, Model, Threads
 from llamacpp_core.models.optional import require
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from llamacpp_core import Llama
 
@@ -120,22 +120,21 @@ def _embedding(llm: Llama, n_tokens: int, levels: list[int], repeats: int) -> di
     measure.embedding_speed(llm, 1, n_tokens)
     steps: list[Callable[[], dict[str, float]]]
     steps = [lambda n=n: measure.embedding_speed(llm, n, n_tokens) for n in levels]  # type: ignore[misc]
-    return {"prompt_tokens": n_tokens, "throughput": list(_measured(steps, repeats))}
+    return {"prompt_tokens": n_tokens, "throughput": _measured(steps, repeats)}
 
 
-def _measured(steps: list[Callable[[], dict[str, float]]], repeats: int) -> Iterator[dict[str, float]]:
+def _measured(steps: list[Callable[[], dict[str, float]]], repeats: int) -> list[dict[str, float]]:
+    """Takes the steps in turn, so that a machine that changes its speed changes it for all of them."""
     from tqdm.auto import tqdm
 
-    total = len(steps) * repeats
-    with tqdm(
-        total=total, desc="measuring", file=sys.stderr, leave=False, disable=not sys.stderr.isatty()
-    ) as bar:
-        for step in steps:
-            runs = []
-            for _ in range(repeats):
-                runs.append(step())
+    runs: list[list[dict[str, float]]] = [[] for _ in steps]
+    total, off = len(steps) * repeats, not sys.stderr.isatty()
+    with tqdm(total=total, desc="measuring", file=sys.stderr, leave=False, disable=off) as bar:
+        for _ in range(repeats):
+            for step, seen in zip(steps, runs, strict=True):
+                seen.append(step())
                 bar.update()
-            yield measure.speed(runs)
+    return [measure.speed(seen) for seen in runs]
 
 
 def _print(result: dict[str, Any]) -> None:
@@ -147,7 +146,8 @@ def _print(result: dict[str, Any]) -> None:
         f"{result['threads']} threads, {', '.join(result['devices'])}"
     )
     out.print(
-        f"loaded in {result['load_seconds']:.2f} s; medians of {result['repeats']}, slowest to fastest in brackets\n"
+        f"loaded in {result['load_seconds']:.2f} s; medians of {result['repeats']}, "
+        "slowest to fastest in brackets\n"
     )
     if alone := result.get("one_request"):
         table = Table("one request", "tokens/s", "", box=None, pad_edge=False)

@@ -185,7 +185,7 @@ class _Chat:
             if stream is not None:
                 stream.close()
         write_text("\n")
-        if reason in ("length", "stopped"):
+        if reason in ("length", "stopped") and sys.stderr.isatty():
             _say("[stopped]" if reason == "stopped" else "[cut off: the limit of tokens was reached]")
         self._conversation.append({"role": "assistant", "content": "".join(pieces)})
 

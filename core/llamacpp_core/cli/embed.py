@@ -21,7 +21,7 @@ from llamacpp_core.cli.shared import (
     one_of,
     print_json,
 )
-from llamacpp_core.cli.tables import READABLE, WRITABLE, Table, format_of, write_rows
+from llamacpp_core.cli.tables import READABLE, WRITABLE, Table, column_taken, format_of, write_rows
 from llamacpp_core.errors import ContextOverflowError, InvalidParameterError
 
 if TYPE_CHECKING:
@@ -95,7 +95,10 @@ def embed_command(
         raise typer.BadParameter("needs --output FILE: the embeddings are on stdout", param_hint="--json")
     if output != "-" and Path(output).exists() and not overwrite:
         raise InvalidParameterError(f"{output} is there already: --overwrite replaces it", parameter="output")
+    if output != "-" and not Path(output).absolute().parent.is_dir():
+        raise InvalidParameterError(f"{output}: there is no such folder", parameter="output")
     one_of("--overflow", overflow, _OVERFLOW)
+    _check(table, embedding_column)
     options = {"overflow": overflow, "max_tokens": max_tokens, "normalize": normalize}
     from llamacpp_core import Llama
     from llamacpp_core.models import resolve_model
@@ -131,6 +134,14 @@ def _table(path: str | None, texts: list[str] | None, form: str | None, column: 
     if path != "-" and not Path(path).is_file():
         raise InvalidParameterError(f"there is no file {path}", parameter="input")
     return Table(path, format_of(path, form, READABLE, "--input-format"), column)
+
+
+def _check(table: Table, embedding_column: str) -> None:
+    """Finds out before a model is loaded whether the table can be used; its later rows may still fail."""
+    for row in islice(table.rows(), 1):
+        table.text_of(row, 1)
+        if embedding_column in row:
+            raise column_taken(embedding_column)
 
 
 class _Texts(Table):

@@ -41,7 +41,7 @@ class Pieces:
         self.folder = output.with_name(output.name + ".pieces")
         if restart:
             self.remove()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(exist_ok=True)
         known = self.folder / _SETTINGS
         if known.exists():
             self._same(json.loads(known.read_text("utf-8")), dict(settings))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["READABLE", "WRITABLE", "Row", "Table", "format_of", "write_rows"]
+__all__ = ["READABLE", "WRITABLE", "Row", "Table", "column_taken", "format_of", "write_rows"]
 
 Row = dict[str, Any]
 
@@ -214,13 +214,18 @@ def _replacing(path: Path | None) -> Iterator[Any]:
         temporary.unlink(missing_ok=True)
 
 
+def column_taken(column: str) -> InvalidParameterError:
+    """The error for an input that has the output's column already."""
+    return InvalidParameterError(
+        f"the input has a column {column!r} already: choose another name with --embedding-column",
+        parameter="embedding_column",
+    )
+
+
 def _unused(rows: Rows, column: str) -> Rows:
     for row, vector in rows:
         if column in row:
-            raise InvalidParameterError(
-                f"the input has a column {column!r} already: choose another name with --embedding-column",
-                parameter="embedding_column",
-            )
+            raise column_taken(column)
         yield row, vector
 
 

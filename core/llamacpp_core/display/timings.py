@@ -27,11 +27,11 @@ def timings_html(response: Mapping[str, Any]) -> Html:
     for label, n, ms, rate, low in rows:
         speed = f"{rate:,.0f} tokens/s" if n else ""
         html.append(
-            f'<tr><th>{label}</th><td class="lcpp-n">{n:,} tokens</td><td class="lcpp-n">{_time(ms)}</td>'
+            f'<tr><th>{label}</th><td class="lcpp-n">{_tokens(n)}</td><td class="lcpp-n">{_time(ms)}</td>'
             f'<td class="lcpp-n">{speed}</td><td style="width:14em"><span class="lcpp-track">'
             f'<span class="lcpp-bar{low}" style="width:{100 * ms / total:.1f}%"></span></span></td></tr>'
         )
-        lines.append(f"{label:<9} {n:>6,} tokens  {_time(ms):>8}  {speed}".rstrip())
+        lines.append(f"{label:<9} {_tokens(n):>13}  {_time(ms):>8}  {speed}".rstrip())
     notes = _notes(timings)
     if notes:
         html.append(f'<tr><td colspan="5" class="lcpp-dim">{escape(notes)}</td></tr>')
@@ -42,7 +42,7 @@ def timings_html(response: Mapping[str, Any]) -> Html:
 def timings_line(timings: Mapping[str, Any]) -> str:
     """Times and speeds in one line."""
     parts = [
-        f"{label}: {n:,} tokens in {_time(ms)}" + (f", {rate:,.0f} tokens/s" if n else "")
+        f"{label}: {_tokens(n)} in {_time(ms)}" + (f", {rate:,.0f} tokens/s" if n else "")
         for label, n, ms, rate, _ in _phases(timings)
     ]
     return " · ".join(filter(None, (*parts, _notes(timings))))
@@ -76,6 +76,10 @@ def _notes(timings: Mapping[str, Any]) -> str:
             f"{timings.get('draft_n_accepted', 0):,} of {timings['draft_n']:,} drafted tokens accepted"
         )
     return "; ".join(notes)
+
+
+def _tokens(n: int) -> str:
+    return "1 token" if n == 1 else f"{n:,} tokens"
 
 
 def _time(ms: float) -> str:

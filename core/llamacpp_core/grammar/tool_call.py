@@ -49,12 +49,16 @@ def tool_call_gbnf(
         GrammarError: When there is no tool, a tool is malformed, two have one name, or a schema cannot be
             enforced; the message begins with the JSON path (``tools[0].function.parameters...``).
     """
+    _check_max_calls(max_calls)
+    text = dump_schema([_function(tool, f"tools[{index}]") for index, tool in enumerate(tools)])
+    return _call_text(text, limits or SchemaLimits(), root, max_calls if parallel else 0)
+
+
+def _check_max_calls(max_calls: int) -> None:
     if not isinstance(max_calls, int) or isinstance(max_calls, bool) or not 1 <= max_calls <= 1000:
         raise GrammarError(
             f"max_calls must be an integer from 1 to 1000, got {max_calls!r}", parameter="max_calls"
         )
-    text = dump_schema([_function(tool, f"tools[{index}]") for index, tool in enumerate(tools)])
-    return _call_text(text, limits or SchemaLimits(), root, max_calls if parallel else 0)
 
 
 def tool_arguments_gbnf(
@@ -82,6 +86,7 @@ def call_or_answer_gbnf(
     closing: str,
     parallel: bool = False,
     limits: SchemaLimits | None = None,
+    max_calls: int = _MAX_CALLS,
 ) -> str:
     """A grammar for calls between tags, or else an answer by a schema.
 
@@ -92,24 +97,27 @@ def call_or_answer_gbnf(
         closing: The tag behind a call.
         parallel: Allow several calls, each between its own tags.
         limits: Bounds on what the schemas leave open.
+        max_calls: Most calls.
 
     Raises:
         GrammarError: As :func:`tool_call_gbnf`, or when the schema cannot be enforced.
     """
     text = dump_schema([_function(tool, f"tools[{index}]") for index, tool in enumerate(tools)])
     answer = None if schema is None else dump_schema(schema)
-    return _call_or_answer_text(text, answer, limits or SchemaLimits(), opening, closing, parallel)
+    _check_max_calls(max_calls)
+    calls = max_calls if parallel else 1
+    return _call_or_answer_text(text, answer, limits or SchemaLimits(), opening, closing, calls)
 
 
 @lru_cache(maxsize=128)
 def _call_or_answer_text(
-    text: str, answer: str | None, limits: SchemaLimits, opening: str, closing: str, parallel: bool
+    text: str, answer: str | None, limits: SchemaLimits, opening: str, closing: str, max_calls: int
 ) -> str:
     compiler = SchemaCompiler(limits=limits)
     call = f"{gbnf_literal(opening)} {_add_call(compiler, load_schema(text))} {gbnf_literal(closing)}"
-    if parallel:
+    if max_calls > 1:
         tagged = compiler.rules.add("tagged-call", call)
-        call = f"{tagged} ({gbnf_literal(chr(10))}? {tagged}){{0,{_MAX_CALLS - 1}}}"
+        call = f"{tagged} ({gbnf_literal(chr(10))}? {tagged}){{0,{max_calls - 1}}}"
     return compiler.render(
         call if answer is None else f"{call} | {compiler.add(load_schema(answer), 'answer')}"
     )

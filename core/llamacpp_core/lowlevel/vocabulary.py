@@ -106,7 +106,7 @@ class Vocabulary:
         Args:
             text: UTF-8 text.
             add_special: Add the beginning and end tokens that the model was trained with.
-            parse_special: Read "<|im_end|>" and the like as control tokens. Leave it off for text that
+            parse_special: Read ``<|im_end|>`` and the like as control tokens. Leave it off for text that
                 comes from a user.
 
         Raises:
@@ -140,7 +140,7 @@ class Vocabulary:
         Args:
             tokens: Token ids.
             remove_special: Leave out the beginning and end tokens that tokenizing would add.
-            unparse_special: Write control tokens out ("<|im_end|>") instead of leaving them out.
+            unparse_special: Write control tokens out (``<|im_end|>``) instead of leaving them out.
 
         Returns:
             The text; a character that is cut off at an end becomes U+FFFD.

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
-
-if TYPE_CHECKING:
-    from llamacpp_core.grammar import LlamaGrammar
+from typing import Any, Literal, TypedDict
 
 __all__ = ["ChatCompletionParameters", "CompletionParameters", "SamplingParameters"]
 
@@ -32,7 +29,7 @@ class SamplingParameters(TypedDict, total=False):
     model: str | None
     logits_processor: Any
     stopping_criteria: Any
-    grammar: LlamaGrammar | str | None
+    grammar: Any  # a LlamaGrammar, or GBNF text
     logit_bias: Mapping[Any, float] | None
     n: int
     stream_options: Mapping[str, Any] | None

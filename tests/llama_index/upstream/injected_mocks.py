@@ -8,36 +8,39 @@ streams. Only the engine is scripted. What a mock says of itself in ``metadata``
 from __future__ import annotations
 
 import copy
+import inspect
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import llama_index.core
-from llama_index.core.base.llms.types import ChatMessage, LLMMetadata, MessageRole, ThinkingBlock, ToolCallBlock
+from llama_index.core.base.llms.types import ChatMessage, LLMMetadata, ThinkingBlock, ToolCallBlock
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.embeddings import mock_embed_model
 from llama_index.core.llms import mock
 from llama_index.core.llms.callbacks import llm_chat_callback
 from llama_index.core.llms.llm import ToolSelection
 
+import fakes
 import numpy as np
 from fakes import Answer, ScriptedLlama, scripted_info
 from llamacpp_integrations.llama_index import LlamaCpp, LlamaCppEmbedding
 
 N_CTX = 1_000_000_000
 
+fakes._pieces = lambda text, size=1: [text[i : i + size] for i in range(0, len(text), size)]  # as the mocks do
 
-class _Calls(Answer):
-    """An answer whose tool calls keep their ids."""
+
+class _Answer(Answer):
+    """An answer whose tool calls may keep their ids."""
 
     ids: Sequence[str] = ()
 
     def deltas(self) -> list[dict[str, Any]]:
         out = super().deltas()
-        for delta in out:
-            for piece in delta.get("tool_calls", ()):
-                if "id" in piece:
-                    piece["id"] = self.ids[piece["index"]] or piece["id"]
+        for piece in [piece for delta in out for piece in delta.get("tool_calls", ())]:
+            if "id" in piece:
+                piece["id"] = self.ids[piece["index"]] or piece["id"]
         return out
 
 
@@ -48,13 +51,13 @@ class _Echo(ScriptedLlama):
         super().__init__(self.echo, info=scripted_info(n_ctx=N_CTX, chat=chat, image=True, audio=True))
         self.max_tokens = max_tokens
 
-    def echo(self, messages: list[dict[str, Any]]) -> Answer:
+    def echo(self, messages: list[dict[str, Any]], _: dict[str, Any]) -> Answer:
         if self.max_tokens:
-            return Answer(" ".join(["text"] * self.max_tokens))
+            return _Answer(" ".join(["text"] * self.max_tokens))
         if self.calls[-1][0] == "completion":
-            return Answer(messages[0]["content"])
+            return _Answer(messages[0]["content"])
         lines = [f"{message['role']}: {_text(message['content'])}" for message in messages]
-        return Answer("\n".join([*lines, "assistant: "]))
+        return _Answer("\n".join([*lines, "assistant: "]))
 
 
 def _text(content: Any) -> str:
@@ -140,12 +143,12 @@ class MockLLMWithChatMemoryOfLastCall(_Remembering, MockLLM):
 class _Generating(ScriptedLlama):
     """Answers with what a function of the messages returns."""
 
-    def __init__(self, respond: Callable[[list[ChatMessage]], ChatMessage]) -> None:
+    def __init__(self, respond: Callable[[list[ChatMessage], bool], ChatMessage]) -> None:
         super().__init__(self.answer, info=scripted_info(n_ctx=N_CTX, image=True, audio=True))
         self.respond = respond
 
-    def answer(self, messages: list[dict[str, Any]]) -> Answer:
-        return _as_answer(self.respond([_as_chat_message(message) for message in messages]))
+    def answer(self, messages: list[dict[str, Any]], params: dict[str, Any]) -> Answer:
+        return _as_answer(self.respond([_as_chat_message(message) for message in messages], "tools" in params))
 
 
 def _as_chat_message(message: dict[str, Any]) -> ChatMessage:
@@ -166,7 +169,7 @@ def _as_chat_message(message: dict[str, Any]) -> ChatMessage:
 def _as_answer(message: ChatMessage) -> Answer:
     calls = [b for b in message.blocks if isinstance(b, ToolCallBlock)]
     selections: Sequence[ToolSelection] = message.additional_kwargs.get("tool_calls") or ()
-    answer = _Calls(
+    answer = _Answer(
         content=message.content or "",
         reasoning="".join(b.content or "" for b in message.blocks if isinstance(b, ThinkingBlock)),
         tool_calls=[(c.tool_name, c.tool_kwargs) for c in [*calls, *selections]],
@@ -207,9 +210,10 @@ class MockFunctionCallingLLM(LlamaCpp):
     def metadata(self) -> LLMMetadata:
         return LLMMetadata(is_function_calling_model=True, is_chat_model=bool(self.is_chat_model))
 
-    def _respond(self, messages: list[ChatMessage]) -> ChatMessage:
+    def _respond(self, messages: list[ChatMessage], with_tools: bool) -> ChatMessage:
         generator = self._generator or self._mock.response_generator
-        answer = generator(messages, tools=self._tools)
+        takes_more = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(generator).parameters.values())
+        answer = generator(messages, **({"tools": self._tools} if with_tools and takes_more else {}))
         return answer if isinstance(answer, ChatMessage) else list(answer)[-1]
 
     def _prepare_chat_with_tools(self, tools: Sequence[Any], **kwargs: Any) -> dict[str, Any]:
@@ -265,11 +269,13 @@ REPLACED = {
 ORIGINALS: dict[str, Any] = {name: getattr(module, name) for name, (module, _) in REPLACED.items()}
 
 
-def pytest_configure() -> None:
-    """Puts the classes in place before any test module is imported."""
-    assert MessageRole
-    assert llama_index.core.VectorStoreIndex
+def _replace() -> None:
     for module in [m for n, m in sys.modules.items() if n.startswith("llama_index.core")]:
         for name, original in ORIGINALS.items():
             if getattr(module, name, None) is original:
                 setattr(module, name, REPLACED[name][1])
+
+
+# When the plugin is imported: the tests' conftest.py, too, holds references to the mocks.
+assert llama_index.core.VectorStoreIndex
+_replace()

@@ -1,0 +1,111 @@
+"""The command as a whole: help, completion, errors, exit status."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli.process import COMMAND, Run, assert_error
+
+from llamacpp_core.cli import COMMAND_MODULES, build_app
+from llamacpp_core.cli.shared import complete_model
+
+COMMANDS = ("chat", "complete", "embed", "bench", "doctor", "models")
+
+
+def test_help_names_every_command(run: Run, spawn: Run) -> None:
+    done = spawn("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    for name in COMMANDS:
+        assert f"  {name} " in done.stdout
+    assert run().returncode == 2
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str, run: Run) -> None:
+    done = run(name, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"Usage: llamacpp {name}")
+
+
+def test_every_module_registers() -> None:
+    for name in COMMAND_MODULES:
+        assert callable(importlib.import_module(name).register)
+    assert build_app().registered_commands
+
+
+def test_version(run: Run) -> None:
+    import llamacpp_core
+
+    assert run("--version").stdout == f"llamacpp-integrations {llamacpp_core.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (("nonsense",), ("nonsense", "--help")),
+        (("chat", "--nonsense"), ("--nonsense", "chat --help")),
+        (("chat", "--temperature", "hot"), ("--temperature", "number")),
+        (("chat", "--json"), ("--json", "--prompt")),
+        (("complete", "x", "--logprobs", "2"), ("--logprobs", "--json")),
+        (("embed",), ("--text",)),
+        (("embed", "--text", "a", "--overflow", "cut"), ("--overflow", "truncate")),
+        (("bench", "--concurrency", "1,x"), ("--concurrency",)),
+        (("bench", "--plot", "x.gif"), ("--plot", ".png")),
+    ],
+)
+def test_usage_errors_are_one_line(arguments: tuple[str, ...], parts: tuple[str, ...], run: Run) -> None:
+    assert_error(run(*arguments), 2, *parts)
+
+
+def test_a_missing_extra_is_named(run: Run) -> None:
+    assert_error(run("--help", blocked=("typer",)), 1, "typer", "llamacpp-integrations[cli]")
+    assert_error(run("bench", "--plot", "x.png", blocked=("matplotlib",)), 1, "llamacpp-integrations[plot]")
+
+
+def test_shell_completion(tmp_path: Path) -> None:
+    script = subprocess.run(
+        [*COMMAND, "--show-completion", "bash"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert script.returncode == 0
+    assert "COMPREPLY" in script.stdout
+    environment = {
+        "COMP_WORDS": "llamacpp chat smollm2-135",
+        "COMP_CWORD": "2",
+        "_LLAMACPP_COMPLETE": "complete_bash",
+    }
+    code = "import sys; sys.argv[0] = 'llamacpp'; from llamacpp_core.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=os.environ | environment
+    )
+    assert done.stdout.split() == ["smollm2-135m-instruct"]
+
+
+def test_completion_of_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "folder").mkdir()
+    for name in ("a.gguf", "a.txt"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    assert complete_model("a") == ["all-minilm-l6-v2", "a.gguf"]
+    assert set(complete_model("")) >= {"folder/", "a.gguf", "smollm2-135m-instruct"}
+    assert set(complete_model(f"{tmp_path}/")) == {f"{tmp_path}/folder/", f"{tmp_path}/a.gguf"}
+    assert complete_model("no/such/folder/x") == []
+
+
+def test_a_reader_that_goes_away_is_no_traceback(smollm2_path: Path) -> None:
+    with subprocess.Popen(
+        [*COMMAND, "complete", "Once", "-m", str(smollm2_path), "--n-ctx", "512", "--max-tokens", "60"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(1)
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read()
+        assert process.wait(60) != 0

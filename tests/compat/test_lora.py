@@ -1,0 +1,105 @@
+"""LoRA adapters: loaded at start, switched per request, in the engine and beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from llamacpp_core import InvalidParameterError, Llama, UnsupportedCapabilityError
+
+N_EMBD, RANK = 576, 4
+CAPITAL = "The capital of France is"
+GREEDY: dict[str, Any] = {"max_tokens": 8, "temperature": 0}
+
+
+def write_adapter(path: Path, seed: int) -> Path:
+    """Writes an adapter that adds noise to the output projections of the first layers."""
+    import gguf
+
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_type(gguf.GGUFType.ADAPTER)
+    writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
+    writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, float(RANK))
+    random = np.random.default_rng(seed)
+    for layer in range(4):
+        name = f"blk.{layer}.attn_output.weight"
+        for part, shape in (("lora_a", (RANK, N_EMBD)), ("lora_b", (N_EMBD, RANK))):
+            writer.add_tensor(f"{name}.{part}", (0.3 * random.standard_normal(shape)).astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+@pytest.fixture(scope="module")
+def adapters(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("lora")
+    return [write_adapter(folder / f"adapter{i}.gguf", i) for i in range(2)]
+
+
+@pytest.fixture(scope="module")
+def adapted(smollm2_path: Path, adapters: list[Path]) -> Iterator[Llama]:
+    with Llama(smollm2_path, n_ctx=256, n_parallel=2, lora=[adapters[0], (adapters[1], 0.0)]) as loaded:
+        yield loaded
+
+
+def text(llm: Llama, **parameters: Any) -> str:
+    return llm(CAPITAL, **{**GREEDY, **parameters})["choices"][0]["text"]
+
+
+def test_an_adapter_changes_the_answer_and_its_scale_counts(adapted: Llama, llm: Llama) -> None:
+    plain = text(llm)
+    assert [scale for _, scale in adapted.info.lora] == [1.0, 0.0]
+    assert text(adapted) != plain
+    assert text(adapted, lora={0: 0.0}) == plain
+    assert text(adapted, lora={}) == plain
+
+
+def test_adapters_are_switched_per_request(adapted: Llama) -> None:
+    scales: list[dict[int, float]] = [{0: 1.0}, {1: 1.0}, {0: 0.0}, {0: 1.0, 1: 1.0}]
+    first = [text(adapted, lora=scale) for scale in scales]
+    assert len(set(first)) == len(scales)
+    assert [text(adapted, lora=scale) for scale in reversed(scales)] == first[::-1]
+    chat = [{"role": "user", "content": "Hi!"}]
+    answers = [
+        adapted.create_chat_completion(chat, lora=scale, **GREEDY)["choices"][0]["message"]["content"]
+        for scale in (scales[0], scales[2])
+    ]
+    assert answers[0] != answers[1]
+
+
+@pytest.mark.parametrize("scale", [{0: 1.0}, {1: 0.5}, {0: 0.0}], ids=str)
+def test_python_in_the_loop_uses_the_same_adapters(adapted: Llama, scale: dict[int, float]) -> None:
+    assert text(adapted, lora=scale, logits_processor=lambda ids, scores: scores) == text(adapted, lora=scale)
+
+
+def test_lora_path_and_lora_scale(
+    smollm2_path: Path, adapters: list[Path], adapted: Llama, llm: Llama
+) -> None:
+    with Llama(smollm2_path, n_ctx=256, n_parallel=1, lora_path=str(adapters[1]), lora_scale=1.0) as one:
+        assert one.info.lora == ((str(adapters[1]), 1.0),)
+        assert text(one) == text(adapted, lora={1: 1.0}) != text(llm)
+
+
+def test_states_and_adapters_do_not_mix(adapted: Llama) -> None:
+    text(adapted)
+    with pytest.raises(UnsupportedCapabilityError, match="LoRA"):
+        adapted.save_state()
+
+
+def test_eval_uses_the_adapters(adapted: Llama) -> None:
+    tokens = list(islice(adapted.generate(adapted.tokenize(CAPITAL.encode()), temp=0.0), 8))
+    assert adapted.detokenize(tokens).decode() == text(adapted)
+
+
+def test_adapters_that_are_not_there(adapted: Llama, llm: Llama) -> None:
+    with pytest.raises(InvalidParameterError, match="2 adapter"):
+        text(adapted, lora={2: 1.0})
+    with pytest.raises(InvalidParameterError, match="0 adapter"):
+        text(llm, lora={0: 1.0})

@@ -12,12 +12,13 @@ from __future__ import annotations
 import argparse
 import threading
 import time
+from functools import partial
 
 from _pairs import find_tool, paired, run_json, table
 
 from llamacpp_core import Llama
 
-WORDS = "the sea and the sky met in a line of light while gulls turned over the harbour wall ".split()
+WORDS = ("the", "sea", "and", "the", "sky", "met", "in", "a", "line", "of", "light", "as", "gulls", "cried")
 
 
 def prompts(n: int, n_tokens: int, llm: Llama) -> list[list[int]]:
@@ -32,7 +33,9 @@ def prompts(n: int, n_tokens: int, llm: Llama) -> list[list[int]]:
 def stream_speed(llm: Llama, n: int) -> float:
     """Tokens per second of one stream, from the first token to the last."""
     last = {}
-    for chunk in llm.create_completion("Once upon a time", max_tokens=n, temperature=0, ignore_eos=True, stream=True):
+    for chunk in llm.create_completion(
+        "Once upon a time", max_tokens=n, temperature=0, ignore_eos=True, stream=True
+    ):
         last = chunk
     return float(last["timings"]["predicted_per_second"])
 
@@ -53,9 +56,16 @@ def concurrent_speed(llm: Llama, n_parallel: int, n_prompt: int, n_gen: int) -> 
     return n_parallel * (n_prompt + n_gen) / (time.perf_counter() - start)
 
 
+def peer_speed(command: list[object]) -> float:
+    """Prompt and generated tokens per second that llama-batched-bench reports."""
+    return float(run_json(*command)[-1]["speed"])
+
+
 def main() -> None:
     """Runs the comparison and prints a table."""
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     arguments.add_argument("--model", default="smollm2-135m-instruct")
     arguments.add_argument("--pairs", type=int, default=5)
     arguments.add_argument("--threads", type=int, default=None)
@@ -71,7 +81,21 @@ def main() -> None:
 
         def peer() -> float:
             result = run_json(
-                bench, "-m", llm.info.path, "-p", 0, "-n", 128, "-t", threads, "-r", 1, "-o", "json", "-fa", "1"
+                bench,
+                "-m",
+                llm.info.path,
+                "-p",
+                0,
+                "-n",
+                128,
+                "-t",
+                threads,
+                "-r",
+                1,
+                "-o",
+                "json",
+                "-fa",
+                "1",
             )
             return float(result[0]["avg_ts"])
 
@@ -79,18 +103,15 @@ def main() -> None:
 
     for n in args.concurrency:
         with Llama(args.model, n_threads=args.threads, n_ctx=512, n_parallel=n) as llm:
-            batched = find_tool("llama-batched-bench")
-
-            def peer(n: int = n, llm: Llama = llm) -> float:
-                lines = run_json(
-                    batched, "-m", llm.info.path, "-c", 512 * n, "-b", llm.info.n_batch, "-ub", llm.info.n_ubatch,
-                    "-npp", args.prompt, "-ntg", args.generate, "-npl", n, "-t", llm.info.n_threads, "-fa", "on",
-                    "--output-format", "jsonl",
-                )  # fmt: skip
-                return float(lines[-1]["speed"])
-
+            command = [
+                find_tool("llama-batched-bench"), "-m", llm.info.path, "-c", 512 * n, "-b", llm.info.n_batch,
+                "-ub", llm.info.n_ubatch, "-npp", args.prompt, "-ntg", args.generate, "-npl", n,
+                "-t", llm.info.n_threads, "-fa", "on", "--output-format", "jsonl",
+            ]  # fmt: skip
             rows[f"{n} at once, prompt + generated"] = paired(
-                lambda n=n, llm=llm: concurrent_speed(llm, n, args.prompt, args.generate), peer, args.pairs
+                partial(concurrent_speed, llm, n, args.prompt, args.generate),
+                partial(peer_speed, command),
+                args.pairs,
             )
     print(table(rows, "tokens/s"))
 

@@ -3,7 +3,7 @@
     python benchmarks/llama_index_async.py [--chunks 8] [--tokens 64] [--rounds 3]
 
 The same question is put to each chunk of a text, one after the other and then all at once, in turn, with the
-prompt cache off and answers of a fixed length. The ratio is asynchronous time over sequential time: below 0.5,
+prompt cache off and answers of a fixed length. The ratio is asynchronous over sequential time: below 0.5,
 eight requests at once take less than half as long. llama-batched-bench, where it has been built
 (``make bench-tools``), says what this model and machine allow: the speed of one sequence over that of all.
 """
@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 
 from llama_index.core.response_synthesizers import ResponseMode, get_response_synthesizer
-from llamacpp_core import Llama
 
+from llamacpp_core import Llama
 from llamacpp_integrations.llama_index import LlamaCpp, configure_settings
 
 SENTENCE = "The lighthouse keeper wrote the wind, the ships and the weather of day {} into his book. "
@@ -28,7 +28,9 @@ SENTENCE = "The lighthouse keeper wrote the wind, the ships and the weather of d
 
 def seconds(llm: LlamaCpp, chunks: list[str], *, use_async: bool) -> float:
     """Time to ask about every chunk."""
-    synthesizer = get_response_synthesizer(llm=llm, response_mode=ResponseMode.ACCUMULATE, use_async=use_async)
+    synthesizer = get_response_synthesizer(
+        llm=llm, response_mode=ResponseMode.ACCUMULATE, use_async=use_async
+    )
     start = time.perf_counter()
     answer = synthesizer.get_response("What did he write?", chunks)
     took = time.perf_counter() - start
@@ -42,27 +44,41 @@ def batched_bench(llama: Llama, prompt: int, tokens: int, sequences: int) -> str
     program = str(built) if built.is_file() else shutil.which("llama-batched-bench")
     if program is None:
         return "llama-batched-bench: not built (make bench-tools)"
-    command = [program, "-m", llama.info.path, "-npp", str(prompt), "-ntg", str(tokens), "-npl", f"1,{sequences}"]
+    command = [
+        program,
+        "-m",
+        llama.info.path,
+        "-npp",
+        str(prompt),
+        "-ntg",
+        str(tokens),
+        "-npl",
+        f"1,{sequences}",
+    ]
     command += ["-c", str((prompt + tokens) * sequences + 64), "-t", str(llama.info.n_threads)]
     command += ["--output-format", "jsonl"]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     rows = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
     one, many = (row["t"] for row in rows)
-    return f"llama-batched-bench: {one:.2f} s for one, {many:.2f} s for {sequences}: {many / (one * sequences):.2f}"
+    ratio = many / (one * sequences)
+    return f"llama-batched-bench: {one:.2f} s for one, {many:.2f} s for {sequences}: {ratio:.2f}"
 
 
 def main() -> None:
     """Prints medians and the ratio."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--chunks", type=int, default=8)
     parser.add_argument("--sentences", type=int, default=4, help="sentences per chunk")
     parser.add_argument("--tokens", type=int, default=64, help="tokens per answer")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, help="CPU threads; by default one per physical core")
     options = parser.parse_args()
 
     n_parallel = 1 << (options.chunks - 1).bit_length()
-    with Llama(options.model, n_ctx=1024, n_parallel=n_parallel) as llama:
+    with Llama(options.model, n_ctx=1024, n_parallel=n_parallel, n_threads=options.threads) as llama:
         fixed = {"ignore_eos": True, "cache_prompt": False}
         llm = LlamaCpp(llama=llama, temperature=0, max_tokens=options.tokens, additional_kwargs=fixed)
         configure_settings(llm, None)
@@ -79,7 +95,10 @@ def main() -> None:
         one, many = statistics.median(sequential), statistics.median(asynchronous)
         tokens = options.chunks * options.tokens
         print(f"{llama.info.name}, {llama.info.n_threads} threads, {options.chunks} chunks of about")
-        print(f"{usage['prompt_tokens']} prompt tokens, {options.tokens} tokens each, medians of {options.rounds}")
+        print(
+            f"{usage['prompt_tokens']} prompt tokens, {options.tokens} tokens each, "
+            f"medians of {options.rounds}"
+        )
         print(f"sequential:   {one:6.2f} s  {tokens / one:6.1f} generated tokens/s")
         print(f"asynchronous: {many:6.2f} s  {tokens / many:6.1f} generated tokens/s")
         print(f"ratio: {many / one:.2f}")

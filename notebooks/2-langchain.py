@@ -28,7 +28,7 @@ from llamacpp_integrations.langchain import ChatLlamaCpp
 llm = ChatLlamaCpp(
     model="smollm2-135m-instruct", temperature=0, max_tokens=60, n_ctx=2048
 )
-llm.profile
+[ability for ability, given in llm.profile.items() if given is True]
 
 # %% [markdown]
 # ## A chain

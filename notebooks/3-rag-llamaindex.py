@@ -75,7 +75,8 @@ show(
 
 # %%
 prompt = PromptTemplate(
-    "Notes:\n{context_str}\n\nAnswer in one sentence, from the notes only.\nQuestion: {query_str}"
+    "Notes:\n{context_str}\n\n"
+    "Answer in one sentence, from the notes only.\nQuestion: {query_str}"
 )
 engine = index.as_query_engine(
     streaming=True, similarity_top_k=2, text_qa_template=prompt
@@ -106,7 +107,7 @@ best = reranker.postprocess_nodes(nodes, query_str=QUESTION)
 class CitedAnswer(BaseModel):
     """An answer, and the number of the note it comes from."""
 
-    answer: str = Field(max_length=200)
+    answer: str = Field(max_length=120)
 
 
 numbers = tuple(range(1, len(best) + 1))
@@ -115,7 +116,8 @@ notes = "\n".join(f"[{i}] {node.text}" for i, node in enumerate(best, 1))
 cited = llm.structured_predict(
     Cited,
     PromptTemplate(
-        "Notes:\n{notes}\n\nAnswer from the notes, with the number of the note.\n{question}"
+        "Notes:\n{notes}\n\nAnswer from the notes, with the number of the note.\n"
+        "{question}"
     ),
     notes=notes,
     question=QUESTION,

@@ -88,15 +88,15 @@ _, spread, directions = np.linalg.svd(centred, full_matrices=False)
 points = centred @ directions[:2].T
 shown = float((spread[:2] ** 2).sum() / (spread**2).sum())
 
-figure, ax = plt.subplots(figsize=(7, 5), layout="constrained")
+figure, ax = plt.subplots(figsize=(8, 6), layout="constrained")
 for topic in CORPUS:
     rows = [i for i, name in enumerate(topics) if name == topic]
     ax.scatter(*points[rows].T, s=45, label=topic)
-for text, (x, y) in zip(texts, points, strict=True):
+for i, (text, (x, y)) in enumerate(zip(texts, points, strict=True)):
     ax.annotate(
         " ".join(text.split()[:3]) + "…",
         (x, y),
-        xytext=(5, 3),
+        xytext=(5, 4 if i % 2 else -10),
         textcoords="offset points",
         fontsize=7,
     )
@@ -106,7 +106,7 @@ ax.set(
     title=f"{shown:.0%} of the variance",
 )
 ax.legend(frameon=False, fontsize=8)
-ax.margins(0.15)
+ax.margins(0.2)
 plt.show()
 
 # %% [markdown]

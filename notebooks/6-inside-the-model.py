@@ -93,10 +93,10 @@ prompts = [
     "One, two, three,",
     "The opposite of hot is",
     "Once upon a time, there was a",
-    "I",
+    "She looked at the",
 ]
-figure, axes = plt.subplots(1, len(prompts), figsize=(12, 3), layout="constrained")
-for ax, text in zip(axes, prompts, strict=True):
+figure, axes = plt.subplots(2, 2, figsize=(8, 5), layout="constrained")
+for ax, text in zip(axes.flat, prompts, strict=True):
     p = softmax(next_logits(text))
     names, heights = top(p)
     ax.barh(names[::-1], heights[::-1], color="#3b82f6")
@@ -115,7 +115,7 @@ plt.show()
 
 # %%
 logits = next_logits("My favourite animal is the")
-figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.4), layout="constrained")
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
 for temperature in (0.5, 1.0, 1.5):
     p = np.sort(softmax(logits, temperature))[::-1]
     left.plot(np.arange(1, len(p) + 1), p, label=f"temperature {temperature}")

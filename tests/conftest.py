@@ -39,8 +39,3 @@ def llm(smollm2_path: Path) -> Iterator[Llama]:
 def embedder(minilm_path: Path) -> Iterator[Llama]:
     with Llama(EMBEDDING_MODEL) as loaded:
         yield loaded
-
-
-def pytest_terminal_summary(terminalreporter: object) -> None:  # TEMPORARY-LEAD-NOTE
-    print("\n*** NOTE FROM THE LEAD TO ALL HELPERS: it is time to finish. By 20:32 (machine clock) leave your files "
-          "complete, green and ruff/mypy clean, then stop with your report. No new features, no long test runs. ***")

@@ -118,10 +118,8 @@ class FreeFormats:
         if not has_tools:
             return AnswerFormat({}, None if tags is None else lambda: ReasoningSplitter(tags))
         calls = planned.calls
-        if tags is not None and tags.is_open:
-            after = tags.ends[0]  # the splitter has taken the reasoning out
-        else:
-            after = primer
+        # Where the reasoning was open, the splitter has taken it out.
+        after = tags.ends[0] if tags is not None and tags.is_open else primer
         if calls is not None and calls.triggers:
             triggers = _own_triggers(calls.triggers, found.triggers)
             return AnswerFormat({}, lambda: CallsAfterTrigger(plan, tags, triggers, after))

@@ -20,7 +20,7 @@ __all__ = ["constraint_for", "grammar_text", "response_schema", "schema_limits"]
 Schema = Mapping[str, Any] | bool
 
 _MAX_CALLS = 16
-_TOKENS_PER_CALL = 100
+_TOKENS_PER_CALL = 200
 
 
 def grammar_text(grammar: Any) -> str | None:

@@ -16,7 +16,6 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from typing import Any
 
 from llamacpp_core import _native_log
@@ -39,8 +38,6 @@ __all__ = [
     "Engine",
     "Plan",
     "TemplateRefusedError",
-    "build_info",
-    "system_fingerprint",
     "to_json",
 ]
 
@@ -49,18 +46,6 @@ _live: weakref.WeakSet[_Core] = weakref.WeakSet()
 TASK_COMPLETION: int = lib.LC_TASK_COMPLETION
 TASK_EMBEDDING: int = lib.LC_TASK_EMBEDDING
 TASK_RERANK: int = lib.LC_TASK_RERANK
-
-
-@cache
-def build_info() -> dict[str, Any]:
-    """Facts about this build of llama.cpp: version, CPU features in use, devices with their memory in bytes."""
-    info: dict[str, Any] = json.loads(ffi.string(lib.lc_build_info()))
-    return info
-
-
-def system_fingerprint() -> str:
-    """Tells answers of one build from those of another."""
-    return f"llama.cpp-{build_info()['llama_cpp']}"
 
 
 class TemplateRefusedError(InvalidParameterError):

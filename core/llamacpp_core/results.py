@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from llamacpp_core.engine import system_fingerprint
+from llamacpp_core.build_info import system_fingerprint
 from llamacpp_core.logprobs import chat_logprob, completion_logprobs, mean_logprob
 from llamacpp_core.request import CHUNK, FINAL, TEXT, Event
 

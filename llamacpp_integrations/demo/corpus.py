@@ -14,8 +14,8 @@ QUESTIONS = (
     "When did the first steam locomotive run on rails?",
 )
 
-#: Paragraphs shorter than this, in characters, go with the next one; longer than the other, they are left out:
-#: they are tables and listings.
+#: Paragraphs shorter than the first, in characters, go with the next one; longer than the second are tables
+#: and listings, and are left out.
 _SHORT, _LONG = 200, 900
 
 
@@ -45,7 +45,9 @@ def _pieces(text: str) -> list[str]:
 
 def passages() -> list[Passage]:
     """All passages, from the package's documents and, in a checkout, from the project's pages."""
-    documents = [(entry.name, entry.read_text("utf-8")) for entry in (files(__package__) / "documents").iterdir()]
+    documents = [
+        (entry.name, entry.read_text("utf-8")) for entry in (files(__package__) / "documents").iterdir()
+    ]
     root = Path(__file__).resolve().parents[2]
     for page in [root / "README.md", *sorted((root / "docs").glob("*.md"))]:
         if page.is_file():

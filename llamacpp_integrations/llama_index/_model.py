@@ -187,6 +187,11 @@ class LlamaCppComponent(BaseComponent):
         return fields
 
     @property
+    def client(self) -> Llama:
+        """The loaded model, for instance to make another object of it with ``llama=``."""
+        return self._handle.llama
+
+    @property
     def tokenizer(self) -> LlamaCppTokenizer:
         """The model's own tokenizer, for ``Settings.tokenizer`` and for splitters."""
         return LlamaCppTokenizer(self._handle)

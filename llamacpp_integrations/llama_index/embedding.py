@@ -76,7 +76,7 @@ class LlamaCppEmbedding(LlamaCppComponent, BaseEmbedding):
 
     def __init__(self, model: Any = None, *, llama: Any = None, **fields: Any) -> None:
         super().__init__(model, llama=llama, **fields)
-        info = self._handle.info
+        info = self.client.info
         if not info.capabilities.embedding:
             raise UnsupportedCapabilityError(
                 f"{info.name} was loaded without embeddings: load it with embedding=True",
@@ -134,12 +134,12 @@ class LlamaCppEmbedding(LlamaCppComponent, BaseEmbedding):
         return await self._aembed(texts, self.text_instruction)
 
     def _embed(self, texts: Sequence[str], instruction: str | None) -> list[Embedding]:
-        vectors = self._handle.llama.embed([(instruction or "") + text for text in texts], **self._options)
+        vectors = self.client.embed([(instruction or "") + text for text in texts], **self._options)
         return self._cut(vectors)
 
     async def _aembed(self, texts: Sequence[str], instruction: str | None) -> list[Embedding]:
         prefixed = [(instruction or "") + text for text in texts]
-        return self._cut(await self._handle.llama.aembed(prefixed, **self._options))
+        return self._cut(await self.client.aembed(prefixed, **self._options))
 
     @property
     def _options(self) -> dict[str, Any]:

@@ -125,7 +125,7 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
                     parameter=name,
                 )
         super().__init__(model, llama=llama, **fields)
-        info = self._handle.info
+        info = self.client.info
         if not info.capabilities.completion:
             raise UnsupportedCapabilityError(
                 f"{info.name} computes embeddings only: use LlamaCppEmbedding", parameter="model"
@@ -139,7 +139,7 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
     @property
     def metadata(self) -> LLMMetadata:
         """The context length, what is kept free for an answer, and what the model can do."""
-        info = self._handle.info
+        info = self.client.info
         return LLMMetadata(
             context_window=info.n_ctx,
             # An answer without a limit may go on to the end of the context: keep a quarter of it free.
@@ -188,14 +188,14 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
         return await self._astream_chat(messages, kwargs)
 
     def _chat(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> ChatResponse:
-        llama, params = self._handle.llama, self._params(kwargs)
+        llama, params = self.client, self._params(kwargs)
         data = llama.create_chat_completion(to_openai_messages(messages, llama.info.capabilities), **params)
         response = chat_response(data)
         check_complete(params, response)
         return response
 
     async def _achat(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> ChatResponse:
-        llama, params = self._handle.llama, self._params(kwargs)
+        llama, params = self.client, self._params(kwargs)
         data = await llama.acreate_chat_completion(
             to_openai_messages(messages, llama.info.capabilities), **params
         )
@@ -204,7 +204,7 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
         return response
 
     def _stream_chat(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> ChatResponseGen:
-        llama, params = self._handle.llama, self._params(kwargs)
+        llama, params = self.client, self._params(kwargs)
         translated = to_openai_messages(messages, llama.info.capabilities)
         chunks = llama.create_chat_completion(translated, **params, stream=True)
 
@@ -223,7 +223,7 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
     async def _astream_chat(
         self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]
     ) -> ChatResponseAsyncGen:
-        llama, params = self._handle.llama, self._params(kwargs)
+        llama, params = self.client, self._params(kwargs)
         translated = to_openai_messages(messages, llama.info.capabilities)
         chunks = await llama.acreate_chat_completion(translated, **params, stream=True)
 
@@ -271,7 +271,7 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
         """
         if not self._raw(formatted):
             return as_completion(self._chat([ChatMessage(content=prompt)], kwargs))
-        return completion_response(self._handle.llama.create_completion(prompt, **self._text_params(kwargs)))
+        return completion_response(self.client.create_completion(prompt, **self._text_params(kwargs)))
 
     @llm_completion_callback()
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
@@ -279,7 +279,7 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
         if not self._raw(formatted):
             responses = self._stream_chat([ChatMessage(content=prompt)], kwargs)
             return (as_completion(response) for response in responses)
-        chunks = self._handle.llama.create_completion(prompt, **self._text_params(kwargs), stream=True)
+        chunks = self.client.create_completion(prompt, **self._text_params(kwargs), stream=True)
 
         def texts() -> CompletionResponseGen:
             stream = CompletionStream()
@@ -297,7 +297,7 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
         """:meth:`complete` for coroutines."""
         if not self._raw(formatted):
             return as_completion(await self._achat([ChatMessage(content=prompt)], kwargs))
-        data = await self._handle.llama.acreate_completion(prompt, **self._text_params(kwargs))
+        data = await self.client.acreate_completion(prompt, **self._text_params(kwargs))
         return completion_response(data)
 
     @llm_completion_callback()
@@ -308,7 +308,7 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
         if not self._raw(formatted):
             responses = await self._astream_chat([ChatMessage(content=prompt)], kwargs)
             return (as_completion(response) async for response in responses)
-        chunks = await self._handle.llama.acreate_completion(prompt, **self._text_params(kwargs), stream=True)
+        chunks = await self.client.acreate_completion(prompt, **self._text_params(kwargs), stream=True)
 
         async def texts() -> CompletionResponseAsyncGen:
             stream = CompletionStream()
@@ -322,7 +322,7 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
         return texts()
 
     def _raw(self, formatted: bool) -> bool:
-        return formatted or not self._handle.info.capabilities.chat
+        return formatted or not self.client.info.capabilities.chat
 
     def _text_params(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Arguments of a text completion, which counts logprobs where chat has a flag and a number."""

@@ -54,7 +54,7 @@ class LlamaCppRerank(LlamaCppComponent, BaseNodePostprocessor):
 
     def __init__(self, model: Any = None, *, llama: Any = None, **fields: Any) -> None:
         super().__init__(model, llama=llama, **fields)
-        info = self._handle.info
+        info = self.client.info
         if info.capabilities.rerank is None:
             raise UnsupportedCapabilityError(
                 f"{info.name} can neither embed nor generate, so it cannot score documents", parameter="model"
@@ -73,7 +73,7 @@ class LlamaCppRerank(LlamaCppComponent, BaseNodePostprocessor):
         if not nodes:
             return []
         with self._event(nodes, query) as done:
-            return done(self._handle.llama.rerank(query, texts, top_n=self.top_n))
+            return done(self.client.rerank(query, texts, top_n=self.top_n))
 
     @dispatcher.span
     async def _apostprocess_nodes(
@@ -83,7 +83,7 @@ class LlamaCppRerank(LlamaCppComponent, BaseNodePostprocessor):
         if not nodes:
             return []
         with self._event(nodes, query) as done:
-            return done(await self._handle.llama.arerank(query, texts, top_n=self.top_n))
+            return done(await self.client.arerank(query, texts, top_n=self.top_n))
 
     def _inputs(
         self, nodes: Sequence[NodeWithScore], query_bundle: QueryBundle | None
@@ -101,7 +101,7 @@ class LlamaCppRerank(LlamaCppComponent, BaseNodePostprocessor):
         self, nodes: list[NodeWithScore], query: str
     ) -> Iterator[Callable[[Sequence[Mapping[str, Any]]], list[NodeWithScore]]]:
         """Reports the start, and makes and reports the outcome."""
-        name = self._handle.info.name
+        name = self.client.info.name
         dispatcher.event(ReRankStartEvent(query=query, nodes=nodes, top_n=self.top_n, model_name=name))
         payload: dict[str, Any] = {
             EventPayload.NODES: nodes,

@@ -112,7 +112,7 @@ def test_doctor_compares_the_cpu_with_the_build(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_doctor_tells_of_a_gpu_that_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    from llamacpp_core.engine import build_info
+    from llamacpp_core.build_info import build_info
 
     monkeypatch.setitem(build_info(), "gpu_offload", False)
     monkeypatch.setattr(checks, "_unused_gpu", lambda: "GGML_CUDA")

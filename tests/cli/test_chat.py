@@ -92,16 +92,18 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(smollm2_path: Path, tmp_pat
         stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
     ) as process:  # fmt: skip
         os.close(terminal)
-        shown = _read_until(master, "> ")
-        os.write(master, b"Tell a very long story about a fox and a bear.\n")
-        shown += _read_until(master, "fox")  # echoed
-        shown += _read_until(master, " the ")
-        process.send_signal(signal.SIGINT)
-        shown += _read_until(master, "[stopped]")
-        shown += _read_until(master, "> ")
-        os.write(master, b"\x04")
-        _read_until(master, "saved")
-        assert process.wait(30) == 0
+        try:
+            shown = _read_until(master, "> ")
+            os.write(master, b"Tell a very long story about a fox and a bear.\n")
+            shown += _read_until(master, "bear.\r\n")  # echoed
+            shown += _read_until(master, "e")
+            process.send_signal(signal.SIGINT)
+            shown += _read_until(master, "[stopped]")
+            os.write(master, b"\x04")
+            shown += _read_until(master, "saved")
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
     os.close(master)
     story = json.loads(saved.read_text())[1]
     assert story["role"] == "assistant"

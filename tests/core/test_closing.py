@@ -95,7 +95,7 @@ def test_embeddings_get_the_error(minilm_path: Path) -> None:
 
 
 def test_close_while_a_prompt_is_read(open_llama: Open) -> None:
-    llama = open_llama()
+    llama = open_llama(n_batch=64)
     ids = llama.tokenize("word " * 3000)
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(llama, ids, max_tokens=1)

@@ -35,6 +35,7 @@ NATIVE = {
     "_ffi",
     "_native_errors",
     "_native_log",
+    "build_info",
     "engine",
     "options",
     "parsers",

@@ -16,7 +16,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 OPEN = """
 import sys
 from llamacpp_core import *
-llm = Llama(sys.argv[1], n_ctx=1024, n_parallel=2, warmup=False)
+llm = Llama(sys.argv[1], n_ctx=1024, n_parallel=2, n_batch=64, warmup=False)
 ENDLESS = dict(max_tokens=1000, temperature=0, ignore_eos=True)
 """
 

@@ -149,7 +149,7 @@ def test_a_copy_made_by_pickle(embedder: Llama) -> None:
         assert model.load_options == {}
         with pickle.loads(pickle.dumps(model)) as copy:
             assert copy.to_dict() == model.to_dict()
-            assert copy._handle.llama is model._handle.llama
+            assert copy.client is model.client
             assert np.dot(copy.get_text_embedding("a"), model.get_text_embedding("a")) == pytest.approx(
                 1, abs=2e-3
             )

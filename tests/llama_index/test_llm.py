@@ -177,7 +177,7 @@ def test_a_copy_made_by_pickle(llm: Llama) -> None:
         with pickle.loads(data) as copy:
             assert copy.to_dict() == model.to_dict()
             assert copy.metadata == model.metadata
-            assert copy._handle.llama is model._handle.llama  # shared with the original
+            assert copy.client is model.client  # shared with the original
             assert copy.complete(PROMPT).text == model.complete(PROMPT).text
         again = LlamaCpp.from_dict(model.to_dict())
         assert again.to_dict() == model.to_dict()

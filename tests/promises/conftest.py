@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llamacpp_core import Llama
 from promises.requests_per_template import Answers, ask_everything
+
+from llamacpp_core import Llama
 
 CHAT_MODEL = "smollm2-135m-instruct"
 COUNTED = {
@@ -64,7 +65,7 @@ def source(template: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def engine(source: str, smollm2_path: Path) -> Iterator[Llama]:  # noqa: ARG001 - fetched first
+def engine(source: str, smollm2_path: Path) -> Iterator[Llama]:
     """SmolLM2 behind the template, opened once for all tests of that template."""
     with Llama(CHAT_MODEL, chat_template=source, n_ctx=4096, n_parallel=4, warmup=False) as loaded:
         yield loaded

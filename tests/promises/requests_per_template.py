@@ -130,8 +130,6 @@ def ask_everything(llm: Llama, pool: Executor) -> Answers:
     }
     if llm.info.capabilities.reasoning:
         requests["reasoned"] = (PROMPTS[0], forced | reasoning)
-    running = {
-        name: pool.submit(_ask, llm, prompt, **params) for name, (prompt, params) in requests.items()
-    }
+    running = {name: pool.submit(_ask, llm, prompt, **params) for name, (prompt, params) in requests.items()}
     done = {name: future.result() for name, future in running.items()}
     return Answers(**({"reasoned": None} | done))

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from llamacpp_core import Llama
 from promises.requests_per_template import SCHEMA, TOOLS, Answer, Answers
+
+from llamacpp_core import Llama
 
 VALIDATORS = {t["function"]["name"]: Draft202012Validator(t["function"]["parameters"]) for t in TOOLS}  # type: ignore[index]
 SCHEMA_VALIDATOR = Draft202012Validator(SCHEMA, format_checker=Draft202012Validator.FORMAT_CHECKER)

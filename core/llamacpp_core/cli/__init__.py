@@ -92,7 +92,7 @@ def _run() -> int:
     # The root of click's errors: of typer's own copy of click, or of click, whichever it uses.
     shown: Any = typer.BadParameter.__mro__[2]
     try:
-        status = app(standalone_mode=False)
+        status = app(prog_name="llamacpp", standalone_mode=False)
     except typer.Abort:
         return _INTERRUPTED
     except shown as error:

@@ -91,7 +91,7 @@ def _levels(given: str) -> list[int]:
 
 
 def _about(llm: Llama, load_seconds: float) -> dict[str, Any]:
-    from llamacpp_core.engine import build_info
+    from llamacpp_core.build_info import build_info
 
     info, build = llm.info, build_info()
     return {

@@ -98,7 +98,7 @@ def _version(name: str) -> str | None:
 
 
 def _build() -> Iterator[Finding]:
-    from llamacpp_core.engine import build_info
+    from llamacpp_core.build_info import build_info
 
     info = build_info()
     yield Finding("build", "llama.cpp", OK, str(info["llama_cpp"]))
@@ -144,7 +144,7 @@ def _cpu_flags() -> set[str]:
 
 
 def _devices() -> Iterator[Finding]:
-    from llamacpp_core.engine import build_info
+    from llamacpp_core.build_info import build_info
 
     info = build_info()
     for device in info["devices"]:

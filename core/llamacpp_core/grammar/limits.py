@@ -65,7 +65,8 @@ class SchemaLimits:
     def for_max_tokens(cls, max_tokens: int) -> SchemaLimits:
         """Limits under which a few open fields fit into an answer of ``max_tokens`` tokens.
 
-        One free string then takes about a quarter of the tokens at most, an array of short items about half.
+        A weak model may fill a free string with text of hardly more than a character per token: such a string
+        then takes about half of the tokens at most, ordinary text an eighth.
 
         Args:
             max_tokens: Tokens that the answer may have; at least 1.
@@ -76,8 +77,8 @@ class SchemaLimits:
             )
         default = cls()
         return cls(
-            max_string_length=min(max(max_tokens, 32), default.max_string_length or 1000),
-            max_pattern_length=min(max(max_tokens, 32), default.max_pattern_length or 100),
-            max_array_items=min(max(max_tokens // 8, 4), default.max_array_items or 64),
-            max_properties=min(max(max_tokens // 16, 4), default.max_properties or 32),
+            max_string_length=min(max(max_tokens // 2, 32), default.max_string_length or 1000),
+            max_pattern_length=min(max(max_tokens // 2, 32), default.max_pattern_length or 100),
+            max_array_items=min(max(max_tokens // 16, 4), default.max_array_items or 64),
+            max_properties=min(max(max_tokens // 32, 4), default.max_properties or 32),
         )

@@ -2,7 +2,7 @@
 
 Each class below takes the constructor arguments of a mock in ``llama_index.core`` and answers as that mock
 does, but it is ours: every call goes through the translation of messages, the request, the response and the
-streams. Only the engine is scripted. What a mock says of itself in ``metadata`` is kept, since tests compare it.
+streams. Only the engine is scripted. What a mock says of itself in ``metadata`` is kept: tests compare it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import fakes
 import llama_index.core
+import numpy as np
+from fakes import Answer, ScriptedLlama, scripted_info
 from llama_index.core.base.llms.types import ChatMessage, LLMMetadata, ThinkingBlock, ToolCallBlock
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.embeddings import mock_embed_model
@@ -21,14 +24,13 @@ from llama_index.core.llms import mock
 from llama_index.core.llms.callbacks import llm_chat_callback
 from llama_index.core.llms.llm import ToolSelection
 
-import fakes
-import numpy as np
-from fakes import Answer, ScriptedLlama, scripted_info
 from llamacpp_integrations.llama_index import LlamaCpp, LlamaCppEmbedding
 
 N_CTX = 1_000_000_000
 
-fakes._pieces = lambda text, size=1: [text[i : i + size] for i in range(0, len(text), size)]  # as the mocks do
+fakes._pieces = lambda text, size=1: [
+    text[i : i + size] for i in range(0, len(text), size)
+]  # as the mocks do
 
 
 class _Answer(Answer):
@@ -71,7 +73,9 @@ class MockLLM(LlamaCpp):
 
     is_chat_model: bool | None = False
 
-    def __init__(self, max_tokens: int | None = None, is_chat_model: bool | None = False, **fields: Any) -> None:
+    def __init__(
+        self, max_tokens: int | None = None, is_chat_model: bool | None = False, **fields: Any
+    ) -> None:
         fields = {name: value for name, value in fields.items() if value is not None}
         super().__init__(llama=_Echo(max_tokens, bool(is_chat_model)), max_tokens=max_tokens, **fields)
         self.is_chat_model = is_chat_model
@@ -89,7 +93,7 @@ class MockLLMWithNonyieldingChatStream(MockLLM):
     """In place of the mock of that name: a stream without a single chunk."""
 
     @llm_chat_callback()
-    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> Any:  # noqa: ARG002
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> Any:
         yield from []
 
 
@@ -148,7 +152,9 @@ class _Generating(ScriptedLlama):
         self.respond = respond
 
     def answer(self, messages: list[dict[str, Any]], params: dict[str, Any]) -> Answer:
-        return _as_answer(self.respond([_as_chat_message(message) for message in messages], "tools" in params))
+        return _as_answer(
+            self.respond([_as_chat_message(message) for message in messages], "tools" in params)
+        )
 
 
 def _as_chat_message(message: dict[str, Any]) -> ChatMessage:
@@ -198,7 +204,9 @@ class MockFunctionCallingLLM(LlamaCpp):
     ) -> None:
         fields = {name: value for name, value in fields.items() if value is not None}
         super().__init__(llama=_Generating(self._respond), **fields)
-        self._mock = ORIGINALS["MockFunctionCallingLLM"](blocks_to_content_callback=blocks_to_content_callback)
+        self._mock = ORIGINALS["MockFunctionCallingLLM"](
+            blocks_to_content_callback=blocks_to_content_callback
+        )
         self._generator = response_generator
         self.is_chat_model = is_chat_model
 
@@ -235,7 +243,7 @@ class _Constant(ScriptedLlama):
         super().__init__()
         self.dim = dim
 
-    def embed(self, texts: Any, **options: Any) -> np.ndarray:  # noqa: ARG002
+    def embed(self, texts: Any, **options: Any) -> np.ndarray:
         return np.full((len(texts), self.dim), 0.5, np.float32)
 
 

@@ -61,7 +61,9 @@ def fetch(folder: Path) -> Path:
 
 def main() -> int:
     """Runs the tests; returns pytest's exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--source", type=Path, help="a checkout of llama_index")
     parser.add_argument("--plain", action="store_true", help="use LlamaIndex's own mocks")
     parser.add_argument("arguments", nargs="*", help="arguments for pytest, behind --")
@@ -71,7 +73,17 @@ def main() -> int:
         source = options.source or fetch(folder)
         shutil.copytree(source / "llama-index-core" / "tests", folder / "run" / "tests")
         tests = [f"tests/{entry}" for entry in FOLDERS if (folder / "run" / "tests" / entry).is_dir()]
-        command = [sys.executable, "-m", "pytest", "-c", os.devnull, "--rootdir=.", "-q", "-p", "no:cacheprovider"]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-c",
+            os.devnull,
+            "--rootdir=.",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+        ]
         command += [f"--ignore={entry}" for entry in LEFT_OUT]
         command += ["--asyncio-mode=auto", "-W", "ignore", "--timeout=60"]
         if not options.plain:

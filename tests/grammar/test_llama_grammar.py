@@ -133,7 +133,7 @@ def test_limits_are_checked(field: str, value: object) -> None:
 
 def test_limits_from_tokens() -> None:
     small, large = SchemaLimits.for_max_tokens(100), SchemaLimits.for_max_tokens(100_000)
-    assert small.max_string_length == 100
+    assert small.max_string_length == 50
     assert large == SchemaLimits()
     with pytest.raises(InvalidParameterError, match="max_tokens"):
         SchemaLimits.for_max_tokens(0)

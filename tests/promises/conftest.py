@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -67,15 +66,14 @@ def source(template: str) -> str:
 @pytest.fixture(scope="session")
 def engine(source: str, smollm2_path: Path) -> Iterator[Llama]:
     """SmolLM2 behind the template, opened once for all tests of that template."""
-    with Llama(CHAT_MODEL, chat_template=source, n_ctx=4096, n_parallel=4, warmup=False) as loaded:
+    with Llama(CHAT_MODEL, chat_template=source, n_ctx=4096, n_parallel=1, warmup=False) as loaded:
         yield loaded
 
 
 @pytest.fixture(scope="session")
 def answers(engine: Llama) -> Answers:
-    """What the model answers to all requests of these tests, made at once, in one batch."""
-    with ThreadPoolExecutor(8) as pool:
-        return ask_everything(engine, pool)
+    """What the model answers to all requests of these tests, one after the other: their prompts begin alike."""
+    return ask_everything(engine)
 
 
 @pytest.hookimpl(hookwrapper=True)

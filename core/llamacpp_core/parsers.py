@@ -200,15 +200,19 @@ class NativeParser:
     """
 
     def __init__(self, plan: Plan, primer: str = "") -> None:
-        self._plan = plan  # owns what the parser was made from
-        self._native = ffi.gc(lib.lc_parser_new(plan._native), lib.lc_parser_free)
-        self._failed = self._native == ffi.NULL
-        if self._failed:
-            raise last_error()
+        self._plan = plan  # owns what the parser is made from
+        self._primer = primer
+        self._native: Any = None  # made when text comes: with many tools that takes a while
+        self._failed = False
         self._waiting = ""
         self._read = 0
-        if primer:
-            self._feed(primer, partial=True)
+
+    def _open(self) -> None:
+        self._native = ffi.gc(lib.lc_parser_new(self._plan._native), lib.lc_parser_free)
+        if self._native == ffi.NULL:
+            raise last_error()
+        if self._primer:
+            self._feed(self._primer, partial=True)
 
     def feed(self, text: str) -> Deltas:
         """Deltas that a further piece of text completes."""
@@ -227,6 +231,8 @@ class NativeParser:
     def _feed(self, text: str, *, partial: bool) -> Deltas:
         if self._failed:
             return [{"content": text}] if text else []
+        if self._native is None:
+            self._open()
         data = text.encode()
         self._read += len(text)
         out = lib.lc_parser_feed(self._native, data, len(data), partial)

@@ -72,7 +72,7 @@ def engine(source: str, smollm2_path: Path) -> Iterator[Llama]:
 
 @pytest.fixture(scope="session")
 def answers(engine: Llama) -> Answers:
-    """What the model answers to all requests of these tests, one after the other: their prompts begin alike."""
+    """What the model answers to all requests of these tests; one after the other, for prompts begin alike."""
     return ask_everything(engine)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from concurrent.futures import Executor
 from typing import Any
 
 from llamacpp_core import Llama
@@ -111,8 +110,8 @@ def _ask(llm: Llama, prompt: str, **params: Any) -> Answer:
         return error
 
 
-def ask_everything(llm: Llama, pool: Executor) -> Answers:
-    """Makes all requests at once."""
+def ask_everything(llm: Llama) -> Answers:
+    """Makes all requests."""
     forced = {"tools": TOOLS, "tool_choice": "required"}
     named = {"type": "function", "function": {"name": "search"}}
     reasoning = {
@@ -130,6 +129,5 @@ def ask_everything(llm: Llama, pool: Executor) -> Answers:
     }
     if llm.info.capabilities.reasoning:
         requests["reasoned"] = (PROMPTS[0], forced | reasoning)
-    running = {name: pool.submit(_ask, llm, prompt, **params) for name, (prompt, params) in requests.items()}
-    done = {name: future.result() for name, future in running.items()}
+    done = {name: _ask(llm, prompt, **params) for name, (prompt, params) in requests.items()}
     return Answers(**({"reasoned": None} | done))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import re
 import shutil
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import jupyter_client
 from sphinx.pycode import ModuleAnalyzer
+from traitlets import CaselessStrEnum, default
 
 import llamacpp_core
 import llamacpp_integrations.langchain
@@ -38,6 +43,7 @@ nb_execution_mode = "cache"
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+nb_render_image_options = {"alt": "plot"}
 nb_execution_cache_path = str(Path(__file__).parent / "_build" / ".jupyter_cache")
 
 autodoc_member_order = "bysource"
@@ -63,6 +69,18 @@ def copy_notebooks() -> None:
         copy = target / source.name
         if not copy.exists() or copy.read_bytes() != source.read_bytes():
             shutil.copyfile(source, copy)
+
+
+class SocketKernelManager(jupyter_client.AsyncKernelManager):
+    """Lets kernels talk over sockets in a folder: no port is opened, about which kernels would warn."""
+
+    transport = CaselessStrEnum(["tcp", "ipc"], default_value="ipc")
+
+    @default("ip")
+    def _ip_default(self) -> str:
+        folder = tempfile.mkdtemp(prefix="nb")  # a short name: the names of sockets are limited
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return f"{folder}/k"
 
 
 def name_sections(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:  # noqa: ARG001
@@ -110,6 +128,8 @@ def short_signature(
 def setup(app: Any) -> None:
     """Connects the hooks."""
     copy_notebooks()
+    if sys.platform != "win32":
+        jupyter_client.AsyncKernelManager = SocketKernelManager
     app.connect("autodoc-process-docstring", name_sections, priority=100)
     app.connect("autodoc-process-docstring", add_fields, priority=900)
     app.connect("autodoc-process-signature", short_signature)

@@ -4,6 +4,7 @@
 #include "chat.h"
 
 #include <algorithm>
+#include <cctype>
 #include <stdexcept>
 
 namespace {
@@ -65,10 +66,10 @@ template <typename F> json remembered(lc_engine & e, const std::string & key, F 
 }
 
 // What llama.cpp finds out about the template, for a conversation that begins the answer as most do.
-json usual_format(lc_engine & e, const json & request) {
+json usual_format(lc_engine & e, const lc_tools * tools, const json & request) {
     json body = request.at("format");
-    if (request.value("native_calls", false)) {
-        body["tools"] = request.at("tools");
+    if (tools != nullptr && request.value("native_calls", false)) {
+        body["tools"] = lc_tools_json(*tools);
     }
     body["messages"] = stub_conversation();
     std::vector<raw_buffer> no_media;
@@ -77,10 +78,11 @@ json usual_format(lc_engine & e, const json & request) {
 }
 
 // What the template adds to this conversation for the answer to begin.
-std::string generation_prompt(lc_engine & e, const common_chat_template & tmpl, const json & request, const std::string & with) {
+std::string generation_prompt(lc_engine & e, const common_chat_template & tmpl, lc_tools * tools, const json & request,
+                              const std::string & with) {
     json bare                     = request;
     bare["add_generation_prompt"] = false;
-    const std::string without     = lc_render(tmpl, bare, *e.special, /* safe */ false).text;
+    const std::string without     = lc_render(tmpl, tools, bare, *e.special, /* safe */ false).text;
     const size_t      size        = std::min(with.size(), without.size());
     size_t            same        = 0;
     while (same < size && with[same] == without[same]) {
@@ -94,20 +96,21 @@ bool ends_with(const std::string & text, const std::string & end) {
 }
 
 // The plan's format; a conversation can begin the answer in another way than most do, after a tool's result say.
-void set_format(lc_engine & e, lc_plan & plan, const common_chat_template & tmpl, const json & request, const std::string & text) {
+void set_format(lc_engine & e, lc_plan & plan, const common_chat_template & tmpl, lc_tools * tools, const json & request,
+                const std::string & text) {
     plan.format = request.contains("format_key") ? request.at("format_key").get<std::string>() : request.at("format").dump();
-    plan.params = remembered(e, plan.format, [&] { return usual_format(e, request); });
+    plan.params = remembered(e, plan.format, [&] { return usual_format(e, tools, request); });
     if (request.contains("append") || request.contains("prefill") || !request.value("add_generation_prompt", true) ||
         ends_with(text, plan.params.value("generation_prompt", ""))) {
         return;
     }
-    const std::string start = generation_prompt(e, tmpl, request, text);
+    const std::string start = generation_prompt(e, tmpl, tools, request, text);
     const std::string key   = plan.format + '\n' + start;
     try {
         plan.params = remembered(e, key, [&] {
             json body = request.at("format");
-            if (request.value("native_calls", false)) {
-                body["tools"] = request.at("tools");
+            if (tools != nullptr && request.value("native_calls", false)) {
+                body["tools"] = lc_tools_json(*tools);
             }
             body["messages"] = request.at("messages");
             std::string prompt;
@@ -116,6 +119,54 @@ void set_format(lc_engine & e, lc_plan & plan, const common_chat_template & tmpl
         plan.format = key;
     } catch (const std::exception &) {
         // llama.cpp refuses to plan for this conversation, so the usual format has to do.
+    }
+}
+
+// The longest stretch of plain words in a text: templates may escape, trim or indent what stands around it.
+std::string words_of(const std::string & text) {
+    const auto plain = [](unsigned char c) { return std::isalnum(c) || c == ' ' || c >= 0x80; };
+    size_t     best = 0, best_size = 0;
+    for (size_t i = 0; i < text.size();) {
+        size_t end = i;
+        while (end < text.size() && plain((unsigned char) text[end])) {
+            end++;
+        }
+        if (end - i > best_size) {
+            best      = i;
+            best_size = end - i;
+        }
+        i = end + 1;
+    }
+    std::string out = text.substr(best, best_size);
+    out.erase(0, out.find_first_not_of(' '));
+    out.erase(out.find_last_not_of(' ') + 1);
+    return out;
+}
+
+// Throws where the template has left a message out. level 1: content beside calls may be missing; 2: nothing.
+void check_complete(const json & messages, const lc_rendered & rendered, int level) {
+    int index = -1;
+    for (const auto & message : messages) {
+        index++;
+        if (!message.contains("content") || (level < 2 && message.contains("tool_calls"))) {
+            continue;
+        }
+        const json & content = message.at("content");
+        std::vector<std::string> texts;
+        if (content.is_string()) {
+            texts.push_back(content.get<std::string>());
+        } else if (content.is_array()) {
+            for (const auto & part : content) {
+                texts.push_back(part.value("text", ""));
+            }
+        }
+        for (const auto & text : texts) {
+            const size_t      reasoned = text.rfind("</think>"); // in what the model said, templates cut that off
+            const std::string words    = words_of(reasoned == std::string::npos ? text : text.substr(reasoned + 8));
+            if (words.size() > 2 && rendered.text.find(words) == std::string::npos) {
+                throw std::invalid_argument("it leaves out the text of messages[" + std::to_string(index) + "]");
+            }
+        }
     }
 }
 
@@ -164,7 +215,7 @@ void lc_formats::keep(const std::string & key, json fields) {
 
 extern "C" {
 
-lc_plan * lc_plan_chat(lc_engine * engine, const char * body, size_t size) {
+lc_plan * lc_plan_chat(lc_engine * engine, lc_tools * tools, const char * body, size_t size) {
     return lc_guard<lc_plan *>(nullptr, [&] {
         const json request = json::parse(std::string(body, size));
         auto       plan    = std::make_unique<lc_plan>();
@@ -173,11 +224,13 @@ lc_plan * lc_plan_chat(lc_engine * engine, const char * body, size_t size) {
             plan->params = server_plan(*engine, request.at("media"), plan->media, plan->prompt);
             return plan.release();
         }
-        const bool  has_tools = request.contains("tools") && !request.at("tools").empty();
-        const auto & tmpl     = has_tools && engine->tool_template ? *engine->tool_template : *engine->chat_template;
+        const auto & tmpl = tools != nullptr && engine->tool_template ? *engine->tool_template : *engine->chat_template;
         lc_rendered rendered;
         try {
-            rendered = lc_render(tmpl, request, *engine->special, request.value("safe", true));
+            rendered = lc_render(tmpl, tools, request, *engine->special, request.value("safe", true));
+            if (const int level = request.value("complete", 0); level > 0) {
+                check_complete(request.at("messages"), rendered, level);
+            }
             if (request.contains("cut_at")) {
                 cut_at(rendered, request.at("cut_at").get<std::string>());
             }
@@ -185,7 +238,7 @@ lc_plan * lc_plan_chat(lc_engine * engine, const char * body, size_t size) {
             throw lc_exception("template_refused", e.what());
         }
         if (request.contains("format") && !request.at("format").is_null()) {
-            set_format(*engine, *plan, tmpl, request, rendered.text);
+            set_format(*engine, *plan, tmpl, tools, request, rendered.text);
         }
         append(rendered, request.value("append", ""), /* from_caller */ false);
         append(rendered, request.value("prefill", ""), /* from_caller */ true);

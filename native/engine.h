@@ -7,6 +7,7 @@
 typedef struct lc_engine lc_engine;
 typedef struct lc_plan   lc_plan;
 typedef struct lc_parser lc_parser;
+typedef struct lc_tools  lc_tools;
 
 // What lc_engine_take() hands out. Which fields are set depends on the kind.
 enum lc_event_kind {
@@ -64,14 +65,19 @@ void        lc_engine_close(lc_engine * engine);
 const char * lc_engine_info(lc_engine * engine); // JSON, owned by the engine
 const struct llama_model * lc_engine_model(lc_engine * engine);
 
+// Tools for prompts of one engine: a JSON array in OpenAI's form. They can be used for any number of plans.
+lc_tools * lc_tools_new(const char * text, size_t size);
+void       lc_tools_free(lc_tools * tools);
+
 // A request is planned, then submitted. A plan is used once and freed by its owner.
-// body: JSON: messages, tools?, kwargs, add_generation_prompt, enable_thinking: what the template sees;
-// safe: the caller's text cannot become control tokens; cut_at?: a text of the last message, in front of
+// tools: null for none. body: JSON: messages, kwargs, add_generation_prompt, enable_thinking: what the template sees;
+// safe: the caller's text cannot become control tokens; complete: refuse a template that leaves messages
+// out (2), or leaves out more than content beside calls (1); cut_at?: a text of the last message, in front of
 // which the prompt ends; append?, prefill?: text behind the prompt, from core and from the caller;
 // format?: an OpenAI request without messages, for which llama.cpp plans constraint and parser, with
 // format_key: names it, and native_calls: whether its calls are the template's own;
 // media?: a whole OpenAI request instead, for conversations with images or audio.
-lc_plan * lc_plan_chat(lc_engine * engine, const char * body, size_t size);
+lc_plan * lc_plan_chat(lc_engine * engine, lc_tools * tools, const char * body, size_t size);
 // n_prompts token lists, one after the other, with their lengths.
 lc_plan * lc_plan_tokens(lc_engine * engine, const int32_t * tokens, const int32_t * lengths, int32_t n_prompts);
 lc_plan * lc_plan_rerank(lc_engine * engine, const char * body, size_t size);

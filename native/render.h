@@ -55,9 +55,17 @@ class lc_token_cache {
     size_t                                                            size = 0;
 };
 
-// request: JSON: messages, tools?, kwargs, add_generation_prompt, enable_thinking
+extern "C" {
+typedef struct lc_tools lc_tools;
+}
+
+const json & lc_tools_json(const lc_tools & tools);
+
+// tools: null for none
+// request: JSON: messages, kwargs, add_generation_prompt, enable_thinking
 // safe: find out what came from the caller
-lc_rendered lc_render(const common_chat_template & tmpl, const json & request, const lc_special_tokens & special, bool safe);
+lc_rendered lc_render(const common_chat_template & tmpl, lc_tools * tools, const json & request,
+                      const lc_special_tokens & special, bool safe);
 
 // Control tokens are read only where the template wrote them.
 std::vector<llama_token> lc_tokenize(const llama_vocab * vocab, const lc_special_tokens & special, lc_token_cache & cache,

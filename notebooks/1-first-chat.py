@@ -73,17 +73,13 @@ chunks.close()
 # %% [markdown]
 # ## A conversation
 #
-# A model has no memory: each request brings the whole conversation. That costs little, because the engine
-# keeps what it has read. The line of timings says how many tokens came from that cache.
+# A model has no memory: each request brings the whole conversation. The second line below says little without
+# the first. It costs little too, because the engine keeps what it has read: the timings say how many tokens
+# came from that cache.
 
 # %%
-messages = [
-    {
-        "role": "system",
-        "content": "You are a friendly assistant. Answer in one short sentence.",
-    }
-]
-for line in ("Name a fruit.", "What colour is it?"):
+messages = []
+for line in ("Write a short sentence about a cat.", "Now about a dog."):
     messages.append({"role": "user", "content": line})
     answer = llm.create_chat_completion(messages, temperature=0, max_tokens=40)
     messages.append(answer["choices"][0]["message"])

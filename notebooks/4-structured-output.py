@@ -113,7 +113,7 @@ tools = [
                 "properties": {
                     "people": {"type": "integer", "minimum": 1, "maximum": 12},
                     "day": {
-                        "enum": ["monday", "tuesday", "wednesday", "thursday", "friday"]
+                        "enum": ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday"]
                     },
                 },
                 "required": ["people", "day"],

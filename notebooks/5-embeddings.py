@@ -92,14 +92,11 @@ figure, ax = plt.subplots(figsize=(8, 6), layout="constrained")
 for topic in CORPUS:
     rows = [i for i, name in enumerate(topics) if name == topic]
     ax.scatter(*points[rows].T, s=45, label=topic)
-for i, (text, (x, y)) in enumerate(zip(texts, points, strict=True)):
-    ax.annotate(
-        " ".join(text.split()[:3]) + "…",
-        (x, y),
-        xytext=(5, 4 if i % 2 else -10),
-        textcoords="offset points",
-        fontsize=7,
-    )
+    height = -1.0
+    for i in sorted(rows, key=lambda i: points[i, 1]):
+        height = max(points[i, 1], height + 0.045)  # no label stands on another
+        words = " ".join(texts[i].split()[:3])
+        ax.text(points[i, 0] + 0.025, height, f"{words}…", fontsize=8, va="center")
 ax.set(
     xlabel="first component",
     ylabel="second component",

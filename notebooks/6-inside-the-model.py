@@ -206,9 +206,8 @@ with Sampler(model).penalties(64, repeat=1.2).python(lipogram) as sampler:
         context.decode([token])
 text = b"".join(pieces).decode(errors="replace")
 print(text)
-print(
-    f"\nletters e: {text.lower().count('e')}; taken away on average: {np.mean(lipogram.lost):.0%}"
-)
+lost = np.mean(lipogram.lost)
+print(f"\nletters e: {text.lower().count('e')}; taken away on average: {lost:.0%}")
 
 # %%
 context.close()

@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 
-# Before the extension is loaded: threads that wait for one another sleep instead of spinning, so that a
-# test run beside other work on the same cores is not slowed down many times over.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Before the extension is loaded: one thread per model, because several workers share the cores, and threads
+# that wait for one another while something else has the core are many times slower than one.
+os.environ.setdefault("OMP_THREAD_LIMIT", "1")
 
 from llamacpp_core import Llama
 from llamacpp_core.models import resolve_model
 
 CHAT_MODEL = "smollm2-135m-instruct"
 EMBEDDING_MODEL = "all-minilm-l6-v2"
+
+pytest_plugins = ["template_counts", "workers"]
 
 
 @pytest.fixture(scope="session")

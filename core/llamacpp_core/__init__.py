@@ -11,8 +11,6 @@ import logging as _logging
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
-from llamacpp_core.callbacks import LogitsProcessorList, MinTokensLogitsProcessor, StoppingCriteriaList
-from llamacpp_core.conversation_state import LlamaState
 from llamacpp_core.errors import (
     ContextOverflowError,
     EngineClosedError,
@@ -37,11 +35,13 @@ from llamacpp_core.errors import (
 )
 from llamacpp_core.info import Capabilities, ModelInfo, PromptCache
 from llamacpp_core.llama import Llama
-from llamacpp_core.llama_cache import LlamaCache, LlamaRAMCache
 from llamacpp_core.options import LoadOptions
 
 if _TYPE_CHECKING:
+    from llamacpp_core.callbacks import LogitsProcessorList, MinTokensLogitsProcessor, StoppingCriteriaList
+    from llamacpp_core.conversation_state import LlamaState
     from llamacpp_core.grammar import LlamaGrammar
+    from llamacpp_core.llama_cache import LlamaCache, LlamaRAMCache
 
 __all__ = [
     "Capabilities",
@@ -85,9 +85,21 @@ __version__ = "0.1.0"
 _logging.getLogger("llamacpp_core").addHandler(_logging.NullHandler())
 
 
-def __getattr__(name: str) -> _Any:
-    if name == "LlamaGrammar":  # not needed for most, so not loaded with the package
-        from llamacpp_core.grammar import LlamaGrammar
+# Not needed by most, so not loaded with the package.
+_LATER = {
+    "LlamaCache": "llama_cache",
+    "LlamaGrammar": "grammar",
+    "LlamaRAMCache": "llama_cache",
+    "LlamaState": "conversation_state",
+    "LogitsProcessorList": "callbacks",
+    "MinTokensLogitsProcessor": "callbacks",
+    "StoppingCriteriaList": "callbacks",
+}
 
-        return LlamaGrammar
+
+def __getattr__(name: str) -> _Any:
+    if name in _LATER:
+        from importlib import import_module
+
+        return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -25,7 +25,7 @@ from llamacpp_core.parsers import (
 from llamacpp_core.results import OutputParser
 from llamacpp_core.tool_calls import CALL_CLOSE, CALL_OPEN, ForcedCallParser, TaggedCallParser
 
-__all__ = ["AnswerFormat", "Constraint", "FreeFormats", "constrained"]
+__all__ = ["AnswerFormat", "Constraint", "FreeFormats", "constrained", "possible_calls"]
 
 #: llama.cpp's number for grammar triggers that are words.
 TRIGGER_WORD = 1
@@ -58,40 +58,57 @@ class AnswerFormat(NamedTuple):
 
 
 def constrained(constraint: Constraint, planned: PlannedChat) -> AnswerFormat:
-    """An answer that a grammar of ours holds.
+    """An answer that a grammar of ours holds from its first token on.
 
     Args:
         constraint: What the answer has to be.
         planned: The planned conversation.
     """
-    tags = planned.format.tags
-    fields: dict[str, Any] = {
-        "grammar": constraint.gbnf,
-        "grammar_type": "user",
-        "grammar_lazy": constraint.lazy,
-        "grammar_triggers": [{"type": TRIGGER_WORD, "value": CALL_OPEN}] if constraint.lazy else None,
-        "chat_format": 0,
-        "chat_parser": None,
-    }
-    if constraint.tagged or constraint.lazy:
-        fields["preserved_tokens"] = [*planned.format.preserved, CALL_OPEN, CALL_CLOSE]
-    if not constraint.lazy:
+    fields = _grammar(constraint) | {
+        "grammar_lazy": False,
+        "grammar_triggers": None,
         # llama.cpp would force the end of a reasoning section in the middle of our constraint.
-        fields |= {"generation_prompt": None, "reasoning_budget_tokens": -1, "reasoning_budget_start_tag": ""}
+        "generation_prompt": None,
+        "reasoning_budget_tokens": -1,
+        "reasoning_budget_start_tag": "",
+    }
+    if constraint.tagged:
+        fields["preserved_tokens"] = [*planned.format.preserved, CALL_OPEN, CALL_CLOSE]
 
     def content() -> OutputParser | None:
         if constraint.calls:
             return ForcedCallParser()
         if constraint.json:
             return WholeJson()
-        return TaggedCallParser() if constraint.tagged or constraint.lazy else None
+        return TaggedCallParser() if constraint.tagged else None
 
     if planned.begin == Begin.REASONING and planned.opening is not None:
         inside = Tags("", planned.opening.ends, is_open=True)
         return AnswerFormat(fields, lambda: Then(ReasoningSplitter(inside), content()))
-    if constraint.lazy and tags is not None and planned.begin == Begin.FREE:
-        return AnswerFormat(fields, lambda: Then(ReasoningSplitter(tags), content()))
     return AnswerFormat(fields, content if content() is not None else None)  # type: ignore[arg-type]
+
+
+def possible_calls(constraint: Constraint, planned: PlannedChat, free: AnswerFormat) -> AnswerFormat:
+    """A free answer that may hold calls in our own form; the constraint holds from their beginning on.
+
+    Args:
+        constraint: What calls have to be.
+        planned: The planned conversation.
+        free: How the answer is read without calls.
+    """
+    fields = _grammar(constraint) | {
+        "grammar_lazy": True,
+        "grammar_triggers": [{"type": TRIGGER_WORD, "value": CALL_OPEN}],
+        "preserved_tokens": [*planned.format.preserved, CALL_OPEN, CALL_CLOSE],
+    }
+    outer = free.new_parser
+    if outer is None:
+        return AnswerFormat(fields, TaggedCallParser)
+    return AnswerFormat(fields, lambda: Then(outer(), TaggedCallParser()))
+
+
+def _grammar(constraint: Constraint) -> dict[str, Any]:
+    return {"grammar": constraint.gbnf, "grammar_type": "user", "chat_format": 0, "chat_parser": None}
 
 
 class FreeFormats:

@@ -10,10 +10,10 @@ import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from llamacpp_core.engine import Plan
 from llamacpp_core.errors import LlamaCppError
 from llamacpp_core.openings import Opening, common_length
 from llamacpp_core.parsers import CallsAfterTrigger, NativeParser, Tags
+from llamacpp_core.plan import Plan
 from llamacpp_core.results import OutputParser
 
 __all__ = ["PROBE_TOOL", "CallForm", "own_call", "probe_calls"]
@@ -111,16 +111,19 @@ def _without_last_tag(text: str) -> str:
 
 
 def probe_calls(
-    plan: Plan, texts: list[str], tags: Tags | None, triggers: tuple[str, ...] | None
+    plan: Plan, texts: list[str], opening: Opening, tags: Tags | None, triggers: tuple[str, ...] | None
 ) -> CallForm:
     """Finds out how calls in the template's own form can be read.
 
     Args:
         plan: A plan for the probe's tool.
         texts: What :func:`own_call` gave.
+        opening: How the template begins answers.
         tags: How the template marks reasoning.
         triggers: The texts that begin a call, where the format knows them.
     """
+    if not _reads_text(NativeParser(plan), f"{opening.text}Hello."):
+        return CallForm(False)
     for text in texts:
         if not _reads(NativeParser(plan), [text]):
             continue
@@ -140,6 +143,15 @@ def _leading_tag(text: str, triggers: tuple[str, ...]) -> tuple[str, ...]:
     at = min((i for trigger in triggers if (i := text.find(trigger)) >= 0), default=0)
     lead = text[:at].strip()
     return (lead,) if lead.startswith("<") and lead.endswith(">") and lead.count("<") == 1 else ()
+
+
+def _reads_text(parser: OutputParser, text: str) -> bool:
+    """Whether an answer without calls comes through."""
+    try:
+        deltas = parser.feed(text) + parser.finish()
+    except LlamaCppError:
+        return False
+    return "".join(delta.get("content") or "" for delta in deltas).strip() == "Hello."
 
 
 def _reads(parser: OutputParser, pieces: list[str]) -> bool:

@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from llamacpp_core._checks import boolean, choice, integer, text
-from llamacpp_core.answer_format import AnswerFormat, Constraint, FreeFormats, constrained
+from llamacpp_core.answer_format import AnswerFormat, Constraint, FreeFormats, constrained, possible_calls
 from llamacpp_core.chat_plan import Begin, ChatPlanner, PlannedChat
 from llamacpp_core.constraints import constraint_for, grammar_text, response_schema, schema_limits
-from llamacpp_core.engine import TASK_COMPLETION, Engine, Plan
+from llamacpp_core.engine import TASK_COMPLETION, Engine
 from llamacpp_core.errors import ContextOverflowError, InvalidParameterError, UnsupportedCapabilityError
 from llamacpp_core.history import generic_history, with_instructions
 from llamacpp_core.info import ModelInfo
 from llamacpp_core.messages import dump_tools, normalise_messages, normalise_tools
+from llamacpp_core.plan import Plan
 from llamacpp_core.reasoning_first import AnswerPart
 from llamacpp_core.results import ChatAssembler
 from llamacpp_core.runner import Prepared
@@ -138,9 +139,11 @@ class ChatPreparer:
         return planned
 
     def _answer(self, planned: PlannedChat, use: ToolChoice, constraint: Constraint | None) -> AnswerFormat:
-        if constraint is not None:
-            return constrained(constraint, planned)
-        return self._free.free(planned, has_tools=use.mode == "auto")
+        if constraint is None:
+            return self._free.free(planned, has_tools=use.mode == "auto")
+        if constraint.lazy:
+            return possible_calls(constraint, planned, self._free.free(planned, has_tools=False))
+        return constrained(constraint, planned)
 
     def _in_two_parts(
         self,

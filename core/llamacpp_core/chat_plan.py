@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from llamacpp_core.call_probe import PROBE_TOOL, CallForm, own_call, probe_calls
-from llamacpp_core.engine import Engine, Plan, TemplateRefusedError, to_json
+from llamacpp_core.engine import Engine
 from llamacpp_core.errors import InvalidMessageError, LlamaCppError
-from llamacpp_core.history import as_text, merged, plain, short_call_ids
+from llamacpp_core.history import as_text, calls_apart, merged, plain, short_call_ids
 from llamacpp_core.openings import Opening, find_opening, is_open
 from llamacpp_core.parsers import Tags
+from llamacpp_core.plan import Plan, TemplateRefusedError
 
 __all__ = ["Begin", "ChatPlanner", "FormatInfo", "PlannedChat", "reasoning_tags"]
 
@@ -233,8 +234,9 @@ class ChatPlanner:
             probe = request.with_tools(json.dumps([PROBE_TOOL]))
             plan = probe.render([_QUESTION])
             found = self._info(plan)
-            texts = own_call(probe.prompt, self._opening(request), found.tags)
-            known = probe_calls(plan, texts, found.tags, found.triggers)
+            opening = self._opening(request)
+            texts = own_call(probe.prompt, opening, found.tags)
+            known = probe_calls(plan, texts, opening, found.tags, found.triggers)
             _remember(self._call_forms, request.settings, known)
         return known
 
@@ -278,7 +280,7 @@ class _Request:
     ) -> None:
         self._engine = engine
         self._head = head
-        self._tools = tools.encode()
+        self._tools = tools
         self._has_effort = has_effort
 
     @property
@@ -308,9 +310,9 @@ class _Request:
             InvalidMessageError: The template refuses every form.
         """
         refusal = ""
-        for attempt in _FORMS:
+        for complete, form in _FORMS:
             try:
-                return self._plan(attempt(messages), fields)
+                return self._plan(form(messages), fields | {"complete": complete})
             except TemplateRefusedError as error:
                 refusal = refusal or str(error)
                 if self._lower_effort(refusal):
@@ -330,18 +332,27 @@ class _Request:
         return True
 
     def _plan(self, messages: list[dict[str, Any]], fields: Mapping[str, Any]) -> Plan:
-        body = to_json({"messages": messages} | self._head | dict(fields))
-        if self._tools:
-            body = b'{"tools": ' + self._tools + b", " + body[1:]
-        return self._engine.plan_chat(body)
+        return self._engine.plan_chat({"messages": messages} | self._head | dict(fields), self._tools)
 
 
-_FORMS: tuple[Callable[[list[dict[str, Any]]], list[dict[str, Any]]], ...] = (
-    lambda messages: messages,
-    short_call_ids,
-    merged,
-    lambda messages: merged(short_call_ids(messages)),
-    plain,
+def _same(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return messages
+
+
+def _merged_short(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return merged(short_call_ids(messages))
+
+
+def _split_short(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return calls_apart(short_call_ids(messages))
+
+
+_Form = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
+# How much has to come through (see lc_plan_chat), and in which form: the first that the template takes.
+_FORMS: tuple[tuple[int, _Form], ...] = (
+    *((2, form) for form in (_same, short_call_ids, merged, _merged_short, calls_apart, _split_short)),
+    *((1, form) for form in (_same, short_call_ids, merged, _merged_short, plain)),
+    *((0, form) for form in (_same, short_call_ids, merged, _merged_short, plain)),
 )
 
 

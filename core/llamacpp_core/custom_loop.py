@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from llamacpp_core.callbacks import StoppingCriteriaList, process_logits
 from llamacpp_core.custom_request import CustomRequest
-from llamacpp_core.engine import Plan
 from llamacpp_core.errors import (
     EngineClosedError,
     RequestCancelledError,
     UnsupportedCapabilityError,
 )
+from llamacpp_core.plan import Plan
 from llamacpp_core.request import CHUNK, FINAL, TEXT, Event
 from llamacpp_core.sampling_chain import TokenChooser
 from llamacpp_core.text_stream import TextStream

@@ -29,6 +29,7 @@ from llamacpp_core.errors import (
     ModelAllocationError,
     ModelLoadError,
 )
+from llamacpp_core.plan import Plan, TemplateRefusedError
 from llamacpp_core.request import Event, Request, wake_all
 
 __all__ = [
@@ -36,57 +37,16 @@ __all__ = [
     "TASK_EMBEDDING",
     "TASK_RERANK",
     "Engine",
-    "Plan",
-    "TemplateRefusedError",
-    "to_json",
 ]
+
+#: Sets of tools that an engine keeps.
+_MAX_TOOLS = 32
 
 _live: weakref.WeakSet[_Core] = weakref.WeakSet()
 
 TASK_COMPLETION: int = lib.LC_TASK_COMPLETION
 TASK_EMBEDDING: int = lib.LC_TASK_EMBEDDING
 TASK_RERANK: int = lib.LC_TASK_RERANK
-
-
-class TemplateRefusedError(InvalidParameterError):
-    """The chat template raised an error; planning tries the conversation in another form."""
-
-
-class Plan:
-    """A planned request: the prompt's tokens and what constrains and parses the answer.
-
-    Used for one :meth:`Engine.submit`; holds native memory until it is garbage.
-    """
-
-    def __init__(self, native: Any) -> None:
-        self._native = ffi.gc(native, lib.lc_plan_free)
-
-    @property
-    def info(self) -> dict[str, Any]:
-        """What the native layer planned: prompt, grammar, stop strings, and so on."""
-        info: dict[str, Any] = json.loads(ffi.string(lib.lc_plan_info(self._native)))
-        return info
-
-    @property
-    def format(self) -> str:
-        """Names the format that answer and parser were planned for; empty without one."""
-        return bytes(ffi.string(lib.lc_plan_format(self._native))).decode()
-
-    @property
-    def n_prompts(self) -> int:
-        """How many token lists the plan holds; 0 for a prompt with media, which has no tokens yet."""
-        return int(lib.lc_plan_n_prompts(self._native))
-
-    def tokens(self, index: int = 0) -> list[int]:
-        """The token ids of one prompt."""
-        size = ffi.new("size_t *")
-        tokens = lib.lc_plan_prompt(self._native, index, size)
-        return [] if tokens == ffi.NULL else ffi.unpack(tokens, size[0])
-
-    def n_tokens(self, index: int = 0) -> int:
-        """How many tokens one prompt has."""
-        size = ffi.new("size_t *")
-        return 0 if lib.lc_plan_prompt(self._native, index, size) == ffi.NULL else int(size[0])
 
 
 class _Core:
@@ -220,6 +180,7 @@ class Engine:
     ) -> None:
         self._core = _Core(_open(options, path, on_progress))
         self.info: dict[str, Any] = json.loads(ffi.string(lib.lc_engine_info(self._core.native)))
+        self._known_tools: dict[str, Any] = {}
 
     def __del__(self) -> None:
         core = getattr(self, "_core", None)
@@ -247,21 +208,37 @@ class Engine:
         with self._core.use() as native:
             return int(lib.lc_engine_active(native))
 
-    def plan_chat(self, body: dict[str, Any] | bytes) -> Plan:
+    def plan_chat(self, body: dict[str, Any], tools: str = "") -> Plan:
         """Renders a conversation with the model's template and tokenises it.
 
         Args:
-            body: What ``lc_plan_chat`` in ``engine.h`` describes, or its JSON text.
+            body: What ``lc_plan_chat`` in ``engine.h`` describes.
+            tools: JSON text of the tools that the template describes; empty for none.
 
         Raises:
             InvalidParameterError: The template refuses the conversation, or llama.cpp the request.
         """
-        text = body if isinstance(body, bytes) else to_json(body)
+        text = _to_json(body)
+        described = self._tools(tools) if tools else ffi.NULL
         with self._core.use() as native:
-            plan = lib.lc_plan_chat(native, text, len(text))
+            plan = lib.lc_plan_chat(native, described, text, len(text))
             if plan == ffi.NULL:
                 raise _as_bad_request(last_report())
         return Plan(plan)
+
+    def _tools(self, text: str) -> Any:
+        """Tools in the native layer, kept because many requests have the same."""
+        known = self._known_tools.get(text)
+        if known is None:
+            data = text.encode()
+            made = lib.lc_tools_new(data, len(data))
+            if made == ffi.NULL:
+                raise last_error()
+            known = ffi.gc(made, lib.lc_tools_free)
+            if len(self._known_tools) >= _MAX_TOOLS:
+                self._known_tools.pop(next(iter(self._known_tools)), None)
+            self._known_tools[text] = known
+        return known
 
     def plan_tokens(self, prompts: Sequence[Sequence[int]]) -> Plan:
         """Plans prompts that are token ids already."""
@@ -275,7 +252,7 @@ class Engine:
 
     def plan_rerank(self, query: str, documents: Sequence[str]) -> Plan:
         """Plans pairs of a query and a document in the way that a cross-encoder was trained on."""
-        text = to_json({"query": query, "documents": list(documents)})
+        text = _to_json({"query": query, "documents": list(documents)})
         with self._core.use() as native:
             plan = lib.lc_plan_rerank(native, text, len(text))
             if plan == ffi.NULL:
@@ -294,7 +271,7 @@ class Engine:
             InvalidParameterError: llama.cpp refuses a field.
             EngineClosedError: The engine is closed.
         """
-        text = to_json(params)
+        text = _to_json(params)
         core = self._core
         with core.use() as native:
             request = Request(next(core.numbers), self._cancel)
@@ -327,12 +304,7 @@ class Engine:
             lib.lc_cancel(native, number)
 
 
-def to_json(value: Any) -> bytes:
-    """A value as JSON for the native layer.
-
-    Raises:
-        InvalidParameterError: A text holds a lone surrogate.
-    """
+def _to_json(value: Any) -> bytes:
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError as error:
@@ -353,7 +325,7 @@ def _as_bad_request(report: dict[str, Any]) -> Exception:
 
 def _open(options: Sequence[Sequence[str]], path: str, on_progress: Callable[[float], None] | None) -> Any:
     """Loads on a thread of its own, so that this one can report progress and obey Ctrl-C."""
-    text = to_json({"options": [list(option) for option in options]})
+    text = _to_json({"options": [list(option) for option in options]})
     state = ffi.new("lc_load_state *")
     outcome: list[Any] = []
 

@@ -10,7 +10,15 @@ from typing import Any
 
 from llamacpp_core.tool_calls import CALL_CLOSE, CALL_OPEN
 
-__all__ = ["as_text", "generic_history", "merged", "plain", "short_call_ids", "with_instructions"]
+__all__ = [
+    "as_text",
+    "calls_apart",
+    "generic_history",
+    "merged",
+    "plain",
+    "short_call_ids",
+    "with_instructions",
+]
 
 Messages = list[dict[str, Any]]
 
@@ -72,6 +80,17 @@ def short_call_ids(messages: Messages) -> Messages:
             message = message | {"tool_calls": calls}
         if "tool_call_id" in message:
             message = message | {"tool_call_id": short(message["tool_call_id"])}
+        out.append(message)
+    return out
+
+
+def calls_apart(messages: Messages) -> Messages:
+    """For templates that drop what was said beside a call: that becomes a message of its own."""
+    out: Messages = []
+    for message in messages:
+        if message.get("tool_calls") and as_text(message["content"]):
+            out.append({"role": "assistant", "content": message["content"]})
+            message = message | {"content": None}
         out.append(message)
     return out
 

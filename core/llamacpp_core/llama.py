@@ -29,7 +29,6 @@ from llamacpp_core.llama_vectors import VectorMethods
 from llamacpp_core.loading import load_engine
 from llamacpp_core.options import LoadOptions
 from llamacpp_core.progress import LoadProgress
-from llamacpp_core.sessions import SessionPool
 from llamacpp_core.vectors import VectorPreparer
 from llamacpp_core.vocab import Vocab
 
@@ -166,6 +165,8 @@ class Llama(ChatMethods, EvalMethods, StateMethods, VectorMethods, TokenMethods)
             self.options = dataclasses.replace(self.options, chat_template=template)
 
     def _prepare(self, resolved: ResolvedModel) -> None:
+        from llamacpp_core.sessions import SessionPool
+
         self._sessions = SessionPool(self._engine, self.info, self.options)
         self._chat = ChatPreparer(self._engine, self._vocab, self.info)
         self._completion = CompletionPreparer(

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llamacpp_core._checks import integer
-from llamacpp_core.conversation_state import LlamaState, read_state_file, write_state_file
 from llamacpp_core.errors import EngineError, InvalidParameterError, UnsupportedCapabilityError
 
 if TYPE_CHECKING:
+    from llamacpp_core.conversation_state import LlamaState
     from llamacpp_core.engine import Engine
     from llamacpp_core.info import ModelInfo
     from llamacpp_core.llama_cache import LlamaRAMCache
@@ -95,6 +95,8 @@ class StateMethods:
         Raises:
             InvalidParameterError: It is damaged, or of another model or other cache types.
         """
+        from llamacpp_core.conversation_state import LlamaState
+
         if not isinstance(state, LlamaState):
             raise InvalidParameterError(
                 f"state must be a LlamaState, got {type(state).__name__}: make one from bytes with "
@@ -127,6 +129,8 @@ class StateMethods:
 
     def save_state_file(self, path: str | os.PathLike[str]) -> None:
         """Writes the state of :meth:`save_state` to a file."""
+        from llamacpp_core.conversation_state import write_state_file
+
         write_state_file(Path(path), self.save_state())
 
     def load_state_file(self, path: str | os.PathLike[str]) -> None:
@@ -135,6 +139,8 @@ class StateMethods:
         Raises:
             InvalidParameterError: As for :meth:`load_state`.
         """
+        from llamacpp_core.conversation_state import read_state_file
+
         self.load_state(read_state_file(Path(path)))
 
     def _refuse_loras(self) -> None:
@@ -151,6 +157,8 @@ class StateMethods:
         return self._next_slot
 
     def _state(self, kind: str, tokens: list[int], data: bytes) -> LlamaState:
+        from llamacpp_core.conversation_state import LlamaState
+
         return LlamaState(kind=kind, tokens=tuple(tokens), data=data, fingerprint=self._fingerprint())
 
     def _fingerprint(self) -> dict[str, Any]:

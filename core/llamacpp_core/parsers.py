@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from llamacpp_core._ffi import ffi, lib
 from llamacpp_core._native_errors import last_error
-from llamacpp_core.engine import Plan
 from llamacpp_core.errors import LlamaCppError
+from llamacpp_core.plan import Plan
 from llamacpp_core.results import OutputParser
 
 __all__ = [
@@ -130,9 +130,9 @@ class ReasoningSplitter:
 
 
 class Then:
-    """A splitter whose content another parser reads."""
+    """A parser whose content another parser reads."""
 
-    def __init__(self, first: ReasoningSplitter, second: OutputParser | None) -> None:
+    def __init__(self, first: OutputParser, second: OutputParser | None) -> None:
         self._first = first
         self._second = second
 

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from llamacpp_core.engine import Plan
+from llamacpp_core.plan import Plan
 from llamacpp_core.request import CHUNK, FINAL, TEXT, Event
 
 __all__ = ["AnswerPart", "ReasoningFirst"]

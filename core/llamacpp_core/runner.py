@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from llamacpp_core.engine import Plan
+from llamacpp_core.plan import Plan
 from llamacpp_core.reasoning_first import AnswerPart, ReasoningFirst
 from llamacpp_core.request import Event
 from llamacpp_core.results import ChatAssembler, CompletionAssembler

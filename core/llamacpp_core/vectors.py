@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from llamacpp_core._checks import boolean, check_text, choice, integer
-from llamacpp_core.engine import TASK_COMPLETION, TASK_EMBEDDING, TASK_RERANK, Engine, Plan
+from llamacpp_core.engine import TASK_COMPLETION, TASK_EMBEDDING, TASK_RERANK, Engine
 from llamacpp_core.errors import ContextOverflowError, InvalidParameterError, UnsupportedCapabilityError
 from llamacpp_core.info import ModelInfo
+from llamacpp_core.plan import Plan
 from llamacpp_core.request import EMBEDDING, FINAL, SCORE, Event
 from llamacpp_core.vocab import Vocab
 

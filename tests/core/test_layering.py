@@ -39,6 +39,7 @@ NATIVE = {
     "engine",
     "options",
     "parsers",
+    "plan",
     "request",
     "server_options",
     "vocab",

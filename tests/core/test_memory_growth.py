@@ -75,6 +75,39 @@ for i in range(100):
 print(before, resident())
 """
 
+RESERVED = """
+import sys
+from llamacpp_core import *
+
+def resident():  # without the weights, which are mapped
+    with open('/proc/self/status') as status:
+        fields = dict(line.split(':', 1) for line in status)
+    return int(fields['RssAnon'].split()[0]) * 1024
+
+with Llama(sys.argv[1], n_ctx=512, n_parallel=1, n_threads=1) as llm:
+    small = llm.create_completion('The sea', max_tokens=16, temperature=0)
+before = resident()
+with Llama(sys.argv[1], n_ctx=8192, n_parallel=1, n_threads=1) as llm:
+    reserved = llm.info.prompt_cache.slot_bytes
+    loaded = resident() - before
+    assert llm.create_completion('The sea', max_tokens=16, temperature=0)['choices'] == small['choices']
+    few = resident() - before
+    llm.create_completion('sea ' * 1500, max_tokens=1)
+    many = resident() - before
+print(reserved, loaded, few, many)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is reserved without being resident on Linux only")
+def test_cache_becomes_resident_as_it_fills(run_python: Run, smollm2_path: Path) -> None:
+    done = run_python(RESERVED, str(smollm2_path), flags=("-W", "error"))
+    assert (done.returncode, done.stderr) == (0, "")
+    reserved, loaded, few, many = map(int, done.stdout.split())
+    assert reserved > 180e6
+    assert loaded < 0.3 * reserved
+    assert few < 0.3 * reserved
+    assert few + 0.1 * reserved < many < few + 0.5 * reserved  # 1,500 of 8,192 tokens
+
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/statm")

@@ -6,7 +6,6 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from promises.requests_per_template import Answers, ask_everything
@@ -14,19 +13,6 @@ from promises.requests_per_template import Answers, ask_everything
 from llamacpp_core import Llama
 
 CHAT_MODEL = "smollm2-135m-instruct"
-COUNTED = {
-    "test_forced_calls": "forced",
-    "test_named_call": "named",
-    "test_call_after_reasoning": "forced after reasoning",
-    "test_generic_calls": "generic fallback",
-    "test_schema": "schema",
-    "test_native_calls_are_read_back": "auto",
-    "test_text_of_callers_makes_no_control_tokens": "injection",
-    "test_rendering_equals_the_reference": "rendering",
-    "test_unusual_conversations": "unusual conversations",
-}
-_passed: dict[str, int] = {}
-_seen: dict[str, int] = {}
 
 
 def source_folder() -> Path:
@@ -74,22 +60,3 @@ def engine(source: str, smollm2_path: Path) -> Iterator[Llama]:
 def answers(engine: Llama) -> Answers:
     """What the model answers to all requests of these tests; one after the other, for prompts begin alike."""
     return ask_everything(engine)
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    outcome: Any = yield
-    report = outcome.get_result()
-    name = COUNTED.get(getattr(item, "originalname", ""))
-    if name is None or (report.when != "call" and report.passed):
-        return
-    _seen[name] = _seen.get(name, 0) + 1
-    _passed[name] = _passed.get(name, 0) + bool(report.passed)
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if _seen:
-        terminalreporter.section("promises, over all templates")
-    for name in COUNTED.values():
-        if name in _seen:
-            terminalreporter.write_line(f"{name}: {_passed[name]}/{_seen[name]}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 TEXT_ONLY = (
-    "the template takes text only: parts fail, or come out in their Python form; we join them by lines"
+    "the template takes text only and fails on parts, prints them or drops them: we join them with line ends"
 )
 JOINED = "llama.cpp does not notice that the template takes parts: we join them with line ends"
 GENERIC = (

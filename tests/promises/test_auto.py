@@ -26,7 +26,7 @@ TOOL = {
     },
 }
 QUESTION = {"role": "user", "content": "Hello"}
-BEFORE = "I look for places.\n"
+THINKING_OFF = {"chat_template_kwargs": {"enable_thinking": False}}
 
 
 def parser_for(llm: Llama, **more: Any) -> OutputParser:
@@ -67,7 +67,9 @@ def call_text(llm: Llama) -> str:
     """The text with which the model calls; that which the parser of the whole text reads."""
     if llm.info.capabilities.tools == "generic":
         call = json.dumps({"name": "find_places", "arguments": ARGUMENTS}, ensure_ascii=False)
-        return f"{CALL_OPEN}{call}{CALL_CLOSE}"
+        tags = llm._chat._planner.plan([QUESTION], shape=THINKING_OFF).format.tags
+        before = tags.ends[0] if tags is not None and tags.is_open else ""
+        return f"{before}{CALL_OPEN}{call}{CALL_CLOSE}"
     planner = llm._chat._planner
     kwargs, think = planner._kwargs({"chat_template_kwargs": {"enable_thinking": False}}, constrained=False)
     head = {"kwargs": kwargs, "enable_thinking": think, "format": planner._format({}, kwargs, think)}
@@ -78,9 +80,6 @@ def call_text(llm: Llama) -> str:
         if len(calls) == 1 and not content.strip():
             return text
     raise AssertionError("no form of the template's own call is understood")
-
-
-THINKING_OFF = {"chat_template_kwargs": {"enable_thinking": False}}
 
 
 def test_native_calls_are_read_back(engine: Llama) -> None:

@@ -5,12 +5,21 @@ The model here is scripted; it records the calls of ``tokenize`` and ``create_co
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from typeddict_check import validate
+from chat_format.scripted import (
+    FORCE,
+    HI,
+    NOW,
+    TOOLS,
+    USAGE,
+    WEATHER,
+    ScriptedLlama,
+    ask,
+    ask_streamed,
+    deltas_of,
+)
 
 from llamacpp_core.chat_format import (
     ChatFormatterResponse,
@@ -20,88 +29,8 @@ from llamacpp_core.chat_format import (
     hf_tokenizer_config_to_chat_completion_handler,
     hf_tokenizer_config_to_chat_formatter,
 )
-from llamacpp_core.chat_format._tools import plan_tools
-from llamacpp_core.errors import InvalidParameterError, UnsupportedCapabilityError
+from llamacpp_core.errors import InvalidParameterError
 from llamacpp_core.grammar import LlamaGrammar
-from llamacpp_core.types import CreateChatCompletionResponse, CreateChatCompletionStreamResponse
-
-HI = [{"role": "user", "content": "Hi"}]
-USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
-WEATHER = {
-    "name": "get_weather",
-    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
-}
-NOW = {"name": "now", "parameters": {"$ref": "#/$defs/Nothing", "$defs": {"Nothing": {"type": "object"}}}}
-TOOLS = [{"type": "function", "function": WEATHER}, {"type": "function", "function": NOW}]
-FORCE = {"type": "function", "function": {"name": "get_weather"}}
-
-
-class Chunks:
-    """A stream of the scripted model that knows whether it was closed."""
-
-    def __init__(self, chunks: list[dict[str, Any]]) -> None:
-        self._chunks = iter(chunks)
-        self.closed = False
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return self
-
-    def __next__(self) -> dict[str, Any]:
-        return next(self._chunks)
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class ScriptedLlama:
-    """Answers every prompt with the same pieces of text."""
-
-    def __init__(self, *pieces: str, finish_reason: str = "stop", logprobs: Any = None) -> None:
-        self.pieces = pieces
-        self.finish_reason = finish_reason
-        self.logprobs = logprobs
-        self.prompt = ""
-        self.add_bos: bool | None = None
-        self.asked: dict[str, Any] = {}
-        self.chunks = Chunks([])
-
-    def tokenize(self, text: bytes, add_bos: bool = True, special: bool = False) -> list[int]:
-        assert special
-        self.prompt, self.add_bos = text.decode(), add_bos
-        return list(text)
-
-    def create_completion(self, prompt: list[int], stream: bool = False, **asked: Any) -> Any:
-        assert bytes(prompt).decode() == self.prompt
-        self.asked = asked
-        if not stream:
-            return self._answer("".join(self.pieces), self.finish_reason) | {"usage": USAGE}
-        chunks = [self._answer(piece, None) for piece in self.pieces]
-        self.chunks = Chunks([*chunks, self._answer("", self.finish_reason) | {"usage": USAGE}])
-        return self.chunks
-
-    def _answer(self, text: str, finish_reason: str | None) -> dict[str, Any]:
-        logprobs = self.logprobs if text else None
-        choice = {"text": text, "index": 0, "logprobs": logprobs, "finish_reason": finish_reason}
-        head = {"id": "cmpl-7", "object": "text_completion", "created": 1700000000, "model": "m"}
-        return head | {"choices": [choice]}
-
-
-def ask(llama: ScriptedLlama, name: str = "chatml", **params: Any) -> Any:
-    answer: Any = get_chat_completion_handler(name)(llama=llama, messages=HI, **params)
-    assert validate(answer, CreateChatCompletionResponse) == []
-    return answer
-
-
-def ask_streamed(llama: ScriptedLlama, name: str = "chatml", **params: Any) -> list[Any]:
-    stream: Any = get_chat_completion_handler(name)(llama=llama, messages=HI, stream=True, **params)
-    chunks = list(stream)
-    for chunk in chunks:
-        assert validate(chunk, CreateChatCompletionStreamResponse) == []
-    return chunks
-
-
-def deltas_of(chunks: list[Any]) -> list[dict[str, Any]]:
-    return [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
 
 
 def test_an_answer() -> None:
@@ -242,132 +171,6 @@ def test_logprobs(asked: dict[str, Any], passed: int) -> None:
 def test_top_logprobs_need_logprobs() -> None:
     with pytest.raises(InvalidParameterError, match="top_logprobs needs logprobs=True"):
         ask(ScriptedLlama("x"), top_logprobs=2)
-
-
-@pytest.mark.parametrize(
-    ("name", "end_of_prompt"),
-    [
-        ("chatml", '<|im_start|>assistant\n<tool_call>\n{"name": "get_weather", "arguments": '),
-        ("chatml-function-calling", "<|im_start|>assistant\nfunctions.get_weather:\n"),
-        ("functionary", "assistant to=functions.get_weather:\n"),
-        ("functionary-v1", "assistant:\n<|START_OF_FUNCTION_CALL|>get_weather:\n"),
-        ("functionary-v2", "<|recipient|>get_weather\n<|content|>"),
-        ("vicuna", "USER: Hi ASSISTANT:"),
-    ],
-)
-def test_a_forced_tool(name: str, end_of_prompt: str) -> None:
-    llama = ScriptedLlama('{"city": ', '"Oslo"}')
-    (choice,) = ask(llama, name, tools=TOOLS, tool_choice=FORCE)["choices"]
-    (call,) = choice["message"]["tool_calls"]
-    assert choice["message"]["content"] is None
-    assert "function_call" not in choice["message"]
-    assert choice["finish_reason"] == "tool_calls"
-    assert call["function"] == {"name": "get_weather", "arguments": '{"city": "Oslo"}'}
-    assert call["id"].startswith("call_")
-    assert llama.prompt.endswith(end_of_prompt)
-    assert isinstance(llama.asked["grammar"], LlamaGrammar)
-
-
-def test_a_forced_tool_streamed() -> None:
-    chunks = ask_streamed(ScriptedLlama('{"city": ', '"Oslo"}'), "vicuna", tools=TOOLS, tool_choice=FORCE)
-    parts = [call for delta in deltas_of(chunks) for call in delta.get("tool_calls", ())]
-    assert parts[0]["function"] == {"name": "get_weather", "arguments": ""}
-    assert [part.get("id") is not None for part in parts] == [True, False, False]
-    assert "".join(part["function"]["arguments"] for part in parts) == '{"city": "Oslo"}'
-    assert chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"
-
-
-def test_a_forced_call_that_is_cut_off_says_so() -> None:
-    (choice,) = ask(ScriptedLlama('{"ci', finish_reason="length"), tools=TOOLS, tool_choice=FORCE)["choices"]
-    assert choice["finish_reason"] == "length"
-    assert choice["message"]["tool_calls"][0]["function"]["arguments"] == '{"ci'
-
-
-def test_two_calls_have_two_ids() -> None:
-    answers = [ask(ScriptedLlama("{}"), tools=TOOLS, tool_choice=FORCE) for _ in range(2)]
-    ids = {answer["choices"][0]["message"]["tool_calls"][0]["id"] for answer in answers}
-    assert len(ids) == 2
-
-
-@pytest.mark.parametrize("stream", [False, True])
-def test_one_of_several_tools_is_required(stream: bool) -> None:
-    llama = ScriptedLlama('{"name": "now", ', '"arguments": {"zone": "é"}}')
-    params: dict[str, Any] = {"tools": TOOLS, "tool_choice": "required"}
-    if stream:
-        chunks = ask_streamed(llama, **params)
-        (call,) = [call for delta in deltas_of(chunks) for call in delta.get("tool_calls", ())]
-        reason = chunks[-1]["choices"][0]["finish_reason"]
-    else:
-        (choice,) = ask(llama, **params)["choices"]
-        (call,), reason = choice["message"]["tool_calls"], choice["finish_reason"]
-    assert call["function"] == {"name": "now", "arguments": '{"zone": "é"}'}
-    assert reason == "tool_calls"
-    assert llama.prompt.endswith("<|im_start|>assistant\n<tool_call>\n")
-    assert isinstance(llama.asked["grammar"], LlamaGrammar)
-
-
-def test_a_required_call_that_is_cut_off_is_given_as_text() -> None:
-    llama = ScriptedLlama('{"name": "no', finish_reason="length")
-    (choice,) = ask(llama, tools=TOOLS, tool_choice="required")["choices"]
-    assert choice["message"] == {"role": "assistant", "content": '{"name": "no'}
-    assert choice["finish_reason"] == "length"
-
-
-def test_the_schema_of_several_forced_tools_keeps_its_references() -> None:
-    schema = json.loads(plan_tools(TOOLS, "required", None, None).forced_schema())
-    assert [call["properties"]["name"]["const"] for call in schema["anyOf"]] == ["get_weather", "now"]
-    assert schema["anyOf"][1]["properties"]["arguments"] == {"$ref": "#/$defs/arguments_1"}
-    assert schema["$defs"]["arguments_1"]["$ref"] == "#/$defs/arguments_1/$defs/Nothing"
-
-
-def test_a_tool_without_parameters_takes_none() -> None:
-    tools = [{"type": "function", "function": {"name": "f"}}]
-    schema = json.loads(plan_tools(tools, "required", None, None).forced_schema())
-    assert schema == {"type": "object", "properties": {}, "additionalProperties": False}
-
-
-def test_legacy_functions() -> None:
-    llama = ScriptedLlama('{"city": "Oslo"}')
-    (choice,) = ask(llama, functions=[WEATHER], function_call={"name": "get_weather"})["choices"]
-    assert choice["message"]["function_call"] == {"name": "get_weather", "arguments": '{"city": "Oslo"}'}
-    assert choice["finish_reason"] == "function_call"
-    chunks = ask_streamed(
-        ScriptedLlama('{"city": "Oslo"}'), functions=[WEATHER], function_call={"name": "get_weather"}
-    )
-    parts = [delta["function_call"] for delta in deltas_of(chunks) if "function_call" in delta]
-    assert parts[0]["name"] == "get_weather"
-    assert "".join(part["arguments"] for part in parts) == '{"city": "Oslo"}'
-
-
-@pytest.mark.parametrize("stream", [False, True])
-def test_the_model_may_call_a_tool(stream: bool) -> None:
-    pieces = ("Sure. ", "<tool", '_call>\n{"name": "now", "argu', 'ments": {}}\n</tool_call>')
-    llama = ScriptedLlama(*pieces)
-    if stream:
-        deltas = deltas_of(ask_streamed(llama, tools=TOOLS))
-        assert deltas[1] == {"content": "Sure."}
-        assert deltas[2]["tool_calls"][0]["function"]["name"] == "now"
-    else:
-        message = ask(llama, tools=TOOLS)["choices"][0]["message"]
-        assert message["content"] == "Sure."
-        assert message["tool_calls"][0]["function"] == {"name": "now", "arguments": "{}"}
-    assert '{"type": "function", "function": {"name": "get_weather"' in llama.prompt
-    assert "grammar" not in llama.asked
-
-
-def test_tool_choice_none_hides_the_tools() -> None:
-    llama = ScriptedLlama('<tool_call>{"name": "now", "arguments": {}}</tool_call>')
-    message = ask(llama, tools=TOOLS, tool_choice="none")["choices"][0]["message"]
-    assert "get_weather" not in llama.prompt
-    assert message["content"].startswith("<tool_call>")
-
-
-def test_tools_that_the_format_cannot_write_are_refused() -> None:
-    with pytest.raises(UnsupportedCapabilityError, match="cannot tell the model about tools"):
-        ask(ScriptedLlama("x"), "vicuna", tools=TOOLS)
-    plain = chat_formatter_to_chat_completion_handler(Jinja2ChatFormatter("{{ messages[0].content }}"))
-    with pytest.raises(UnsupportedCapabilityError, match="cannot tell the model about tools"):
-        plain(llama=ScriptedLlama("x"), messages=HI, tools=TOOLS)
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_files_become_context(run: Run, smollm2_path: Path, tmp_path: Path) -> N
         "c.json",
         typed=typed,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
     assert "error: none.txt: No such file" in done.stderr
     system, question, _ = json.loads((tmp_path / "c.json").read_text())
     assert system["content"] == "note.txt:\nThe code word is Heron."
@@ -73,7 +73,7 @@ def test_several_lines_retry_and_a_question_that_is_too_long(
 ) -> None:
     typed = f'"""\none\n\ntwo\n"""\n/retry\n{"sea " * 600}\n/load none.json\n/nonsense\n'
     done = run("chat", str(smollm2_path), *QUICK, "--max-tokens", "2", "--save", "c.json", typed=typed)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
     question, _ = json.loads((tmp_path / "c.json").read_text())
     assert question["content"] == "one\n\ntwo"
     assert len(done.stdout.splitlines()) == 2
@@ -113,6 +113,28 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(smollm2_path: Path, tmp_pat
     assert "Traceback" not in shown
 
 
+def test_ctrl_c_in_a_single_answer_ends_with_its_status(smollm2_path: Path, tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [*COMMAND, "chat", str(smollm2_path), *QUICK, "-p", "Tell a long story.", "--save", "c.json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        begun = process.stdout.read(1)
+        process.send_signal(signal.SIGINT)
+        shown, errors = begun + process.stdout.read(), process.stderr.read()
+        assert process.wait(30) == 130
+    assert errors == "saved c.json\n"
+    assert json.loads((tmp_path / "c.json").read_text())[1]["content"] == shown.removesuffix("\n")
+
+
+def test_a_script_is_told_of_a_line_without_an_answer(run: Run, smollm2_path: Path) -> None:
+    done = run("chat", str(smollm2_path), *QUICK, "--max-tokens", "2", typed="a\0b\nHello\n")
+    assert done.returncode == 1
+    assert "error: messages[0].content holds a NUL" in done.stderr
+    assert len(done.stdout.splitlines()) == 1
+
+
 def _read_until(terminal: int, text: str) -> str:
     shown, deadline = "", time.monotonic() + 60
     while text not in shown:
@@ -134,3 +156,5 @@ def test_files_that_cannot_be_read_are_told_before_anything_is_loaded(run: Run, 
     assert_error(run("chat", "-f", "latin.txt"), 2, "UTF-8")
     assert_error(run("chat", "--load", "c.json"), 1, "c.json")
     assert_error(run("chat", "--load", "c.json", "-s", "x"), 2, "--system")
+    assert_error(run("chat", "-p", "x", "--save", "none/c.json"), 2, "--save", "folder")
+    assert_error(run("chat", "-p", "x", "--save", "."), 2, "--save", "folder")

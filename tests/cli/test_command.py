@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +58,8 @@ def test_version(run: Run) -> None:
         (("embed", "--text", "a", "--overflow", "cut"), ("--overflow", "truncate")),
         (("bench", "--concurrency", "1,x"), ("--concurrency",)),
         (("bench", "--plot", "x.gif"), ("--plot", ".png")),
+        (("bench", "--plot", "none/x.png"), ("--plot", "no such folder")),
+        (("embed", "--text", "a", "-o", "none/x.jsonl"), ("--output", "no such folder")),
     ],
 )
 def test_usage_errors_are_one_line(arguments: tuple[str, ...], parts: tuple[str, ...], run: Run) -> None:
@@ -94,6 +98,51 @@ def test_completion_of_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert set(complete_model("")) >= {"folder/", "a.gguf", "smollm2-135m-instruct"}
     assert set(complete_model(f"{tmp_path}/")) == {f"{tmp_path}/folder/", f"{tmp_path}/a.gguf"}
     assert complete_model("no/such/folder/x") == []
+
+
+@pytest.mark.parametrize(
+    ("closing", "arguments", "status"),
+    [
+        ("<&-", "complete -m {model} --n-ctx 256 --max-tokens 2", 0),
+        ("<&-", "chat {model} --n-ctx 256", 0),
+        (">&-", "complete Hi -m {model} --n-ctx 256 --max-tokens 2", 0),
+        ("2>&-", "models info none", 1),
+        (">/dev/full", "models list --json", 1),
+    ],
+)
+def test_closed_and_full_streams(closing: str, arguments: str, status: int, smollm2_path: Path) -> None:
+    command = shlex.join([*COMMAND, *arguments.format(model=smollm2_path).split()])
+    done = subprocess.run(f"{command} {closing}", shell=True, capture_output=True, text=True, timeout=60)
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+    if closing == ">/dev/full":
+        assert done.stderr == "error: No space left on device\n"
+
+
+def test_a_terminal_without_all_characters(smollm2_path: Path) -> None:
+    arguments = ["complete", "5 €", "--echo", "-m", str(smollm2_path), "--n-ctx", "256", "--max-tokens", "1"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+
+    def output(*more: str) -> str:
+        done = subprocess.run(
+            [*COMMAND, *arguments, *more], capture_output=True, text=True, timeout=60, env=environment
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    assert output().startswith("5 ?")
+    assert json.loads(output("--json"))["choices"][0]["text"].startswith("5 €")
+
+
+@pytest.mark.parametrize("columns", [30, 50, 80, 200])
+def test_tables_keep_their_text_in_narrow_terminals(
+    columns: int, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llamacpp_core.cli.shared.WIDTH_OF_A_FILE", columns)
+    for command in (("models", "list"), ("models", "info", "all-minilm-l6-v2"), ("doctor",)):
+        shown = run(*command).stdout
+        assert "…" not in shown
+        assert columns < 50 or "all-minilm-l6-v2" in shown
 
 
 def test_a_reader_that_goes_away_is_no_traceback(smollm2_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_files_are_not_overwritten_or_missed(run: Run, tmp_path: Path) -> None:
     assert_error(run("embed", "--text", "a", "-o", "out.jsonl"), 1, "--overwrite")
     assert (tmp_path / "out.jsonl").read_text() == "precious"
     assert run("embed", "--text", "a", "-o", "out.jsonl", "--overwrite").returncode == 0
-    assert_error(run("embed", "--text", "a", "-o", "no/out.jsonl"), 1, "no/out.jsonl")
+    assert_error(run("embed", "--text", "a", "-o", "no/out.jsonl"), 2, "no/out.jsonl")
     assert_error(run("embed", "--text", "a", "-o", "-", "--output-format", "parquet"), 2, "file")
     without = run("embed", "--text", "a", "-o", "x.parquet", blocked=("pyarrow", "pyarrow.parquet"))
     assert_error(without, 1, "llamacpp-integrations[data]")

@@ -118,6 +118,16 @@ def test_html_in_text_stays_text(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FRAGMENTS)
+def test_no_text_turns_the_direction_of_writing_round(name: str) -> None:
+    evil = "\u202egpj.exe\u202c \u2066x\u2069"
+    fragment = FRAGMENTS[name](evil)
+    for shown in (str(fragment), fragment.text):
+        assert not set(shown) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+    hebrew = "\u05e9\u05dc\u05d5\u05dd \u200f!"
+    assert name == "image" or hebrew in FRAGMENTS[name](hebrew) or name == "role"
+
+
+@pytest.mark.parametrize("name", FRAGMENTS)
 def test_fragments_load_and_run_nothing(name: str) -> None:
     fragment = FRAGMENTS[name]("https://example.org/x.png")
     assert not [a for a, value in structure(fragment).attributes if a in ("src", "href") and "http" in value]

@@ -156,3 +156,17 @@ KNOWN_DIFFERENCES: dict[str, dict[str, str]] = {
         "parts": TEXT_ONLY,
     },
 }
+
+
+def as_markdown() -> str:
+    """The table for the documentation: each reason with the templates and conversations that it is for."""
+    rows = ["| Why | Conversations | Templates |", "|---|---|---|"]
+    found: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for template, differences in KNOWN_DIFFERENCES.items():
+        for reason in dict.fromkeys(differences.values()):
+            names = tuple(name for name, why in differences.items() if why == reason)
+            found.setdefault((reason, names), []).append(template)
+    for (reason, names), templates in sorted(found.items(), key=lambda item: -len(item[1])):
+        listed = ", ".join(f"`{template}`" for template in templates)
+        rows.append(f"| {reason.replace('|', '&#124;')} | {', '.join(names)} | {listed} |")
+    return "\n".join(rows)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
-from promises.known_differences import KNOWN_DIFFERENCES
+from promises.known_differences import KNOWN_DIFFERENCES, as_markdown
 from promises.requests_per_template import TOOLS
 
 from llamacpp_core import Llama
@@ -87,3 +88,8 @@ def test_rendering_equals_the_reference(engine: Llama, source: str, template: st
     assert different == set(known), {
         n: (ours(engine, n)[-600:], reference(engine, source, n)[-600:]) for n in different ^ set(known)
     }
+
+
+def test_the_documentation_lists_every_known_difference() -> None:
+    page = Path(__file__).parents[2] / "docs" / "promises.md"
+    assert as_markdown() in page.read_text(encoding="utf-8")

@@ -1,5 +1,6 @@
 // Opening, feeding, draining and closing llama.cpp's server core inside this process.
 #include "engine_impl.h"
+#include "zero_pages.h"
 
 #include "build-info.h"
 #include "log.h"
@@ -109,6 +110,7 @@ void load(lc_engine & e, const json & config, lc_load_state * state) {
             throw lc_exception("cancelled", "loading was cancelled");
         }
     });
+    lc_watch_caches();
     const bool ok = e.context.load_model(e.params);
     // The callback points into the caller's frame, which is about to go.
     e.context.set_state_callback([](server_state, json) {});
@@ -118,6 +120,8 @@ void load(lc_engine & e, const json & config, lc_load_state * state) {
     if (!ok) {
         throw lc_exception("load_failed", "llama.cpp could not load the model");
     }
+    const llama_context * ctx = e.context.get_llama_context();
+    lc_populate_caches(llama_get_model(ctx), ctx);
 }
 
 void load_templates(lc_engine & e) {

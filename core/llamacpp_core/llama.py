@@ -168,7 +168,7 @@ class Llama(ChatMethods, EvalMethods, StateMethods, VectorMethods, TokenMethods)
         from llamacpp_core.sessions import SessionPool
 
         self._sessions = SessionPool(self._engine, self.info, self.options)
-        self._chat = ChatPreparer(self._engine, self._vocab, self.info)
+        self._chat = ChatPreparer(self._engine, self._vocab, self.info, safe=self.options.safe_prompts)
         self._completion = CompletionPreparer(
             self._engine, self._vocab, self.info, suffix_first=self.settings.spm_infill
         )

@@ -91,6 +91,8 @@ class LoadOptions:
         numa: Spread memory over NUMA nodes: True, or "distribute", "isolate", "numactl".
         warmup: Run the model once after loading.
         chat_template: A Jinja chat template, as text, in place of the model's own.
+        safe_prompts: Text of messages, tool results and tools cannot become control tokens. False: what
+            they spell out is read as control tokens, as llama.cpp does.
         server_options: Any other option of llama-server by its long name, e.g. {"spec-draft-model": path}.
             True and False for a switch; a list for several values.
     """
@@ -132,6 +134,7 @@ class LoadOptions:
     numa: bool | str = False
     warmup: bool = True
     chat_template: str | None = None
+    safe_prompts: bool = True
     server_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -291,6 +294,7 @@ _CHECKS: dict[str, Any] = {
     "numa": choice(True, False, "distribute", "isolate", "numactl"),
     "warmup": boolean,
     "chat_template": _template,
+    "safe_prompts": boolean,
 }
 
 

@@ -12,7 +12,7 @@ from llamacpp_core import InvalidParameterError, Llama
 from llamacpp_core.sampling import EXTRA_FIELDS, SAMPLER_NAMES, sampling_fields
 
 NAN, INF = math.nan, math.inf
-NOT_NUMBERS: tuple[Any, ...] = (NAN, INF, -INF, "1", True, [1], {}, object())
+NOT_NUMBERS: tuple[Any, ...] = (NAN, INF, -INF, "1", True, [1], {}, ...)
 NOT_WHOLE: tuple[Any, ...] = (1.5, NAN, "1", True, [1], 2**40)
 
 # name: values that work, values that cannot

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from promises.requests_per_template import SCHEMA, TOOLS, Answer, Answers
+from promises.requests_per_template import REASONING_BUDGET, SCHEMA, TOOLS, Answer, Answers
 
 from llamacpp_core import Llama
 
@@ -78,11 +78,9 @@ def test_call_after_reasoning(engine: Llama, answers: Answers) -> None:
         return
     choice = choice_of(answers.reasoned)
     assert len(assert_calls(choice)) == 1
-    reasoning = choice["message"].get("reasoning_content", "")
-    assert "tool_call" not in reasoning
-    usage = answers.reasoned["usage"]
-    if reasoning:
-        assert 0 < usage["completion_tokens_details"]["reasoning_tokens"] < usage["completion_tokens"]
+    n_reasoning = answers.reasoned["usage"]["completion_tokens_details"]["reasoning_tokens"]
+    if choice["message"].get("reasoning_content"):
+        assert 0 < n_reasoning <= REASONING_BUDGET + 8  # and what ends it
 
 
 @pytest.mark.timeout(300)

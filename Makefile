@@ -37,7 +37,7 @@ docs: $(VENV)/.dev ## Run the notebooks and build the pages into docs/_build/htm
 	@echo "docs/_build/html/index.html"
 
 notebooks: $(VENV)/.dev ## Bring notebooks/*.ipynb up to their .py, without outputs
-	$(BIN)/jupytext --quiet --to ipynb notebooks/*.py
+	$(BIN)/python docs/pair_notebooks.py
 
 # llama.cpp's own programs, from the same source and with the same flags, for benchmarks/.
 bench-tools: $(VENV)/.dev ## Build llama-bench, llama-batched-bench and llama-server for benchmarks/

@@ -53,6 +53,7 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_inherit_docstrings = False
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
+napoleon_use_ivar = True  # a class's attributes as one list
 napoleon_custom_sections = [(f"{kind} arguments", "params_style") for kind in ("Key", "Sampling", "Model")]
 python_maximum_signature_line_length = 96
 python_use_unqualified_type_names = True

@@ -5,6 +5,10 @@
 #include "build-info.h"
 #include "log.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include <chrono>
 #include <clocale>
 
@@ -249,6 +253,9 @@ void lc_engine_close(lc_engine * engine) {
         }
         engine->loop.join();
         delete engine;
+#ifdef __GLIBC__
+        malloc_trim(0); // what a model took goes back to the system, not to a later one of another size
+#endif
         return 0;
     });
 }

@@ -3,12 +3,12 @@
 // llama.cpp clears a new KV cache by writing zeros over all of it, which makes the whole reservation
 // resident: hundreds of MiB, most of them for tokens that never come, and most of the time of a load. The
 // kernel gives the same zeros page by page on first use. Where the linker knows --wrap, llama.cpp's calls of
-// ggml_backend_buffer_clear() come here.
+// ggml_backend_buffer_clear() come here; ggml_backend_buffer_free() too, so that a closed model's memory is gone.
 #include "zero_pages.h"
 
 #include "ggml-backend.h"
 
-#ifdef LLAMACPP_WRAP_BUFFER_CLEAR
+#ifdef LLAMACPP_WRAP_BUFFERS
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -21,8 +21,8 @@
 namespace {
 
 struct range {
-    uintptr_t begin;
-    size_t    size;
+    uintptr_t begin = 0;
+    size_t    size  = 0;
 };
 thread_local bool               watching = false; // whether a load runs on this thread
 thread_local std::vector<range> cleared;          // by that load
@@ -41,6 +41,29 @@ void populate(uintptr_t begin, size_t size) {
     (void) begin;
     (void) size;
 #endif
+}
+
+// The memory of a large buffer, if it is of the ordinary allocator: mapped files and pinned memory do not read as
+// zeros when their pages were given back.
+range own_memory(ggml_backend_buffer_t buffer) {
+    constexpr size_t worthwhile = size_t(1) << 20;
+    const size_t     size       = ggml_backend_buffer_get_size(buffer);
+    if (size < worthwhile || ggml_backend_buffer_get_type(buffer) != ggml_backend_cpu_buffer_type()) {
+        return {};
+    }
+    return { uintptr_t(ggml_backend_buffer_get_base(buffer)), size };
+}
+
+range whole_pages(const range & memory) {
+    const uintptr_t page  = page_size();
+    const uintptr_t first = (memory.begin + page - 1) / page * page;
+    const uintptr_t last  = (memory.begin + memory.size) / page * page;
+    return first < last ? range{ first, last - first } : range{};
+}
+
+// They read as zeros from now on. False where the system cannot: locked memory, for one.
+bool give_back(const range & pages) {
+    return pages.size > 0 && madvise(reinterpret_cast<void *>(pages.begin), pages.size, MADV_DONTNEED) == 0;
 }
 
 } // namespace
@@ -69,29 +92,29 @@ void lc_populate_caches(const llama_model * model, const llama_context * ctx) {
 extern "C" {
 
 void __real_ggml_backend_buffer_clear(ggml_backend_buffer_t buffer, uint8_t value);
+void __real_ggml_backend_buffer_free(ggml_backend_buffer_t buffer);
 
 void __wrap_ggml_backend_buffer_clear(ggml_backend_buffer_t buffer, uint8_t value) {
-    constexpr size_t worthwhile = size_t(1) << 20;
-    const size_t     size       = ggml_backend_buffer_get_size(buffer);
-    // Only memory of the ordinary allocator: mapped files and pinned memory do not read as zeros afterwards.
-    if (value != 0 || size < worthwhile || ggml_backend_buffer_get_type(buffer) != ggml_backend_cpu_buffer_type()) {
+    const range memory = value == 0 ? own_memory(buffer) : range{};
+    const range pages  = whole_pages(memory);
+    if (pages.size == 0 || !give_back(pages)) {
         __real_ggml_backend_buffer_clear(buffer, value);
         return;
     }
-    const uintptr_t page  = page_size();
-    const auto      begin = uintptr_t(ggml_backend_buffer_get_base(buffer));
-    const uintptr_t end   = begin + size;
-    const uintptr_t first = (begin + page - 1) / page * page;
-    const uintptr_t last  = end / page * page;
-    if (madvise(reinterpret_cast<void *>(first), last - first, MADV_DONTNEED) != 0) {
-        __real_ggml_backend_buffer_clear(buffer, value); // locked memory, for one
-        return;
-    }
-    std::memset(reinterpret_cast<void *>(begin), 0, first - begin);
-    std::memset(reinterpret_cast<void *>(last), 0, end - last);
+    const uintptr_t behind = pages.begin + pages.size;
+    std::memset(reinterpret_cast<void *>(memory.begin), 0, pages.begin - memory.begin);
+    std::memset(reinterpret_cast<void *>(behind), 0, memory.begin + memory.size - behind);
     if (watching) {
-        cleared.push_back({ begin, size });
+        cleared.push_back(memory);
     }
+}
+
+// The allocator may keep what is freed for later; the pages go back to the system all the same.
+void __wrap_ggml_backend_buffer_free(ggml_backend_buffer_t buffer) {
+    if (buffer != nullptr) {
+        give_back(whole_pages(own_memory(buffer)));
+    }
+    __real_ggml_backend_buffer_free(buffer);
 }
 }
 

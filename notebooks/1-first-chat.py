@@ -30,7 +30,10 @@ llm
 # Messages go in and a response comes out, both in the form that OpenAI's clients use: plain dicts.
 
 # %%
-question = {"role": "user", "content": "Why is the sky blue? Answer in one sentence."}
+question = {
+    "role": "user",
+    "content": "Why do bees visit flowers? Answer in one sentence.",
+}
 answer = llm.create_chat_completion([question], temperature=0, max_tokens=60)
 answer["choices"][0]["message"]["content"]
 
@@ -94,13 +97,13 @@ show(chat_html(messages), timings_html(answer))
 # %%
 import asyncio
 
-topics = ["copper", "honey", "steam", "paper"]
+topics = ["copper", "salt", "steam", "wood"]
 answers = await asyncio.gather(
     *(
         llm.acreate_chat_completion(
             [{"role": "user", "content": f"Say one fact about {topic}."}],
             temperature=0,
-            max_tokens=30,
+            max_tokens=40,
         )
         for topic in topics
     )

@@ -47,7 +47,7 @@ chain.invoke({"thing": "a lighthouse"})
 # `batch` sends all inputs into one shared batch of the engine, without a thread for each.
 
 # %%
-things = ["steam", "a bee", "the Moon"]
+things = ["a clock", "a bee", "bread"]
 for thing, answer in zip(
     things, chain.batch([{"thing": thing} for thing in things]), strict=True
 ):

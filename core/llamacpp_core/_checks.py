@@ -36,14 +36,12 @@ def number(low: float = -math.inf, high: float = math.inf, *, above: bool = Fals
     wanted = f"a number {bounds}".strip()
 
     def check(name: str, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            try:
-                value = value.__float__() if not isinstance(value, bool | str) else None
-            except AttributeError:
-                value = None
-            if value is None:
-                raise _refuse(name, wanted, value)
-        result = float(value)
+        try:
+            result = None if isinstance(value, bool | str) else float(value.__float__())
+        except (AttributeError, OverflowError, TypeError, ValueError):
+            result = None
+        if result is None:
+            raise _refuse(name, wanted, value)
         if not math.isfinite(result) or result > high or result < low or (above and result == low):
             raise _refuse(name, wanted, value)
         return result

@@ -215,10 +215,15 @@ class VectorPreparer:
         if len(tokens) <= limit:
             return [tokens]
         if overflow == "error":
+            lowered = limit < self.limit
             raise ContextOverflowError(
-                f"input[{index}] has {len(tokens)} tokens and the model takes {limit} at once: shorten it, "
-                "pass overflow='truncate' or overflow='chunk', or load the model with larger n_ctx, n_batch "
-                "and n_ubatch",
+                f"input[{index}] has {len(tokens)} tokens and {'max_tokens' if lowered else 'the model'} "
+                f"allows {limit} at once: shorten it, pass overflow='truncate' or overflow='chunk', or "
+                + (
+                    "raise max_tokens"
+                    if lowered
+                    else "load the model with larger n_ctx, n_batch and n_ubatch"
+                ),
                 n_prompt_tokens=len(tokens),
                 n_ctx=limit,
                 parameter=f"input[{index}]",

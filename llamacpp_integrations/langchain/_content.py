@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from llamacpp_core.errors import InvalidMessageError, UnsupportedCapabilityError
@@ -55,7 +55,7 @@ def convert_content(index: int, content: str | list[Any], call_ids: set[str | No
         elif not isinstance(block, Mapping):
             refuse(index, path, f"must be a string or a dict with a 'type', got {type(block).__name__}")
         elif block.get("type") in ("reasoning", "thinking", "reasoning_content"):
-            reasoning.append(_reasoning(block))
+            reasoning.append(_reasoning(index, path, block))
         elif block.get("type") in _CALLS:
             if block.get("id") not in call_ids:
                 refuse(
@@ -70,11 +70,14 @@ def convert_content(index: int, content: str | list[Any], call_ids: set[str | No
     return Content(parts, "".join(reasoning))
 
 
-def _reasoning(block: Mapping[str, Any]) -> str:
+def _reasoning(index: int, path: str, block: Mapping[str, Any]) -> str:
     for key in ("reasoning", "thinking", "reasoning_content"):
         if isinstance(block.get(key), str):
             return str(block[key])
-    return ""
+    summary = block.get("summary") or ()  # OpenAI's form: what may be shown of it
+    if isinstance(summary, Sequence) and all(isinstance(part, Mapping) for part in summary):
+        return "\n\n".join(str(part.get("text") or "") for part in summary)
+    refuse(index, path, "needs its text as a string under 'reasoning'")
 
 
 def _part(index: int, path: str, block: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,6 +86,8 @@ def _part(index: int, path: str, block: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(block.get("text"), str):
             refuse(index, path, "needs a string under 'text'")
         return {"type": "text", "text": block["text"]}
+    if kind == "refusal":
+        return {"type": "text", "text": str(block.get("refusal") or "")}
     if kind == "image_url":
         return {"type": "image_url", "image_url": block.get("image_url")}
     if kind == "image":
@@ -97,7 +102,12 @@ def _part(index: int, path: str, block: Mapping[str, Any]) -> dict[str, Any]:
             "or its images, into the message",
             parameter=f"messages[{index}]{path}",
         )
-    refuse(index, path, f"unknown content block type {kind!r}")
+    refuse(
+        index,
+        path,
+        f"unknown content block type {kind!r}: a model takes text, image, audio and reasoning blocks; put "
+        "what else there is into a text block, or remove the block",
+    )
 
 
 def _image_url(index: int, path: str, block: Mapping[str, Any]) -> str:

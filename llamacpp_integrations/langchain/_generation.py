@@ -102,7 +102,8 @@ async def atimed(seconds: float | None) -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise GenerationTimeoutError(
-            "the answer was not complete within `timeout`: the request was cancelled"
+            "the answer was not complete within `timeout`, so the request was cancelled: raise timeout or "
+            "lower max_tokens"
         ) from None
 
 

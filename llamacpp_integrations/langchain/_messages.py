@@ -14,6 +14,7 @@ from langchain_core.messages import (
     FunctionMessage,
     HumanMessage,
     SystemMessage,
+    ToolCall,
     ToolMessage,
 )
 from langchain_core.messages.tool import tool_call_chunk
@@ -78,7 +79,7 @@ def _role(index: int, message: BaseMessage) -> str:
     if isinstance(message, ChatMessage):
         return message.role
     role = next((role for kind, role in _ROLES if isinstance(message, kind)), None)
-    return role or refuse(index, "", f"a {type(message).__name__} cannot be sent to a model")
+    return role or refuse(index, "", f"a {type(message).__name__} cannot be sent to a model: remove it")
 
 
 _ROLES: tuple[tuple[type[BaseMessage], str], ...] = (
@@ -102,24 +103,45 @@ def _calls(index: int, message: AIMessage) -> list[dict[str, Any]]:
         {
             "id": call["id"] or f"call_{index}_{i}",
             "type": "function",
-            "function": {"name": call["name"], "arguments": json.dumps(call["args"], ensure_ascii=False)},
+            "function": {"name": call["name"], "arguments": _arguments(index, i, call)},
         }
         for i, call in enumerate(message.tool_calls)
     ]
 
 
+def _arguments(index: int, position: int, call: ToolCall) -> str:
+    try:
+        return json.dumps(call["args"], ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        refuse(
+            index,
+            f".tool_calls[{position}].args",
+            f"the arguments of the call of {call['name']!r} are not JSON ({error}): use strings, finite "
+            "numbers, booleans, None, lists and dicts",
+        )
+
+
 def _check_results(messages: Sequence[BaseMessage]) -> None:
     """Every call of an AI message is answered before another message than a result comes."""
+    made: dict[str, str] = {}
     waiting: dict[str, str] = {}
     caller = 0
     for i, message in enumerate(messages):
         if isinstance(message, ToolMessage):
+            if waiting and message.tool_call_id not in made:
+                refuse(
+                    i,
+                    ".tool_call_id",
+                    f"answers the tool call {message.tool_call_id!r}, but messages[{caller}] made "
+                    + " and ".join(map(repr, made)),
+                )
             waiting.pop(message.tool_call_id, None)
             continue
         if waiting:
             break
         if isinstance(message, AIMessage):
-            waiting, caller = {call["id"]: call["name"] for call in message.tool_calls if call["id"]}, i
+            made, caller = {call["id"]: call["name"] for call in message.tool_calls if call["id"]}, i
+            waiting = dict(made)
     if waiting:
         call_id, name = next(iter(waiting.items()))
         refuse(

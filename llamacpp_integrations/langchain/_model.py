@@ -7,16 +7,16 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from llamacpp_core._checks import unknown_name
-from llamacpp_core.errors import InvalidParameterError
+from llamacpp_core.errors import InvalidParameterError, UnsupportedCapabilityError
 from llamacpp_integrations.langchain._errors import translated_errors
 
 if TYPE_CHECKING:
-    from llamacpp_core import Llama
+    from llamacpp_core import Llama, ModelInfo
 
-__all__ = ["LlamaCppModel"]
+__all__ = ["LlamaCppModel", "check_generates"]
 
 _log = logging.getLogger("llamacpp_core.langchain")
 
@@ -67,10 +67,14 @@ class LlamaCppModel(BaseModel):
     if not TYPE_CHECKING:  # keeps the fields as the signature that type checkers see
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **self._arguments(kwargs))
-            self._check_model()
             with translated_errors():
-                _ = self.client
+                given = self._arguments(kwargs)
+                try:
+                    super().__init__(*args, **given)
+                except ValidationError as error:
+                    raise _refusal(error) from None
+                self._check_source()
+                self._check_fields()
 
     @classmethod
     def _arguments(cls, given: dict[str, Any]) -> dict[str, Any]:
@@ -88,6 +92,10 @@ class LlamaCppModel(BaseModel):
             if name in cls.model_fields or name in aliases:
                 out[name] = value
             elif name == "model_path":
+                if given.get("model") is not None:
+                    raise InvalidParameterError(
+                        "model and model_path mean the same: give one of them", parameter="model_path"
+                    )
                 out["model"] = value
             elif name in cls._collected:
                 more.setdefault(cls._collected[name], {})[name] = value
@@ -96,27 +104,54 @@ class LlamaCppModel(BaseModel):
             elif name in _WITHOUT_EFFECT:
                 _log.debug("%s has no effect on %s: there is no server", name, cls.__name__)
             else:
-                with translated_errors():
-                    known = [
-                        *cls.model_fields,
-                        *cls._collected,
-                        *LoadOptions.__dataclass_fields__,
-                        "model_path",
-                    ]
-                    raise unknown_name(name, known, f"argument of {cls.__name__}")
+                known = [*cls.model_fields, *cls._collected, *LoadOptions.__dataclass_fields__, "model_path"]
+                raise unknown_name(name, known, f"argument of {cls.__name__}")
         for field, values in more.items():
             out[field] = {**(out.get(field) or {}), **values}
         if isinstance(out.get("model"), os.PathLike):
             out["model"] = os.fspath(out["model"])
         return out
 
-    def _check_model(self) -> None:
+    def _check_source(self) -> None:
         if (self.model is None) == (self.llama is None):
-            with translated_errors():
+            raise InvalidParameterError(
+                f"{type(self).__name__} needs model='name, path or hf:...' or a loaded llama=, "
+                "and only one of them",
+                parameter="model",
+            )
+        if self.llama is None:
+            return
+        if not hasattr(self.llama, "info"):
+            raise InvalidParameterError(
+                f"llama must be a loaded llamacpp_core.Llama, got {type(self.llama).__name__}: a name or "
+                "path goes into model=",
+                parameter="llama",
+            )
+        for name, value in self._options().items():
+            if value is not None:
                 raise InvalidParameterError(
-                    f"{type(self).__name__} needs model='name, path or hf:...' or a loaded llama=, "
-                    "and only one of them",
-                    parameter="model",
+                    f"{name} has no effect on a Llama that is loaded already: give it to Llama(...), or use "
+                    "model= in place of llama=",
+                    parameter=name,
+                )
+
+    def _check_fields(self) -> None:
+        """Loads the model, and checks what has to fit to it.
+
+        Raises:
+            InvalidParameterError: A value cannot work; names it.
+        """
+        _ = self.client
+
+    def _check_call(self, given: Mapping[str, Any]) -> None:
+        """Refuses arguments of a call that only loading can take."""
+        from llamacpp_core.options import LoadOptions
+
+        for name in given:
+            if name in LoadOptions.__dataclass_fields__ and name not in ("lora", "seed"):
+                raise InvalidParameterError(
+                    f"{name} is fixed when the model is loaded: give it to {type(self).__name__}(...)",
+                    parameter=name,
                 )
 
     # The engine
@@ -158,6 +193,26 @@ class LlamaCppModel(BaseModel):
 
     # Copies
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Any:
+        """A copy with some fields changed; one that changes how the model is loaded loads, or shares, again.
+
+        Args:
+            update: New values by field; they are checked as those of a new object are.
+            deep: Copy the values of the other fields as well.
+
+        Raises:
+            InvalidParameterError: A name is unknown or a value cannot work.
+        """
+        copied = super().model_copy(deep=deep)
+        if not update:
+            return copied
+        fields = type(self).model_fields
+        kept = {name: getattr(copied, name) for name in copied.model_fields_set & set(fields)}
+        # What the model itself says is asked again.
+        if "profile" in kept and kept["profile"] == getattr(self, "_resolve_model_profile", dict)():
+            del kept["profile"]
+        return type(self)(**kept | dict(update))
+
     def __getstate__(self) -> dict[Any, Any]:
         if self.llama is not None:
             raise TypeError(
@@ -173,6 +228,31 @@ class LlamaCppModel(BaseModel):
         for shared in (self.llama, self._lease):
             memo[id(shared)] = shared
         return super().__deepcopy__(memo)
+
+
+def check_generates(info: ModelInfo) -> None:
+    """Refuses a model that has no text to give.
+
+    Raises:
+        UnsupportedCapabilityError: It computes embeddings or scores only.
+    """
+    if not info.capabilities.completion:
+        raise UnsupportedCapabilityError(
+            f"{info.name} computes embeddings or scores only: it cannot generate text. Use it with "
+            "LlamaCppEmbeddings or LlamaCppRerank",
+            parameter="model",
+        )
+
+
+def _refusal(error: ValidationError) -> InvalidParameterError:
+    """What pydantic refused, with the field's name."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    name = ".".join(map(str, first["loc"])) or None
+    shown = repr(first["input"])
+    return InvalidParameterError(
+        f"{name or error.title}: {first['msg']}, got {shown if len(shown) <= 80 else shown[:77] + '...'}",
+        parameter=name,
+    )
 
 
 def _digest(text: str) -> str:

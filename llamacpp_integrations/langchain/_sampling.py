@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from llamacpp_core.sampling import EXTRA_FIELDS
+from llamacpp_core._checks import number
+from llamacpp_core.sampling import EXTRA_FIELDS, sampling_fields
+from llamacpp_integrations.langchain._errors import translated_errors
 
 __all__ = ["Sampling"]
+
+_SECONDS = number(0, above=True)
 
 
 class Sampling(BaseModel):
@@ -51,7 +55,7 @@ class Sampling(BaseModel):
     """Mirostat's learning rate."""
 
     max_tokens: int | None = None
-    """Tokens to generate at most. None: to the end of the context."""
+    """Tokens to generate at most. None, 0 or less: to the end of the context."""
 
     stop: list[str] | None = None
     """Strings that end the answer; ``stop`` of a call takes their place."""
@@ -96,6 +100,32 @@ class Sampling(BaseModel):
         "top_p",
         "typical_p",
     )
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _listed(cls, stop: Any) -> Any:
+        return [stop] if isinstance(stop, str) else stop
+
+    def _check_sampling(self, n_vocab: int) -> None:
+        """Checks the configured parameters as a call does, so that a mistake shows where it was made.
+
+        Raises:
+            InvalidParameterError: One of them cannot work; names it.
+        """
+        params = self._sampling_params
+        params.pop("grammar", None)
+        sampling_fields(params, n_vocab=n_vocab)
+        self._time_limit({})
+
+    def _time_limit(self, given: Mapping[str, Any]) -> float | None:
+        """Seconds that a call may take; None: no limit.
+
+        Raises:
+            InvalidParameterError: It is not a number above 0.
+        """
+        timeout = given.get("timeout", self.timeout)
+        with translated_errors():
+            return None if timeout is None else float(_SECONDS("timeout", timeout))
 
     @property
     def _sampling_params(self) -> dict[str, Any]:

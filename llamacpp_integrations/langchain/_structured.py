@@ -10,10 +10,13 @@ from langchain_core.messages import AIMessage
 from langchain_core.output_parsers import BaseOutputParser, JsonOutputParser, PydanticOutputParser
 from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
-from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_json_schema
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
+from llamacpp_core._checks import boolean, unknown_name
 from llamacpp_core.errors import InvalidParameterError
+from llamacpp_integrations.langchain._tools import openai_tools, shown
 
 if TYPE_CHECKING:
     from llamacpp_integrations.langchain.chat_models import ChatLlamaCpp
@@ -24,8 +27,12 @@ Method = Literal["function_calling", "json_schema", "json_mode"]
 METHODS = ("function_calling", "json_schema", "json_mode")
 
 
-def json_schema(schema: Any) -> dict[str, Any]:
+def json_schema(schema: Any, parameter: str = "schema") -> dict[str, Any]:
     """The JSON schema of a pydantic class, a TypedDict, an OpenAI function or a JSON schema.
+
+    Args:
+        schema: One of these.
+        parameter: What the caller calls it, for errors.
 
     Raises:
         InvalidParameterError: It is none of these.
@@ -35,10 +42,20 @@ def json_schema(schema: Any) -> dict[str, Any]:
         return dict(model.model_json_schema() if hasattr(model, "model_json_schema") else model.schema())
     if isinstance(schema, Mapping) and not {"function", "parameters", "input_schema"} & set(schema):
         return dict(schema)
+    if not isinstance(schema, Mapping | BaseTool) and not callable(schema):
+        raise _unreadable(schema, parameter)
     try:
         return convert_to_json_schema(schema)
     except (ValueError, TypeError) as error:
-        raise InvalidParameterError(f"schema cannot be read: {error}", parameter="schema") from error
+        raise _unreadable(schema, parameter) from error
+
+
+def _unreadable(schema: Any, parameter: str) -> InvalidParameterError:
+    return InvalidParameterError(
+        f"{parameter} must be a pydantic or TypedDict class, a JSON schema or an OpenAI function, got "
+        f"{shown(schema)}: wrap other types into a class with one field",
+        parameter=parameter,
+    )
 
 
 def openai_response_format(value: Any) -> Any:
@@ -47,7 +64,15 @@ def openai_response_format(value: Any) -> Any:
         isinstance(value, Mapping) and value.get("type") in ("text", "json_object", "json_schema")
     ):
         return value
-    return _schema_format(json_schema(value), None)
+    kind = value.get("type") if isinstance(value, Mapping) else None
+    if isinstance(kind, str) and kind not in _JSON_TYPES:
+        error = unknown_name(kind, ("text", "json_object", "json_schema"), "type in response_format:")
+        error.parameter = "response_format"
+        raise error
+    return _schema_format(json_schema(value, "response_format"), None)
+
+
+_JSON_TYPES = {"array", "boolean", "integer", "null", "number", "object", "string"}
 
 
 def _schema_format(schema: dict[str, Any], strict: bool | None) -> dict[str, Any]:
@@ -82,6 +107,9 @@ def structured_output(
         raise InvalidParameterError(f"method {method!r} needs a schema", parameter="schema")
     if strict is not None and method == "json_mode":
         raise InvalidParameterError("json_mode knows no strict: use method='json_schema'", parameter="strict")
+    boolean("include_raw", include_raw)
+    if strict is not None:
+        boolean("strict", strict)
     if tools and method != "json_schema":
         raise InvalidParameterError("tools beside a schema need method='json_schema'", parameter="tools")
     traced: dict[str, Any] = {}
@@ -99,8 +127,12 @@ def structured_output(
 def _by_call(
     llm: ChatLlamaCpp, schema: Any, strict: bool | None, traced: dict[str, Any]
 ) -> tuple[Runnable[Any, Any], Runnable[Any, Any]]:
-    name = convert_to_openai_tool(schema)["function"]["name"]
-    model = llm.bind_tools([schema], tool_choice=name, strict=strict, parallel_tool_calls=False, **traced)
+    described = schema
+    if isinstance(schema, Mapping) and not {"title", "name", "function", "toolSpec"} & set(schema):
+        described = {"title": "response", **schema}
+    (tool,) = openai_tools([described], strict=strict)
+    name = tool["function"]["name"]
+    model = llm.bind_tools([tool], tool_choice=name, parallel_tool_calls=False, **traced)
     if isinstance(schema, type) and is_basemodel_subclass(schema):
         return model, PydanticToolsParser(tools=[schema], first_tool_only=True)
     return model, JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.tools import BaseTool
+from langchain_core.tools.base import create_schema_from_function
 from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import BaseModel
+from pydantic.errors import PydanticInvalidForJsonSchema
 
-from llamacpp_core._checks import unknown_name
+from llamacpp_core._checks import boolean, unknown_name
 from llamacpp_core.errors import InvalidParameterError
 
 __all__ = ["openai_tool_choice", "openai_tools"]
@@ -26,15 +29,121 @@ def openai_tools(tools: Sequence[Tool], *, strict: bool | None = None) -> list[d
     Raises:
         InvalidParameterError: Something is not a tool; names it.
     """
-    out = []
-    for i, tool in enumerate(tools):
-        try:
-            out.append(convert_to_openai_tool(tool, strict=strict))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+    if isinstance(tools, str | bytes | Mapping) or not isinstance(tools, Iterable) or is_model(tools):
+        raise InvalidParameterError(f"tools must be a list of tools, got {shown(tools)}", parameter="tools")
+    if strict is not None:
+        boolean("strict", strict)
+    return [_openai_tool(i, tool, strict) for i, tool in enumerate(tools)]
+
+
+def is_model(value: Any) -> bool:
+    """Whether it is a pydantic model, or a class of one: these can be iterated, but are one thing."""
+    return isinstance(value, BaseModel | type)
+
+
+def shown(value: Any) -> str:
+    """A value, short enough for an error message."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _openai_tool(index: int, tool: Any, strict: bool | None) -> dict[str, Any]:
+    where = f"tools[{index}]"
+    if isinstance(tool, Mapping):
+        if not _KNOWN_KEYS & set(tool):
             raise InvalidParameterError(
-                f"tools[{i}] is not a tool: {error}", parameter=f"tools[{i}]"
-            ) from error
-    return out
+                f"{where} is not a tool: a dict needs 'function', or 'name' and 'parameters', or a JSON "
+                f"schema with a 'title'; got {shown(tool)}",
+                parameter=where,
+            )
+    elif not callable(tool) and not isinstance(tool, BaseTool):
+        raise InvalidParameterError(
+            f"{where} is not a tool: give a function, a pydantic or TypedDict class, a LangChain tool or a "
+            f"dict, got {shown(tool)}",
+            parameter=where,
+        )
+    try:
+        converted: dict[str, Any] = convert_to_openai_tool(tool, strict=strict)
+        parameters = recursive_parameters(tool)
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+        PydanticInvalidForJsonSchema,
+    ) as error:
+        first = str(error).strip().splitlines()
+        raise InvalidParameterError(
+            f"{where} is not a tool: {first[0] if first else type(error).__name__}", parameter=where
+        ) from error
+    if parameters is not None:
+        converted["function"]["parameters"] = closed(parameters) if strict else parameters
+    return converted
+
+
+def recursive_parameters(tool: Any) -> dict[str, Any] | None:
+    """The schema of a tool's arguments if it refers to itself; None if it does not.
+
+    LangChain writes references out and leaves open where one comes round again; here they are kept.
+    """
+    model = _arguments_model(tool)
+    if model is None:
+        return None
+    schema: dict[str, Any] = model.model_json_schema()
+    definitions = schema.get("$defs", {})
+    if not any(_reaches(definitions, name) for name in definitions):
+        return None
+    root = schema.pop("$ref", None)
+    if root is not None:
+        schema = {**definitions[root.removeprefix(_DEFS)], "$defs": definitions}
+    return {key: value for key, value in schema.items() if key not in ("title", "description")}
+
+
+def _arguments_model(tool: Any) -> type[BaseModel] | None:
+    if isinstance(tool, BaseTool):
+        tool = tool.tool_call_schema
+    elif callable(tool) and not isinstance(tool, type):
+        tool = create_schema_from_function(
+            getattr(tool, "__name__", "tool"), tool, filter_args=(), include_injected=False
+        )
+    return tool if isinstance(tool, type) and issubclass(tool, BaseModel) else None
+
+
+_DEFS = "#/$defs/"
+_KNOWN_KEYS = {"function", "name", "title", "toolSpec", "type"}
+
+
+def _reaches(definitions: Mapping[str, Any], start: str) -> bool:
+    """Whether a definition refers to itself, perhaps through others."""
+    seen: set[str] = set()
+    waiting = _references(definitions[start])
+    while waiting:
+        name = waiting.pop()
+        if name == start:
+            return True
+        if name not in seen and name in definitions:
+            seen.add(name)
+            waiting |= _references(definitions[name])
+    return False
+
+
+def _references(schema: Any) -> set[str]:
+    if isinstance(schema, Mapping):
+        ref = schema.get("$ref")
+        own = {ref.removeprefix(_DEFS)} if isinstance(ref, str) else set()
+        return own.union(*map(_references, schema.values()))
+    return set().union(*map(_references, schema)) if isinstance(schema, list) else set()
+
+
+def closed(schema: Any) -> Any:
+    """A schema whose objects have no other properties than those that it names."""
+    if isinstance(schema, list):
+        return [closed(part) for part in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    out = {key: closed(value) for key, value in schema.items()}
+    return out | {"additionalProperties": False} if isinstance(schema.get("properties"), Mapping) else out
 
 
 def openai_tool_choice(choice: Any, tools: Sequence[Mapping[str, Any]]) -> Any:
@@ -68,7 +177,7 @@ def openai_tool_choice(choice: Any, tools: Sequence[Mapping[str, Any]]) -> Any:
         )
     names = [str(tool.get("function", {}).get("name")) for tool in tools]
     if choice not in names:
-        error = unknown_name(choice, names, "tool in tool_choice:")
+        error = unknown_name(choice, [*names, "any", "auto", "none", "required"], "tool in tool_choice:")
         error.parameter = "tool_choice"
         raise error
     return {"type": "function", "function": {"name": choice}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
@@ -15,6 +15,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
+from pydantic import Field
 
 from llamacpp_core.errors import ContextOverflowError, InvalidParameterError
 from llamacpp_integrations.langchain._batch import SharedBatch
@@ -28,7 +29,7 @@ from llamacpp_integrations.langchain._generation import (
     timed_stream,
 )
 from llamacpp_integrations.langchain._messages import chat_result, countable_messages, openai_messages
-from llamacpp_integrations.langchain._model import LlamaCppModel
+from llamacpp_integrations.langchain._model import LlamaCppModel, check_generates
 from llamacpp_integrations.langchain._profile import model_profile
 from llamacpp_integrations.langchain._sampling import Sampling
 from llamacpp_integrations.langchain._structured import Method, openai_response_format, structured_output
@@ -113,14 +114,14 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
     top_logprobs: int | None = None
     """Alternatives to report per token."""
 
-    reasoning_effort: str | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
     """"none" to "xhigh", for templates that know it."""
 
-    reasoning_format: str | None = None
+    reasoning_format: Literal["none", "auto", "deepseek", "deepseek-legacy"] | None = None
     """"auto" and "deepseek" take the reasoning out of the text, "none" leaves it there."""
 
-    reasoning_budget_tokens: int | None = None
-    """Tokens of reasoning at most."""
+    reasoning_budget_tokens: int | None = Field(default=None, ge=-1)
+    """Tokens of reasoning at most. -1: no bound, 0: none."""
 
     chat_template_kwargs: dict[str, Any] | None = None
     """Variables for the chat template, e.g. ``{"enable_thinking": False}``."""
@@ -157,6 +158,10 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
     def _resolve_model_profile(self) -> ModelProfile | None:
         return model_profile(self.client.info)
 
+    def _check_fields(self) -> None:
+        self._check_sampling(self.client.info.n_vocab)
+        check_generates(self.client.info)
+
     # Requests
 
     def _params(self, stop: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
@@ -165,6 +170,7 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
         Raises:
             InvalidParameterError: Something cannot work here; the engine checks the rest.
         """
+        self._check_call(given)
         params = self._default_params | given
         for name in ("stream", "ls_structured_output_format", "structured_output_format", "timeout"):
             params.pop(name, None)
@@ -200,7 +206,7 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
         with translated_errors():
             params = self._params(stop, kwargs)
             converted = openai_messages(messages)
-            timeout = kwargs.get("timeout", self.timeout)
+            timeout = self._time_limit(kwargs)
             if timeout is None:
                 response = self.client.create_chat_completion(converted, **params)
             else:
@@ -218,7 +224,7 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
         with translated_errors():
             params = self._params(stop, kwargs)
             converted = openai_messages(messages)
-            async with atimed(kwargs.get("timeout", self.timeout)):
+            async with atimed(self._time_limit(kwargs)):
                 response = await self.client.acreate_chat_completion(converted, **params)
             check_complete(response, params)
             return chat_result(response)
@@ -233,7 +239,7 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
         with translated_errors():
             reader = self._reader(self._params(stop, kwargs))
             converted = openai_messages(messages)
-            timeout = kwargs.get("timeout", self.timeout)
+            timeout = self._time_limit(kwargs)
             if timeout is None:
                 source = self.client.create_chat_completion(converted, stream=True, **reader.params)
             else:
@@ -260,7 +266,7 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
         with translated_errors():
             reader = self._reader(self._params(stop, kwargs))
             converted = openai_messages(messages)
-            timeout = kwargs.get("timeout", self.timeout)
+            timeout = self._time_limit(kwargs)
             deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
             async with atimed(timeout):
                 source: Any = await self.client.acreate_chat_completion(
@@ -360,7 +366,8 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
         """Token ids of a text, without special tokens."""
         if self.custom_get_token_ids is not None:
             return self.custom_get_token_ids(text)
-        return self.client.tokenize(text, add_bos=False)
+        with translated_errors():
+            return self.client.tokenize(text, add_bos=False)
 
     def get_num_tokens_from_messages(
         self,
@@ -378,7 +385,7 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
         if not messages:
             return 0
         with translated_errors():
-            converted = countable_messages(messages)
+            converted = countable_messages(self._convert_input(messages).to_messages())
             try:
                 return self.client.count_tokens(
                     messages=converted, tools=openai_tools(tools) if tools else None, **template

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from langchain_core.embeddings import Embeddings
+from pydantic import Field
 
 from llamacpp_core.errors import InvalidParameterError
 from llamacpp_integrations.langchain._errors import translated_errors
@@ -61,7 +62,7 @@ class LlamaCppEmbeddings(LlamaCppModel, Embeddings):
     """A text that is too long is an error that names it, is cut off ("truncate"), or is embedded in pieces
     whose vectors are averaged by their numbers of tokens ("chunk")."""
 
-    max_tokens: int | None = None
+    max_tokens: int | None = Field(default=None, ge=3)
     """Tokens of one text at most, below the model's own limit. None: the model's."""
 
     show_progress: bool | None = False
@@ -81,8 +82,11 @@ class LlamaCppEmbeddings(LlamaCppModel, Embeddings):
         return entry.query_prefix if kind == "query" else entry.document_prefix
 
     def _prepared(self, kind: Literal["query", "document"], texts: list[str]) -> list[str]:
-        if isinstance(texts, str):
-            raise InvalidParameterError("texts must be a list of strings: embed_query takes one string")
+        if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
+            raise InvalidParameterError(
+                "texts must be a list of strings: embed_query takes one string", parameter="texts"
+            )
+        texts = list(texts)  # an iterator can be read once
         prefix = self._prefix(kind)
         for i, text in enumerate(texts):
             if not isinstance(text, str):
@@ -91,13 +95,15 @@ class LlamaCppEmbeddings(LlamaCppModel, Embeddings):
                 )
         return [prefix + text for text in texts]
 
+    def _check_fields(self) -> None:
+        n_embd = self.client.info.n_embd
+        if self.dimensions is not None and not 1 <= self.dimensions <= n_embd:
+            raise InvalidParameterError(
+                f"dimensions must be between 1 and {n_embd}, got {self.dimensions}", parameter="dimensions"
+            )
+
     def _finished(self, vectors: NDArray[np.float32]) -> list[list[float]]:
         if self.dimensions is not None:
-            if not 1 <= self.dimensions <= vectors.shape[1]:
-                raise InvalidParameterError(
-                    f"dimensions must be between 1 and {vectors.shape[1]}, got {self.dimensions}",
-                    parameter="dimensions",
-                )
             vectors = vectors[:, : self.dimensions]
             if self.normalize:
                 from llamacpp_core.vectors import normalise

@@ -15,7 +15,7 @@ from llamacpp_core.errors import InvalidParameterError
 from llamacpp_integrations.langchain._batch import SharedBatch, gather, run_in_loop
 from llamacpp_integrations.langchain._errors import translated_errors
 from llamacpp_integrations.langchain._generation import anext_timed, atimed, timed_stream
-from llamacpp_integrations.langchain._model import LlamaCppModel
+from llamacpp_integrations.langchain._model import LlamaCppModel, check_generates
 from llamacpp_integrations.langchain._sampling import Sampling
 
 __all__ = ["LlamaCppLLM"]
@@ -83,7 +83,12 @@ class LlamaCppLLM(SharedBatch, Sampling, LlamaCppModel, BaseLLM):
         params.setdefault("ls_model_name", self.client.info.name)
         return params
 
+    def _check_fields(self) -> None:
+        self._check_sampling(self.client.info.n_vocab)
+        check_generates(self.client.info)
+
     def _params(self, stop: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
+        self._check_call(given)
         params = {"max_tokens": None} | self._default_params | given
         for name in ("stream", "timeout"):
             params.pop(name, None)
@@ -103,7 +108,9 @@ class LlamaCppLLM(SharedBatch, Sampling, LlamaCppModel, BaseLLM):
         run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002  LangChain's signature
         **kwargs: Any,
     ) -> LLMResult:
-        if len(prompts) != 1 or kwargs.get("timeout", self.timeout) is not None:
+        if not prompts:
+            return LLMResult(generations=[])
+        if len(prompts) != 1 or self._time_limit(kwargs) is not None:
             return run_in_loop(lambda: self._agenerate(prompts, stop, **kwargs))
         with translated_errors():
             return _result([self.client.create_completion(prompts[0], **self._params(stop, kwargs))])
@@ -115,9 +122,11 @@ class LlamaCppLLM(SharedBatch, Sampling, LlamaCppModel, BaseLLM):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002  LangChain's signature
         **kwargs: Any,
     ) -> LLMResult:
+        if not prompts:
+            return LLMResult(generations=[])
         with translated_errors():
             params = self._params(stop, kwargs)
-            async with atimed(kwargs.get("timeout", self.timeout)):
+            async with atimed(self._time_limit(kwargs)):
                 calls = [
                     lambda prompt=prompt: self.client.acreate_completion(prompt, **params)
                     for prompt in prompts
@@ -134,7 +143,7 @@ class LlamaCppLLM(SharedBatch, Sampling, LlamaCppModel, BaseLLM):
         with translated_errors():
             params = self._params(stop, kwargs)
             _check_single(params)
-            timeout = kwargs.get("timeout", self.timeout)
+            timeout = self._time_limit(kwargs)
             if timeout is None:
                 source = self.client.create_completion(prompt, stream=True, **params)
             else:
@@ -160,7 +169,7 @@ class LlamaCppLLM(SharedBatch, Sampling, LlamaCppModel, BaseLLM):
         with translated_errors():
             params = self._params(stop, kwargs)
             _check_single(params)
-            timeout = kwargs.get("timeout", self.timeout)
+            timeout = self._time_limit(kwargs)
             deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
             async with atimed(timeout):
                 source: Any = await self.client.acreate_completion(prompt, stream=True, **params)
@@ -177,7 +186,8 @@ class LlamaCppLLM(SharedBatch, Sampling, LlamaCppModel, BaseLLM):
         """Token ids of a text, without special tokens."""
         if self.custom_get_token_ids is not None:
             return self.custom_get_token_ids(text)
-        return self.client.tokenize(text, add_bos=False)
+        with translated_errors():
+            return self.client.tokenize(text, add_bos=False)
 
 
 def _check_single(params: Mapping[str, Any]) -> None:

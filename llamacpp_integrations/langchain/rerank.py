@@ -7,7 +7,9 @@ from typing import Any, ClassVar
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
+from pydantic import Field
 
+from llamacpp_core.errors import InvalidParameterError
 from llamacpp_integrations.langchain._errors import translated_errors
 from llamacpp_integrations.langchain._model import LlamaCppModel
 
@@ -36,7 +38,7 @@ class LlamaCppRerank(LlamaCppModel, BaseDocumentCompressor):
         [Document(metadata={'relevance_score': 0.98}, page_content='It is in Paris.'), ...]
     """
 
-    top_n: int | None = 3
+    top_n: int | None = Field(default=3, ge=1)
     """Documents to keep, best first. None: all."""
 
     _collected: ClassVar[Mapping[str, str]] = {}
@@ -83,6 +85,10 @@ class LlamaCppRerank(LlamaCppModel, BaseDocumentCompressor):
 
 
 def _texts(documents: Sequence[str | Document]) -> list[str]:
+    if isinstance(documents, str):
+        raise InvalidParameterError(
+            "documents must be a list of strings or Documents, not one string", parameter="documents"
+        )
     return [document.page_content if isinstance(document, Document) else document for document in documents]
 
 

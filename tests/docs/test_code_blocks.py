@@ -96,6 +96,18 @@ def test_only_known_languages_and_marks(page: Path) -> None:
     assert marked == NOT_EXECUTED.get(name_of(page), 0)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_code_fits_into_its_column(page: Path) -> None:
+    wide = [
+        line
+        for block in blocks(page)
+        if block.language in ("python", "sh", "bash")
+        for line in block.source.splitlines()
+        if len(line) > 90
+    ]
+    assert wide == []
+
+
 def test_the_list_of_marks_is_complete() -> None:
     assert set(NOT_EXECUTED) <= set(map(name_of, PAGES))
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,14 @@ def test_there_are_seven() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_both_forms_say_the_same(name: str) -> None:
     assert cells(stored(name)) == cells(jupytext.read(FOLDER / f"{name}.py")), "run `make notebooks`"
+
+
+def test_make_notebooks_gives_these_files() -> None:
+    paired = runpy.run_path(str(FOLDER.parent / "docs" / "pair_notebooks.py"))["paired"]
+    for name in NAMES:
+        assert (FOLDER / f"{name}.ipynb").read_text("utf-8") == paired(FOLDER / f"{name}.py"), (
+            "run `make notebooks`"
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -129,7 +129,7 @@ def test_cli_list() -> None:
     plain = llamacpp("models", "list")
     assert plain.returncode == 0
     lines = plain.stdout.splitlines()
-    assert lines[0].split() == ["name", "kind", "size", "licence", "cached", "source"]
+    assert lines[0].split() == ["name", "kind", "size", "cached", "licence", "source"]
     assert any(
         line.startswith("all-minilm-l6-v2 ") and "Apache-2.0" in line and " no " in line for line in lines
     )

@@ -7,6 +7,7 @@ They import what is heavy inside their functions, so that ``llamacpp --help`` st
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,7 @@ def main() -> None:
 
     Exit status: 0; 1 after an error, 2 after a usage error, 130 after Ctrl-C. An error is one line on stderr.
     """
+    _mend_streams()
     try:
         status = _run()
     except LlamaCppError as error:
@@ -81,8 +83,19 @@ def main() -> None:
     except KeyboardInterrupt:
         status = _INTERRUPTED
     except OSError as error:
-        status = _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        what = error.strerror or str(error)
+        status = _fail(f"{error.filename}: {what}" if error.filename else what)
     raise SystemExit(status)
+
+
+def _mend_streams() -> None:
+    """Puts files in place of standard streams that are closed, and lets no character end the program."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDONLY if mode == "r" else os.O_WRONLY)
+            setattr(sys, name, os.fdopen(descriptor, mode, closefd=False))
+    if hasattr(sys.stdout, "reconfigure") and not sys.stdout.encoding.lower().startswith("utf"):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def _run() -> int:
@@ -120,6 +133,8 @@ def _show_log(verbose: bool) -> None:
     logger = logging.getLogger("llamacpp_core")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO if verbose else logging.WARNING)
+    if not verbose and not sys.stderr.isatty():  # a program wants one line, not one for each attempt
+        os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     if not verbose:  # llama.cpp's own warnings speak to its developers, its errors come as exceptions
         logging.getLogger("llamacpp_core.llama_cpp").setLevel(logging.CRITICAL)
 

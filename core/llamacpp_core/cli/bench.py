@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llamacpp_core.cli import measure
-from llamacpp_core.cli.shared import CHAT_MODEL, GpuLayers, Json, Model, Threads, console, print_json
+from llamacpp_core.cli.shared import (
+    CHAT_MODEL,
+    GpuLayers,
+    Json,
+    Model,
+    Threads,
+    console,
+    print_json,
+    writable,
+)
 from llamacpp_core.models.optional import require
 
 if TYPE_CHECKING:
@@ -54,6 +63,7 @@ def bench_command(
         require("matplotlib", "--plot", extra="plot")
         if plot.suffix.lower() not in (".png", ".svg", ".pdf"):
             raise typer.BadParameter("the name must end in .png, .svg or .pdf", param_hint="--plot")
+        writable(plot, "--plot")
     from llamacpp_core import Llama
     from llamacpp_core.models import resolve_model
 

@@ -22,6 +22,7 @@ from llamacpp_core.cli.shared import (
     Threads,
     print_json,
     read_text,
+    writable,
     write_text,
 )
 from llamacpp_core.display import terminal_text
@@ -41,6 +42,7 @@ HELP = """/file FILE puts a text file into the conversation
 /exit ends, and so does Ctrl-D; Ctrl-C stops an answer
 Begin and end a question of several lines with a line of three quotes: \"\"\""""
 _QUOTES = '"""'
+_STOPPED = "stopped"
 
 Message = dict[str, Any]
 
@@ -73,20 +75,25 @@ def chat_command(
     """Talk with a model."""
     if as_json and prompt is None:
         raise typer.BadParameter("needs --prompt", param_hint="--json")
+    if save is not None:
+        writable(save, "--save")
     conversation = _opening(system, file or [], load)
     from llamacpp_core import Llama
 
     options = {"temperature": temperature, "max_tokens": max_tokens or None, "seed": seed}
     with Llama(model, n_ctx=n_ctx, n_parallel=1, n_gpu_layers=n_gpu_layers, n_threads=threads) as llm:
         chat = _Chat(llm, conversation, options)
+        status = 0
         if prompt is None:
-            chat.run()
+            status = chat.run()
         elif as_json:
             print_json(chat.whole(prompt))
-        else:
-            chat.answer(prompt)
+        elif chat.answer(prompt) == _STOPPED:
+            status = 130  # as of a program that Ctrl-C ends
     if save is not None:
         _save(conversation, save)
+    if status:
+        raise typer.Exit(status)
 
 
 def _opening(system: str | None, files: list[Path], load: Path | None) -> list[Message]:
@@ -127,30 +134,39 @@ class _Chat:
         self._options = options
         self._attached: list[str] = []
 
-    def run(self) -> None:
-        """Answers the lines of stdin until its end."""
-        info = self._llm.info
+    def run(self) -> int:
+        """Answers the lines of stdin until its end.
+
+        Returns:
+            The exit status: 1 when no person sat there and a line had no answer.
+        """
+        info, person, failed = self._llm.info, sys.stdin.isatty(), False
         _say(f"{info.name}, {info.n_ctx:,} tokens of context. /help shows the commands.")
         for line in _lines():
             try:
                 if line.startswith("/"):
                     if line.strip() == "/exit":
-                        return
+                        break
                     self._command(line)
                 elif line.strip():
                     self.answer(line)
             except (LlamaCppError, typer.BadParameter) as error:
+                failed = True
                 _say(f"error: {' '.join(str(error).split())}")
+        return int(failed and not person)
 
-    def answer(self, question: str) -> None:
+    def answer(self, question: str) -> str | None:
         """Streams one answer; Ctrl-C keeps what came so far.
+
+        Returns:
+            Why it ended, "stopped" after Ctrl-C.
 
         Raises:
             LlamaCppError: There can be no answer; the conversation is as before.
         """
         self._ask(question)
         try:
-            self._respond()
+            return self._respond()
         except LlamaCppError:
             del self._conversation[-1]
             raise
@@ -167,7 +183,7 @@ class _Chat:
         self._attached.clear()
         self._conversation.append({"role": "user", "content": content})
 
-    def _respond(self) -> None:
+    def _respond(self) -> str | None:
         pieces: list[str] = []
         reason, thinking, stream = None, False, None
         try:
@@ -180,14 +196,15 @@ class _Chat:
                     pieces.append(piece)
                     write_text(piece)
         except KeyboardInterrupt:
-            reason = "stopped"
+            reason = _STOPPED
         finally:
             if stream is not None:
                 stream.close()
         write_text("\n")
-        if reason in ("length", "stopped") and sys.stderr.isatty():
-            _say("[stopped]" if reason == "stopped" else "[cut off: the limit of tokens was reached]")
+        if reason in ("length", _STOPPED) and sys.stderr.isatty():
+            _say("[stopped]" if reason == _STOPPED else "[cut off: the limit of tokens was reached]")
         self._conversation.append({"role": "assistant", "content": "".join(pieces)})
+        return reason
 
     def _command(self, line: str) -> None:
         name, _, argument = line.strip().partition(" ")

@@ -11,7 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from llamacpp_core.cli.shared import CHAT_MODEL, EMBEDDING_MODEL, size
+from llamacpp_core.cli.shared import CHAT_MODEL, EMBEDDING_MODEL
+from llamacpp_core.display.facts import size_text
 from llamacpp_core.errors import LlamaCppError
 
 __all__ = ["BROKEN", "NOTE", "OK", "Finding", "examine", "try_model"]
@@ -150,9 +151,8 @@ def _devices() -> Iterator[Finding]:
     for device in info["devices"]:
         if device["type"] == 0:
             continue  # its memory is told as the machine's
-        detail = (
-            f"{device['description']}, {size(device['memory_free'])} of {size(device['memory_total'])} free"
-        )
+        free, total = size_text(device["memory_free"]), size_text(device["memory_total"])
+        detail = f"{device['description']}, {free} of {total} free"
         yield Finding("devices", f"{_KINDS.get(device['type'], 'device')} {device['name']}", OK, detail)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     names = [device["description"] for device in info["devices"] if device["type"] == 0]
@@ -184,9 +184,9 @@ def _memory() -> Iterator[Finding]:
         yield Finding("memory", "free", NOTE, "the system does not tell", "set n_ctx and n_parallel yourself")
     elif free < 500e6:
         advice = "close other programs, use a smaller model or a smaller n_ctx"
-        yield Finding("memory", "free", NOTE, size(free), advice)
+        yield Finding("memory", "free", NOTE, size_text(free), advice)
     else:
-        yield Finding("memory", "free", OK, size(free))
+        yield Finding("memory", "free", OK, size_text(free))
 
 
 def _processes() -> Iterator[Finding]:
@@ -213,13 +213,13 @@ def _cache() -> Iterator[Finding]:
         yield Finding("cache", "folder", BROKEN, f"{folder} cannot be written to", advice)
         return
     used = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else 0
-    yield Finding("cache", "folder", OK, f"{folder}, {size(used)}")
+    yield Finding("cache", "folder", OK, f"{folder}, {size_text(used)}")
     free = shutil.disk_usage(place).free
     if free < 1e9:
         advice = "make room, or set LLAMACPP_CACHE to a folder elsewhere"
-        yield Finding("cache", "free space", NOTE, size(free), advice)
+        yield Finding("cache", "free space", NOTE, size_text(free), advice)
     else:
-        yield Finding("cache", "free space", OK, size(free))
+        yield Finding("cache", "free space", OK, size_text(free))
     left = list(folder.glob("*/.partial-*")) if folder.is_dir() else []
     if left:
         detail = f"{len(left)} left behind by interrupted downloads"
@@ -240,7 +240,7 @@ def _models() -> Iterator[Finding]:
         except LlamaCppError as error:
             yield Finding("models", name, BROKEN, str(error), f"llamacpp models pull --force {name}")
             continue
-        detail = f"{header.architecture}, {header.file_type}, {size(header.file_size)}"
+        detail = f"{header.architecture}, {header.file_type}, {size_text(header.file_size)}"
         yield Finding("models", name, OK, detail)
     yield from _hub_models()
 
@@ -261,7 +261,7 @@ def _hub_models() -> Iterator[Finding]:
         for file in sorted(files, key=lambda file: file.file_name):
             if file.file_name.endswith(".gguf"):
                 name = f"hf:{repo.repo_id}:{file.file_name}"
-                yield Finding("models", name, OK, size(file.size_on_disk))
+                yield Finding("models", name, OK, size_text(file.size_on_disk))
 
 
 def _extras() -> Iterator[Finding]:

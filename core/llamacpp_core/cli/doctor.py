@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from llamacpp_core.cli.checks import BROKEN, Finding, examine, try_model
+from llamacpp_core.cli.checks import BROKEN, NOTE, OK, Finding, examine, try_model
 from llamacpp_core.cli.shared import Json, complete_model, console, print_json
 
 __all__ = ["register"]
@@ -16,12 +16,15 @@ _HELP = """Look at this installation, and say what to do about each problem.
 
 Shows versions, how llama.cpp was built, devices and memory, the cache of models and optional packages. The
 exit status is 1 when something is broken."""
-_MARKS = {"ok": " ", "note": "!", "broken": "X"}
+_MARKS = {OK: " ", NOTE: "!", BROKEN: "X"}
+_STYLES = {OK: "", NOTE: "yellow", BROKEN: "bold red"}
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command("doctor", help=_HELP)(doctor_command)
+    app.command("doctor", help=_HELP, short_help="Look at this installation, and say what to do.")(
+        doctor_command
+    )
 
 
 def doctor_command(
@@ -52,21 +55,22 @@ def _print(findings: list[Finding]) -> None:
 
     out = console()
     table = Table(box=None, show_header=False, pad_edge=False)
+    for _ in range(4):
+        table.add_column(overflow="fold")
     topic = ""
-    styles = {"ok": "", "note": "yellow", "broken": "bold red"}
     for finding in findings:
         if topic and finding.topic != topic:
             table.add_row()
         shown = "" if finding.topic == topic else finding.topic
         topic = finding.topic
-        style = styles[finding.status]
+        style = _STYLES[finding.status]
         mark, detail = Text(_MARKS[finding.status], style), Text(finding.detail, style)
         table.add_row(Text(shown, "bold"), mark, finding.name, detail)
         if finding.advice:
             table.add_row("", "", "", Text(f"-> {finding.advice}", style or "dim"))
     out.print(table)
     out.print()
-    notes = sum(finding.status == "note" for finding in findings)
+    notes = sum(finding.status == NOTE for finding in findings)
     problems = sum(finding.status == BROKEN for finding in findings)
     if problems:
         out.print(f"{problems} broken: see the lines with X.")

@@ -20,6 +20,7 @@ from llamacpp_core.cli.shared import (
     Threads,
     one_of,
     print_json,
+    writable,
 )
 from llamacpp_core.cli.tables import READABLE, WRITABLE, Table, column_taken, format_of, write_rows
 from llamacpp_core.errors import ContextOverflowError, InvalidParameterError
@@ -93,10 +94,8 @@ def embed_command(
         raise typer.BadParameter("parquet needs a file", param_hint="--output")
     if as_json and output == "-":
         raise typer.BadParameter("needs --output FILE: the embeddings are on stdout", param_hint="--json")
-    if output != "-" and Path(output).exists() and not overwrite:
+    if output != "-" and writable(Path(output), "--output").exists() and not overwrite:
         raise InvalidParameterError(f"{output} is there already: --overwrite replaces it", parameter="output")
-    if output != "-" and not Path(output).absolute().parent.is_dir():
-        raise InvalidParameterError(f"{output}: there is no such folder", parameter="output")
     one_of("--overflow", overflow, _OVERFLOW)
     _check(table, embedding_column)
     options = {"overflow": overflow, "max_tokens": max_tokens, "normalize": normalize}

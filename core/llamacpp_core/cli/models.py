@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llamacpp_core.cli.shared import Json, Model, console, print_json, size
+from llamacpp_core.cli.shared import Json, Model, console, print_json
+from llamacpp_core.display.facts import size_text
 from llamacpp_core.errors import ModelNotFoundError
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from llamacpp_core.models import ContextMemory, ModelInfo
 
 __all__ = ["register"]
+
+_WIDE = 72  # columns that a terminal needs for licences and sources
 
 
 def register(app: typer.Typer) -> None:
@@ -44,12 +47,17 @@ def list_command(as_json: Json = False) -> None:
             ]
         )
         return
-    table = Table("name", "kind", "size", "licence", "cached", "source", box=None, pad_edge=False)
+    out = console()
+    columns = ["name", "kind", "size", "cached", "licence", "source"]
+    table = Table(box=None, pad_edge=False)
+    for name in columns if out.width >= _WIDE else columns[:4]:
+        table.add_column(name, no_wrap=name in columns[:4], overflow="fold")
     for model in listed:
         entry = model.entry
         cached = "yes" if model.cached else "no"
-        table.add_row(entry.name, entry.kind, size(entry.size), entry.licence, cached, str(entry.source))
-    console().print(table)
+        row = [entry.name, entry.kind, size_text(entry.size), cached, entry.licence, str(entry.source)]
+        table.add_row(*row[: len(table.columns)])
+    out.print(table)
 
 
 def pull_command(
@@ -135,7 +143,7 @@ def remove_command(name: Model, as_json: Json = False) -> None:
     if as_json:
         print_json({"name": name, "freed_bytes": freed})
     else:
-        typer.echo(f"deleted {name}: {size(freed)} freed")
+        typer.echo(f"deleted {name}: {size_text(freed)} freed")
 
 
 def _facts(model: ModelInfo, can: list[str] | None) -> Any:
@@ -150,7 +158,7 @@ def _facts(model: ModelInfo, can: list[str] | None) -> Any:
         "architecture": model.architecture,
         "parameters": None if model.n_params is None else f"{model.n_params:,}",
         "quantisation": model.quantization,
-        "size": size(model.size_bytes),
+        "size": size_text(model.size_bytes),
         "trained context": None if model.context_length is None else f"{model.context_length:,} tokens",
         "embedding size": model.embedding_size,
         "layers": model.n_layers,
@@ -164,6 +172,8 @@ def _facts(model: ModelInfo, can: list[str] | None) -> Any:
         "path": model.path or f"not fetched yet: llamacpp models pull {model.name}",
     }
     table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for label, value in rows.items():
         if value is not None:
             table.add_row(label, Text(str(value)))
@@ -175,5 +185,5 @@ def _memory_table(memory: Sequence[ContextMemory]) -> Any:
 
     table = Table("context", "KV cache (f16)", "with weights", box=None, pad_edge=False)
     for row in memory:
-        table.add_row(f"{row.n_ctx:,}", size(row.kv_bytes), size(row.total_bytes))
+        table.add_row(f"{row.n_ctx:,}", size_text(row.kv_bytes), size_text(row.total_bytes))
     return table

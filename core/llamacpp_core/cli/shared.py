@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CHAT_MODEL",
     "EMBEDDING_MODEL",
+    "WIDTH_OF_A_FILE",
     "ContextSize",
     "GpuLayers",
     "Json",
@@ -31,12 +32,13 @@ __all__ = [
     "one_of",
     "print_json",
     "read_text",
-    "size",
+    "writable",
     "write_text",
 ]
 
 CHAT_MODEL = "smollm2-135m-instruct"
 EMBEDDING_MODEL = "all-minilm-l6-v2"
+WIDTH_OF_A_FILE = 200
 _MODEL_HELP = "A catalog name, hf:owner/repo:file-or-glob.gguf, or a path."
 
 
@@ -78,23 +80,20 @@ def console() -> Console:
     """A console that cuts nothing off when its output goes to a file or a pipe."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False, soft_wrap=True)
+    width = None if sys.stdout.isatty() else WIDTH_OF_A_FILE
+    return Console(width=width, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
-    """Prints a value as JSON on stdout."""
+    """Prints a value as JSON on stdout, which may be unable to hold all characters."""
+    escaped = not (sys.stdout.encoding or "").lower().startswith("utf")
 
     def convert(item: Any) -> str:
         if isinstance(item, Path):
             return str(item)
         raise TypeError(type(item))
 
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=convert))
-
-
-def size(n_bytes: int) -> str:
-    """A number of bytes for people."""
-    return f"{n_bytes / 1e9:.2f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=escaped, default=convert))
 
 
 def write_text(text: str) -> None:
@@ -119,6 +118,19 @@ def read_text(path: Path, option: str) -> str:
         raise typer.BadParameter(f"{path} is not UTF-8 text", param_hint=option) from None
     except OSError as error:
         raise typer.BadParameter(f"{path}: {error.strerror}", param_hint=option) from None
+
+
+def writable(path: Path, option: str) -> Path:
+    """Checks before the work that its result can be put there.
+
+    Raises:
+        BadParameter: It is a folder, or would be in a folder that does not exist.
+    """
+    if path.is_dir():
+        raise typer.BadParameter(f"{path} is a folder", param_hint=option)
+    if not path.absolute().parent.is_dir():
+        raise typer.BadParameter(f"{path}: there is no such folder", param_hint=option)
+    return path
 
 
 def one_of(option: str, value: str, names: Sequence[str]) -> str:

@@ -5,8 +5,9 @@ of a notebook cell, and whose plain text is what a terminal shows. :func:`show` 
 what it is given, :func:`stream` shows an answer while it comes. Only the display protocols are used
 (``_repr_html_``, ``_repr_mimebundle_``, display ids), so JupyterLab, VS Code and plain IPython all work.
 
-Text of models and users is escaped; colours mix with the text colour of the page, so that dark and light
-themes both work; nothing is loaded from elsewhere and there is no script.
+Text of models and users is escaped; it has the page's colour, and other colours are half transparent over the
+page's background, so that dark and light themes both work; nothing is loaded from elsewhere, and there is no
+script.
 
 >>> from llamacpp_core.display import chat_html
 >>> chat_html([{"role": "user", "content": "<b>Hello</b>"}])

@@ -39,12 +39,12 @@ def info_html(info: ModelInfo, *, closed: bool = False) -> Html:
 
 
 def size_text(n_bytes: float) -> str:
-    """A number of bytes for people, in powers of 1000."""
+    """A number of bytes for people: three digits, in powers of 1000."""
     for unit in ("bytes", "kB", "MB", "GB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.0f} {unit}" if unit == "bytes" or n_bytes >= 100 else f"{n_bytes:.1f} {unit}"
+        if n_bytes < 999.5:
+            return f"{n_bytes:.3g} {unit}"
         n_bytes /= 1000
-    return f"{n_bytes:.2f} TB"
+    return f"{n_bytes:.3g} TB"
 
 
 def _count(n: int) -> str:

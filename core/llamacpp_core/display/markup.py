@@ -11,7 +11,8 @@ from typing import Any
 __all__ = ["Html", "escape", "fragment", "join", "terminal_text"]
 
 
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# The last two ranges turn the direction of writing round: what is shown would not be what is there.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 class Html(str):
@@ -56,6 +57,7 @@ def escape(value: Any) -> str:
 def terminal_text(text: str) -> str:
     """Text without what would command a terminal: control characters but newline and tab become visible.
 
+    So do those that turn the direction of writing round, which text in Arabic or Hebrew does not need.
     Half of a surrogate pair, which no encoding holds, becomes U+FFFD.
     """
     text = _CONTROLS.sub(lambda found: _picture(found[0]), text)

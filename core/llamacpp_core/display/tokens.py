@@ -111,7 +111,7 @@ def tokens_html(response: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, in
     body = (
         f'<div class="lcpp-dim">{escape(_summary(tokens))}</div>'
         f'<div class="lcpp-strip" style="padding-bottom:{1.4 * rows + 0.7:.1f}em">'
-        f'<div class="lcpp-toks">{strip}</div></div>'
+        f'<div class="lcpp-toks" dir="auto">{strip}</div></div>'
         f'<div class="lcpp-dim">unlikely<span class="lcpp-scale"></span>likely'
         f"{' &middot; point at a token to see what else was likely' if rows > 1 else ''}</div>"
     )

@@ -44,7 +44,7 @@ class PromptCache:
 
     Attributes:
         slot_tokens: Tokens that the slots keep: each its last prompt and answer.
-        slot_bytes: Memory of the KV cache that holds them; taken once, when the model is loaded.
+        slot_bytes: Memory of the KV cache that holds them; reserved once, when the model is loaded.
         ram_mib: Further memory for prompts that lost their slot, in MiB, at most.
     """
 

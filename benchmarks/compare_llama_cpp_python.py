@@ -2,7 +2,7 @@
 
 llama-cpp-python gets an environment of its own, built from source on first use (some minutes)::
 
-    python benchmarks/compare_llama_cpp_python.py --venv /tmp/llama-cpp-python
+    python benchmarks/compare_llama_cpp_python.py --venv build/llama-cpp-python
 
 Needs llamacpp_core in the Python that runs it. Not part of the test suite. Both libraries bring the same
 llama.cpp, so the same weights and the same prompt give the same logits, up to the order of sums: llama.cpp

@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/langchain_batch.py
     .venv/bin/python benchmarks/langchain_batch.py --llama-server build/bench/bin/llama-server
-    .venv/bin/python benchmarks/langchain_batch.py --community /tmp/peer/bin/python
+    .venv/bin/python benchmarks/langchain_batch.py --community build/peer/bin/python
 
 Ours runs always. A peer joins when it is there: ``--community`` names a Python that has langchain-community
 and llama-cpp-python 0.3.36; ``--llama-server`` names a llama-server built from the same source

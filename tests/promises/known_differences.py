@@ -17,6 +17,15 @@ ESCAPES = "Jinja2 escapes what is added to text marked |safe: HTML that no model
 OPEN_REASONING = "the template leaves the reasoning open in front of an answer: we close it"
 KEPT_REASONING = "the reasoning of earlier turns is kept, as llama-server does where a template can"
 
+
+def _calls(reason: str) -> dict[str, str]:
+    return dict.fromkeys(("tools", "calls", "calls answered"), reason)
+
+
+def _without_calls(reason: str) -> dict[str, str]:
+    return dict.fromkeys(("system", "turns", "parts", "empty", "prefill"), reason)
+
+
 #: From template to conversation to reason.
 KNOWN_DIFFERENCES: dict[str, dict[str, str]] = {
     "Apertus-8B-Instruct": {"parts": TEXT_ONLY},
@@ -24,112 +33,76 @@ KNOWN_DIFFERENCES: dict[str, dict[str, str]] = {
     "Bielik-11B-v3.0-Instruct": {"parts": TEXT_ONLY},
     "ByteDance-Seed-OSS": {"parts": TEXT_ONLY},
     "CohereForAI-c4ai-command-r-plus-tool_use": {
-        "system": NEEDS_MORE,
-        "turns": NEEDS_MORE,
-        "tools": NEEDS_MORE,
-        "calls": NEEDS_MORE,
-        "calls answered": NEEDS_MORE,
-        "parts": NEEDS_MORE,
-        "empty": NEEDS_MORE,
-        "prefill": NEEDS_MORE,
+        **_without_calls(NEEDS_MORE),
+        **_calls(NEEDS_MORE),
     },
     "CohereForAI-c4ai-command-r7b-12-2024-tool_use": {"parts": TEXT_ONLY},
     "GigaChat3-10B-A1.8B": {"parts": TEXT_ONLY},
     "GigaChat3.1-10B-A1.8B": {"parts": TEXT_ONLY},
     "HuggingFaceTB-SmolLM3-3B": {
-        "tools": GENERIC,
-        "calls": GENERIC,
-        "calls answered": GENERIC,
+        **_calls(GENERIC),
         "parts": TEXT_ONLY,
     },
     "Kimi-K2-Instruct": {"calls": SANDBOX, "calls answered": SANDBOX},
     "Kimi-K2-Thinking": {"calls": SANDBOX, "calls answered": SANDBOX},
-    "LFM2-8B-A1B": {"tools": GENERIC, "calls": GENERIC, "calls answered": GENERIC, "parts": TEXT_ONLY},
+    "LFM2-8B-A1B": {**_calls(GENERIC), "parts": TEXT_ONLY},
     "LFM2.5-8B-A1B": {"parts": JOINED},
-    "LFM2.5-Instruct": {"tools": GENERIC, "calls": GENERIC, "calls answered": GENERIC, "parts": TEXT_ONLY},
+    "LFM2.5-Instruct": {**_calls(GENERIC), "parts": TEXT_ONLY},
     "MiMo-VL": {"parts": TEXT_ONLY},
-    "Mistral-Small-3.2-24B-Instruct-2506": {"tools": GENERIC, "calls": GENERIC, "calls answered": GENERIC},
+    "Mistral-Small-3.2-24B-Instruct-2506": {
+        **_calls(GENERIC),
+    },
     "NVIDIA-Nemotron-3-Nano-30B-A3B-BF16": {"parts": TEXT_ONLY},
     "NVIDIA-Nemotron-Nano-v2": {"parts": TEXT_ONLY, "prefill": OPEN_REASONING},
     "NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use": {
-        "system": NEEDS_MORE,
-        "turns": NEEDS_MORE,
-        "parts": NEEDS_MORE,
-        "empty": NEEDS_MORE,
-        "prefill": NEEDS_MORE,
+        **_without_calls(NEEDS_MORE),
     },
     "NousResearch-Hermes-3-Llama-3.1-8B-tool_use": {
-        "system": NEEDS_MORE,
-        "turns": NEEDS_MORE,
-        "parts": NEEDS_MORE,
-        "empty": NEEDS_MORE,
-        "prefill": NEEDS_MORE,
+        **_without_calls(NEEDS_MORE),
     },
     "Qwen-QwQ-32B": {"parts": TEXT_ONLY},
     "Qwen-Qwen2.5-7B-Instruct": {"parts": TEXT_ONLY},
     "Qwen-Qwen3-0.6B": {"parts": TEXT_ONLY},
     "Qwen3-Coder": {"parts": TEXT_ONLY},
     "deepseek-ai-DeepSeek-R1-Distill-Llama-8B": {
-        "tools": GENERIC,
-        "calls": GENERIC,
-        "calls answered": GENERIC,
+        **_calls(GENERIC),
         "parts": TEXT_ONLY,
     },
     "deepseek-ai-DeepSeek-R1-Distill-Qwen-32B": {
-        "tools": GENERIC,
-        "calls": GENERIC,
-        "calls answered": GENERIC,
+        **_calls(GENERIC),
         "parts": TEXT_ONLY,
     },
     "deepseek-ai-DeepSeek-V3.1": {
-        "tools": GENERIC,
-        "calls": GENERIC,
-        "calls answered": GENERIC,
+        **_calls(GENERIC),
         "parts": TEXT_ONLY,
     },
     "deepseek-ai-DeepSeek-V3.2": {"parts": TEXT_ONLY},
     "deepseek-ai-DeepSeek-V4": {"turns": KEPT_REASONING, "parts": TEXT_ONLY},
     "deepseek-ai-DeepSeek-V4-Flash-0731": {"turns": KEPT_REASONING, "parts": TEXT_ONLY},
     "fireworks-ai-llama-3-firefunction-v2": {
-        "system": NEEDS_MORE,
-        "turns": NEEDS_MORE,
-        "tools": NEEDS_MORE,
-        "calls": NEEDS_MORE,
-        "calls answered": NEEDS_MORE,
-        "parts": NEEDS_MORE,
-        "empty": NEEDS_MORE,
-        "prefill": NEEDS_MORE,
+        **_without_calls(NEEDS_MORE),
+        **_calls(NEEDS_MORE),
     },
     "google-gemma-2-2b-it": {
         "system": ROLES,
-        "tools": GENERIC,
-        "calls": GENERIC,
-        "calls answered": GENERIC,
+        **_calls(GENERIC),
         "parts": TEXT_ONLY,
     },
     "ibm-granite-granite-3.3-2B-Instruct": {
-        "tools": GENERIC,
-        "calls": GENERIC,
-        "calls answered": GENERIC,
+        **_calls(GENERIC),
         "parts": TEXT_ONLY,
     },
     "inclusionai-ling-3.0-flash": {"parts": TEXT_ONLY},
     "llama-cpp-deepseek-r1": {
-        "tools": GENERATOR,
-        "calls": GENERATOR,
-        "calls answered": GENERATOR,
+        **_calls(GENERATOR),
         "parts": TEXT_ONLY,
     },
     "llama-cpp-rwkv-world": {
-        "tools": GENERIC,
-        "calls": GENERIC,
-        "calls answered": GENERIC,
+        **_calls(GENERIC),
         "parts": TEXT_ONLY,
     },
     "meetkai-functionary-medium-v3.1": {
-        "tools": ESCAPES,
-        "calls": ESCAPES,
-        "calls answered": ESCAPES,
+        **_calls(ESCAPES),
         "parts": TEXT_ONLY,
     },
     "meetkai-functionary-medium-v3.2": {"parts": TEXT_ONLY},
@@ -137,9 +110,7 @@ KNOWN_DIFFERENCES: dict[str, dict[str, str]] = {
     "meta-llama-Llama-3.2-3B-Instruct": {"parts": TEXT_ONLY},
     "meta-llama-Llama-3.3-70B-Instruct": {"parts": TEXT_ONLY},
     "microsoft-Phi-3.5-mini-instruct": {
-        "tools": GENERIC,
-        "calls": GENERIC,
-        "calls answered": GENERIC,
+        **_calls(GENERIC),
         "parts": TEXT_ONLY,
     },
     "mistralai-Ministral-3-14B-Reasoning-2512": {"parts": JOINED},
@@ -150,9 +121,7 @@ KNOWN_DIFFERENCES: dict[str, dict[str, str]] = {
     "poolside-Laguna-XS-2.1": {"parts": TEXT_ONLY},
     "poolside-Laguna-XS.2": {"parts": TEXT_ONLY},
     "upstage-Solar-Open-100B": {
-        "tools": GENERIC,
-        "calls": GENERIC,
-        "calls answered": GENERIC,
+        **_calls(GENERIC),
         "parts": TEXT_ONLY,
     },
 }

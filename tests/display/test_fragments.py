@@ -204,7 +204,8 @@ def test_tokens_of_a_text_completion_and_of_chunks(llm: Llama) -> None:
     assert tokens[0].probability is None
     assert all(0 < token.probability <= 1 for token in tokens[1:])
     assert "".join(token.token for token in tokens) == whole["choices"][0]["text"]
-    chunks = list(llm.create_chat_completion(USER, max_tokens=3, stream=True, logprobs=True, top_logprobs=2))
+    asked = {"max_tokens": 3, "temperature": 0, "logprobs": True, "top_logprobs": 2}
+    chunks = list(llm.create_chat_completion(USER, stream=True, **asked))
     streamed = display.token_choices(chunks)
     assert len(streamed) == 3
     assert all(len(token.alternatives) == 2 for token in streamed)

@@ -78,11 +78,11 @@ json usual_format(lc_engine & e, const lc_tools * tools, const json & request) {
 }
 
 // What the template adds to this conversation for the answer to begin.
-std::string generation_prompt(lc_engine & e, const common_chat_template & tmpl, lc_tools * tools, const json & request,
+std::string generation_prompt(lc_engine & e, const lc_template & tmpl, lc_tools * tools, const json & request,
                               const std::string & with) {
     json bare                     = request;
     bare["add_generation_prompt"] = false;
-    const std::string without     = lc_render(tmpl, tools, bare, *e.special, /* safe */ false).text;
+    const std::string without     = lc_render_text(tmpl, tools, bare, *e.special);
     const size_t      size        = std::min(with.size(), without.size());
     size_t            same        = 0;
     while (same < size && with[same] == without[same]) {
@@ -96,7 +96,7 @@ bool ends_with(const std::string & text, const std::string & end) {
 }
 
 // The plan's format; a conversation can begin the answer in another way than most do, after a tool's result say.
-void set_format(lc_engine & e, lc_plan & plan, const common_chat_template & tmpl, lc_tools * tools, const json & request,
+void set_format(lc_engine & e, lc_plan & plan, const lc_template & tmpl, lc_tools * tools, const json & request,
                 const std::string & text) {
     plan.format = request.contains("format_key") ? request.at("format_key").get<std::string>() : request.at("format").dump();
     plan.params = remembered(e, plan.format, [&] { return usual_format(e, tools, request); });

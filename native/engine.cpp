@@ -131,7 +131,7 @@ void load(lc_engine & e, const json & config, lc_load_state * state) {
 void load_templates(lc_engine & e) {
     const auto * all      = e.meta->chat_params.tmpls.get();
     const auto   compiled = [&](const std::string & source) {
-        return std::make_unique<common_chat_template>(source, e.meta->bos_token_str, e.meta->eos_token_str);
+        return std::make_unique<lc_template>(source, e.meta->bos_token_str, e.meta->eos_token_str);
     };
     e.chat_template = compiled(common_chat_templates_source(all));
     if (const std::string source = common_chat_templates_source(all, "tool_use"); !source.empty()) {

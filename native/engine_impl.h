@@ -77,12 +77,12 @@ struct lc_engine {
     const llama_vocab *                  vocab = nullptr;
     std::string                          info;
 
-    std::unique_ptr<lc_special_tokens>    special;
-    lc_token_cache                        token_cache;
-    std::unique_ptr<common_chat_template> chat_template;
-    std::unique_ptr<common_chat_template> tool_template; // some models bring a second one for tools
-    std::mutex                            formats_mutex;
-    lc_formats                            formats;
+    std::unique_ptr<lc_special_tokens> special;
+    lc_token_cache                     token_cache;
+    std::unique_ptr<lc_template>       chat_template;
+    std::unique_ptr<lc_template>       tool_template; // some models bring a second one for tools
+    std::mutex                         formats_mutex;
+    lc_formats                         formats;
 
     // The way to the task queue and the result queue, which server_context keeps private.
     std::unique_ptr<server_response_reader> queues;

@@ -105,24 +105,24 @@ void set_variables(jinja::context & ctx, const common_chat_template & tmpl, cons
     }
 }
 
-// Whether a template may change the values that it is given.
-bool changes_values(const std::string & source) {
-    for (const char * name : { "append", "pop", "insert", "update", "extend", "remove", "clear", "sort", "reverse" }) {
-        if (source.find(std::string(".") + name + "(") != std::string::npos) {
-            return true;
-        }
+// What a template is given besides messages and tools, as text.
+std::string settings_of(const json & request) {
+    json out = json::array();
+    for (const char * name : { "kwargs", "enable_thinking", "add_generation_prompt" }) {
+        out.push_back(request.contains(name) ? request.at(name) : json());
     }
-    return false;
+    return out.dump();
 }
 
 // One request, ready to be rendered again and again.
 class renderer {
   public:
-    renderer(const common_chat_template & tmpl, lc_tools * tools, const json & request) :
+    renderer(const lc_template & tmpl, lc_tools * tools, const json & request) :
         tmpl(tmpl),
         tools(tools),
         request(request),
-        messages(adapted(request.at("messages"), tmpl)) {}
+        messages(adapted(request.at("messages"), tmpl)),
+        settings(settings_of(request)) {}
 
     lc_rendered operator()(lc_input_marks & marks) const {
         jinja::context ctx(tmpl.source());
@@ -132,12 +132,13 @@ class renderer {
             list->push_back(message_value(message, marks));
         }
         ctx.set_val("messages", list);
-        const bool       plain = marks.special != nullptr && marks.replaced.empty() && marks.completed.empty();
-        lc_tools::values lent;
-        if (tools != nullptr && plain && !changes_values(tmpl.source())) {
+        lc_tools::values            lent;
+        std::optional<lc_tool_memo> memo;
+        if (tools != nullptr && !tmpl.changes_values && tools->same_with(marks)) {
             lent = tools->take(*marks.special);
             marks.found.insert(lent.found.begin(), lent.found.end());
             ctx.set_val("tools", lent.list);
+            memo.emplace(tools->texts, lent.list, settings);
         } else if (tools != nullptr) {
             ctx.set_val("tools", lc_to_value(tools->parsed, marks));
         }
@@ -155,10 +156,11 @@ class renderer {
     }
 
   private:
-    const common_chat_template & tmpl;
-    lc_tools *                   tools;
-    const json &                 request;
-    json                         messages;
+    const lc_template & tmpl;
+    lc_tools *          tools;
+    const json &        request;
+    json                messages;
+    std::string         settings;
 };
 
 // The caller's text has a token of which this byte was replaced.
@@ -220,7 +222,7 @@ void find_marks(const renderer & render, const lc_special_tokens & special, cons
 
 // Tokens that the template seems to have written, but to which the caller's text may have added a part.
 lc_token_set maybe_completed(const lc_rendered & plain, const lc_special_tokens & special, const json & request,
-                          const lc_tools * tools) {
+                          lc_tools * tools) {
     lc_token_set present, out;
     for (size_t i = 0; i < plain.text.size();) {
         const lc_special_tokens::entry * found = special.at(plain.text, i, &plain.from_caller);
@@ -231,7 +233,7 @@ lc_token_set maybe_completed(const lc_rendered & plain, const lc_special_tokens 
     }
     for (const auto & [token, found] : present) {
         if (lc_has_part_of(request.at("messages"), found->text) ||
-            (tools != nullptr && lc_has_part_of(tools->parsed, found->text))) {
+            (tools != nullptr && tools->has_part_of(*found))) {
             out.emplace(token, found);
         }
     }
@@ -240,8 +242,21 @@ lc_token_set maybe_completed(const lc_rendered & plain, const lc_special_tokens 
 
 } // namespace
 
-lc_rendered lc_render(const common_chat_template & tmpl, lc_tools * tools, const json & request,
-                      const lc_special_tokens & special, bool safe) {
+lc_template::lc_template(const std::string & source, const std::string & bos_token, const std::string & eos_token) :
+    common_chat_template(source, bos_token, eos_token),
+    changes_values(lc_changes_values(prog)) {
+    lc_remember_tool_parts(prog);
+}
+
+std::string lc_render_text(const lc_template & tmpl, lc_tools * tools, const json & request,
+                           const lc_special_tokens & special) {
+    lc_input_marks marks;
+    marks.special = &special;
+    return renderer(tmpl, tools, request)(marks).text;
+}
+
+lc_rendered lc_render(const lc_template & tmpl, lc_tools * tools, const json & request, const lc_special_tokens & special,
+                      bool safe) {
     const renderer render(tmpl, tools, request);
     lc_input_marks    marks;
     marks.special     = safe ? &special : nullptr;

@@ -61,11 +61,22 @@ typedef struct lc_tools lc_tools;
 
 const json & lc_tools_json(const lc_tools & tools);
 
+// A template that remembers what it wrote of tools.
+struct lc_template : common_chat_template {
+    lc_template(const std::string & source, const std::string & bos_token, const std::string & eos_token);
+
+    bool changes_values; // it may change the values that it is given
+};
+
 // tools: null for none
 // request: JSON: messages, kwargs, add_generation_prompt, enable_thinking
 // safe: find out what came from the caller
-lc_rendered lc_render(const common_chat_template & tmpl, lc_tools * tools, const json & request,
-                      const lc_special_tokens & special, bool safe);
+lc_rendered lc_render(const lc_template & tmpl, lc_tools * tools, const json & request, const lc_special_tokens & special,
+                      bool safe);
+
+// The text alone.
+std::string lc_render_text(const lc_template & tmpl, lc_tools * tools, const json & request,
+                           const lc_special_tokens & special);
 
 // Control tokens are read only where the template wrote them.
 std::vector<llama_token> lc_tokenize(const llama_vocab * vocab, const lc_special_tokens & special, lc_token_cache & cache,

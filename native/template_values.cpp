@@ -146,6 +146,27 @@ jinja::value lc_to_value(const json & j, lc_input_marks & marks) {
     return jinja::mk_val<jinja::value_none>();
 }
 
+bool lc_tools::has_part_of(const lc_special_tokens::entry & token) {
+    std::lock_guard<std::mutex> lock(mutex);
+    const auto                  known = parts.find(token.token);
+    if (known != parts.end()) {
+        return known->second;
+    }
+    return parts[token.token] = lc_has_part_of(parsed, token.text);
+}
+
+bool lc_tools::same_with(const lc_input_marks & marks) {
+    if (marks.special == nullptr) {
+        return false;
+    }
+    values     own       = take(*marks.special);
+    const auto replaced  = [&](const auto & entry) { return own.found.count(entry.first) > 0; };
+    const auto completed = [&](const auto & entry) { return has_part_of(*entry.second); };
+    const bool same      = std::none_of(marks.replaced.begin(), marks.replaced.end(), replaced) &&
+                      std::none_of(marks.completed.begin(), marks.completed.end(), completed);
+    give_back(std::move(own));
+    return same;
+}
 
 lc_tools::values lc_tools::take(const lc_special_tokens & special) {
     {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "render.h"
+#include "tool_memo.h"
 
 #include "jinja/value.h"
 
@@ -39,13 +40,19 @@ struct lc_tools {
         jinja::value list;
         lc_token_set found;
     };
-    json parsed;
+    json          parsed;
+    lc_tool_texts texts;
 
-    // Values for one rendering with plain marks: those of an earlier one, if it has ended.
+    // Whether marks find the same in these tools as marks that replace nothing.
+    bool same_with(const lc_input_marks & marks);
+    bool has_part_of(const lc_special_tokens::entry & token);
+
+    // Values for one such rendering: those of an earlier one, if it has ended.
     values take(const lc_special_tokens & special);
     void   give_back(values used);
 
   private:
-    std::mutex          mutex;
-    std::vector<values> idle;
+    std::mutex                  mutex;
+    std::vector<values>         idle;
+    std::map<llama_token, bool> parts; // what has_part_of() has found
 };

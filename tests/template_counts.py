@@ -17,6 +17,7 @@ COUNTED = {
     "test_text_of_callers_makes_no_control_tokens": "injection",
     "test_rendering_equals_the_reference": "rendering",
     "test_unusual_conversations": "unusual conversations",
+    "test_remembered_tools_change_no_prompt": "remembered tools",
 }
 _TEST = re.compile(r"tests/promises/.*::(\w+)\[")
 _passed: dict[str, int] = {}

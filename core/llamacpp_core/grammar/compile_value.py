@@ -33,7 +33,7 @@ class ValueCompiler:
         sort_properties: Properties by name instead of in the schema's order.
 
     Attributes:
-        recursive: A schema was met inside itself.
+        recursive: Rules for schemas that were met inside themselves.
     """
 
     def __init__(self, values: Values, document: Document, *, sort_properties: bool) -> None:
@@ -41,7 +41,7 @@ class ValueCompiler:
         self.rules = values.rules
         self.limits = values.limits
         self.document = document
-        self.recursive = False
+        self.recursive: set[str] = set()
         self.containers = ContainerCompiler(self, sort_properties=sort_properties)
         self._references: dict[str, str] = {}
         self._open: set[str] = set()
@@ -54,7 +54,8 @@ class ValueCompiler:
     def _named(self, ref: str, schema: Any, path: str, hint: str, chain: tuple[str, ...]) -> str:
         """Compile what a reference points to, under a name of its own, once."""
         if ref in self._references:
-            self.recursive |= ref in self._open
+            if ref in self._open:
+                self.recursive.add(self._references[ref])
             return self._references[ref]
         name = self._references[ref] = self.rules.reserve(hint)
         self._open.add(ref)

@@ -23,6 +23,7 @@ from llamacpp_core.grammar.gbnf import parse_gbnf
 from llamacpp_core.grammar.limits import SchemaLimits
 from llamacpp_core.grammar.recursion import find_endless
 from llamacpp_core.grammar.rules import RuleSet
+from llamacpp_core.grammar.unroll import unroll
 from llamacpp_core.grammar.values import Values
 
 __all__ = ["PropertyOrder", "SchemaCompiler", "dump_schema", "json_schema_to_gbnf", "load_schema"]
@@ -123,7 +124,7 @@ class SchemaCompiler:
         self.rules = RuleSet(root)
         self.values = Values(self.rules, limits or SchemaLimits())
         self._sorted = property_order == "sorted"
-        self._recursive = False
+        self._recursive: set[str] = set()
 
     def add(self, schema: Any, prefix: str) -> str:
         """Add the rules of a schema.
@@ -161,20 +162,39 @@ class SchemaCompiler:
             start: Expression for the start rule, made of symbols that :meth:`add` returned.
 
         Raises:
-            GrammarError: When the grammar is too large, or a recursive schema has no finite value.
+            GrammarError: When the grammar is too large, or a recursive schema has no value within the limits.
         """
-        text = self.rules.render(start)
+        if self._recursive:
+            start = self._bounded(start)
+        return self._checked_size(self.rules.render(start))
+
+    def _bounded(self, start: str) -> str:
+        """The expression for the start rule when recursive schemas end."""
+        text = self._checked_size(self.rules.render(start))
+        endless = find_endless(parse_gbnf(text, root=self.rules.root).rules, self.rules.root)
+        if endless is not None:
+            raise GrammarError(
+                f"$: the schema has no finite value: {endless!r} always needs another of its kind inside",
+                parameter="json_schema",
+            )
+        most = self.values.limits.max_recursion
+        if most is None:
+            return start
+        bounded = unroll(self.rules, start, self._recursive, most + 1)
+        if bounded is None:
+            raise GrammarError(
+                f"$: every value of the schema has recursive schemas more than {most} times inside each "
+                "other; raise max_recursion in schema_limits",
+                parameter="json_schema",
+            )
+        return bounded
+
+    @staticmethod
+    def _checked_size(text: str) -> str:
         size = len(text.encode())
         if size > MAX_GRAMMAR_BYTES:
             raise GrammarError(
                 f"$: the schema makes a grammar of {size} bytes, the limit is {MAX_GRAMMAR_BYTES}",
                 parameter="json_schema",
             )
-        if self._recursive:
-            endless = find_endless(parse_gbnf(text, root=self.rules.root).rules, self.rules.root)
-            if endless is not None:
-                raise GrammarError(
-                    f"$: the schema has no finite value: {endless!r} always needs another of its kind inside",
-                    parameter="json_schema",
-                )
         return text

@@ -27,6 +27,8 @@ class SchemaLimits:
         max_array_items: Arrays without ``maxItems``.
         max_properties: Properties that the schema does not list.
         max_depth: Arrays and objects inside each other in free-form JSON (``{}``, ``{"type": "object"}``).
+        max_recursion: Values of schemas that refer to themselves (lists, trees) inside each other, the
+            outermost not counted.
         whitespace: ``"none"`` for compact JSON; ``"space"`` for at most one space after each ``:`` and ``,``;
             ``"pretty"`` for at most one space, or a line break with up to 20 spaces or tabs, between symbols.
     """
@@ -40,11 +42,12 @@ class SchemaLimits:
     max_array_items: int | None = 64
     max_properties: int | None = 32
     max_depth: int | None = 4
+    max_recursion: int | None = 8
     whitespace: Literal["none", "space", "pretty"] = "space"
 
     def __post_init__(self) -> None:
-        smallest = {"max_fraction_digits": 0, "max_exponent_digits": 0, "max_depth": 0}
-        largest = {"max_pattern_length": 2000, "max_depth": 64}
+        smallest = {"max_fraction_digits": 0, "max_exponent_digits": 0, "max_depth": 0, "max_recursion": 0}
+        largest = {"max_pattern_length": 2000, "max_depth": 64, "max_recursion": 64}
         for item in fields(self):
             value = getattr(self, item.name)
             if item.name == "whitespace" or value is None:
@@ -81,4 +84,5 @@ class SchemaLimits:
             max_pattern_length=min(max(max_tokens // 2, 32), default.max_pattern_length or 100),
             max_array_items=min(max(max_tokens // 16, 4), default.max_array_items or 64),
             max_properties=min(max(max_tokens // 32, 4), default.max_properties or 32),
+            max_recursion=min(max(max_tokens // 64, 2), default.max_recursion or 8),
         )

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from llamacpp_core._checks import unknown_name
 from llamacpp_core.errors import InvalidParameterError, UnsupportedCapabilityError
+from llamacpp_integrations._refusals import field_refusal, refuse_load_options
 from llamacpp_integrations.langchain._errors import translated_errors
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class LlamaCppModel(BaseModel):
                 try:
                     super().__init__(*args, **given)
                 except ValidationError as error:
-                    raise _refusal(error) from None
+                    raise field_refusal(error) from None
                 self._check_source()
                 self._check_fields()
 
@@ -145,14 +146,7 @@ class LlamaCppModel(BaseModel):
 
     def _check_call(self, given: Mapping[str, Any]) -> None:
         """Refuses arguments of a call that only loading can take."""
-        from llamacpp_core.options import LoadOptions
-
-        for name in given:
-            if name in LoadOptions.__dataclass_fields__ and name not in ("lora", "seed"):
-                raise InvalidParameterError(
-                    f"{name} is fixed when the model is loaded: give it to {type(self).__name__}(...)",
-                    parameter=name,
-                )
+        refuse_load_options(given, type(self).__name__)
 
     # The engine
 
@@ -242,17 +236,6 @@ def check_generates(info: ModelInfo) -> None:
             "LlamaCppEmbeddings or LlamaCppRerank",
             parameter="model",
         )
-
-
-def _refusal(error: ValidationError) -> InvalidParameterError:
-    """What pydantic refused, with the field's name."""
-    first = error.errors(include_url=False, include_context=False)[0]
-    name = ".".join(map(str, first["loc"])) or None
-    shown = repr(first["input"])
-    return InvalidParameterError(
-        f"{name or error.title}: {first['msg']}, got {shown if len(shown) <= 80 else shown[:77] + '...'}",
-        parameter=name,
-    )
 
 
 def _digest(text: str) -> str:

@@ -73,17 +73,29 @@ class _Translator:
         for position, block in enumerate(self.message.blocks):
             self.add(block, f"messages[{self.index}].blocks[{position}]")
         out: dict[str, Any] = {"role": self.role, "content": self.content()}
-        if self.reasoning:
-            out["reasoning_content"] = "\n".join(self.reasoning)
         extra = self.message.additional_kwargs
-        if self.role == "assistant" and (calls := self.calls or self.foreign_calls(extra.get("tool_calls"))):
-            out["tool_calls"] = calls
-            out["content"] = out["content"] or None
+        if extra.get("name") is not None:
+            out["name"] = extra["name"]
+        if self.role == "assistant":
+            self.add_assistant_keys(out)
         if self.role == "tool":
-            for source, target in (("tool_call_id", "tool_call_id"), ("tool_name", "name"), ("name", "name")):
+            for source, target in (("tool_call_id", "tool_call_id"), ("tool_name", "name")):
                 if extra.get(source) is not None:
-                    out[target] = extra[source]
+                    out.setdefault(target, extra[source])
         return out
+
+    def add_assistant_keys(self, out: dict[str, Any]) -> None:
+        """What the model thought and called; other LLMs keep it beside the blocks."""
+        extra = self.message.additional_kwargs
+        if reasoning := "\n".join(self.reasoning) or extra.get("reasoning_content"):
+            out["reasoning_content"] = reasoning
+        if calls := self.calls or self.foreign_calls(extra.get("tool_calls")):
+            out["tool_calls"] = calls
+        elif extra.get("function_call"):  # OpenAI's form before there were tools
+            out["function_call"] = extra["function_call"]
+        else:
+            return
+        out["content"] = out["content"] or None
 
     def content(self) -> Any:
         if all(part["type"] == "text" for part in self.parts):
@@ -101,9 +113,8 @@ class _Translator:
             if block.content:
                 self.reasoning.append(block.content)
         elif isinstance(block, ToolCallBlock) and self.role == "assistant":
-            self.calls.append(
-                _call(block.tool_call_id or block.tool_name, block.tool_name, block.tool_kwargs)
-            )
+            call_id = block.tool_call_id or block.tool_name
+            self.calls.append(self.call(where, call_id, block.tool_name, block.tool_kwargs))
         elif isinstance(block, CitationBlock):
             self.add(block.cited_content, f"{where}.cited_content")
         elif isinstance(block, CitableBlock):
@@ -116,11 +127,7 @@ class _Translator:
     def refuse(self, block: Any, where: str) -> None:
         kind = type(block).__name__
         if isinstance(block, ThinkingBlock | ToolCallBlock):
-            raise InvalidMessageError(
-                f"{where}: a {kind} belongs into an assistant message, not a {self.role} message",
-                parameter=where,
-                index=self.index,
-            )
+            raise self.bad(where, f"a {kind} belongs into an assistant message, not a {self.role} message")
         raise UnsupportedCapabilityError(
             f"{where}: llama.cpp takes no {kind}: put its content into a TextBlock", parameter=where
         )
@@ -150,21 +157,26 @@ class _Translator:
             or (block.image if isinstance(block, ImageBlock) else block.audio) is not None
         )
         if not local and block.url is not None and not str(block.url).startswith("data:"):
-            raise InvalidMessageError(
-                f"{where}: nothing is fetched from the network: download {block.url} and give its bytes "
-                "or its path",
-                parameter=where,
-                index=self.index,
+            raise self.bad(
+                where,
+                f"nothing is fetched from the network: download {block.url} and give its bytes or its path",
             )
-        stream = resolve(as_base64=False)
-        data = stream.read()
-        stream.seek(0)
+        try:
+            stream = resolve(as_base64=False)
+            data = stream.read()
+            stream.seek(0)
+        except (OSError, ValueError) as error:
+            raise self.bad(where, f"its data cannot be read ({error})") from error
         return base64.b64encode(data).decode()
 
     def foreign_calls(self, calls: Any) -> list[dict[str, Any]]:
         """Tool calls of an LLM that keeps them beside the blocks, as dicts or objects."""
         out = []
+        where = f"messages[{self.index}].additional_kwargs['tool_calls']"
+        if calls is not None and not isinstance(calls, list | tuple):
+            raise self.bad(where, f"must be a list, got {type(calls).__name__}")
         for position, call in enumerate(calls or ()):
+            at = f"{where}[{position}]"
             plain = call.model_dump() if hasattr(call, "model_dump") else call
             function = plain.get("function") if isinstance(plain, dict) else None
             if isinstance(function, dict) and function.get("name"):  # OpenAI's form
@@ -172,14 +184,25 @@ class _Translator:
             elif isinstance(plain, dict) and plain.get("tool_name"):  # a ToolSelection
                 name, arguments, call_id = plain["tool_name"], plain.get("tool_kwargs"), plain.get("tool_id")
             else:
-                where = f"messages[{self.index}].additional_kwargs['tool_calls'][{position}]"
-                raise InvalidMessageError(
-                    f"{where} must be a tool call in OpenAI's form or a ToolSelection",
-                    parameter=where,
-                    index=self.index,
-                )
-            out.append(_call(call_id or name, name, arguments or {}))
+                raise self.bad(at, "must be a tool call in OpenAI's form or a ToolSelection")
+            out.append(self.call(at, call_id or name, name, arguments or {}))
         return out
+
+    def call(self, where: str, call_id: str, name: str, arguments: Any) -> dict[str, Any]:
+        if not isinstance(arguments, str):
+            try:
+                arguments = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
+            except (TypeError, ValueError, RecursionError) as error:
+                raise self.bad(
+                    where,
+                    f"the arguments of the call of {name!r} are not JSON ({error}): use strings, finite "
+                    "numbers, booleans, None, lists and dicts",
+                ) from None
+        function = {"name": name, "arguments": arguments or "{}"}
+        return {"id": call_id, "type": "function", "function": function}
+
+    def bad(self, where: str, what: str) -> InvalidMessageError:
+        return InvalidMessageError(f"{where}: {what}", parameter=where, index=self.index)
 
 
 def _no_media(where: str, what: str) -> UnsupportedCapabilityError:
@@ -187,9 +210,3 @@ def _no_media(where: str, what: str) -> UnsupportedCapabilityError:
         f"{where}: this model takes no {what}: load it with mmproj=<its projector file>, or remove the block",
         parameter=where,
     )
-
-
-def _call(call_id: str, name: str, arguments: Any) -> dict[str, Any]:
-    if not isinstance(arguments, str):
-        arguments = json.dumps(arguments, ensure_ascii=False)
-    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments or "{}"}}

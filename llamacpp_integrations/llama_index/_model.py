@@ -1,105 +1,42 @@
-"""The model behind a LlamaIndex object: loaded once, shared, and carried by its configuration only."""
+"""What all objects here have in common: which model, how it is loaded, and what their fields may be."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import inspect
 import os
 import pickle
-import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from llama_index.core.bridge.pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from llama_index.core.bridge.pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FieldInfo,
+    PrivateAttr,
+    TypeAdapter,
+    ValidationError,
+)
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.schema import BaseComponent
 
 from llamacpp_core._checks import unknown_name
-from llamacpp_core.errors import EngineClosedError, InvalidParameterError
+from llamacpp_core.errors import InvalidParameterError
+from llamacpp_integrations._refusals import field_refusal
+from llamacpp_integrations.llama_index._handle import ModelHandle
 from llamacpp_integrations.llama_index.tokenizer import LlamaCppTokenizer
 
 if TYPE_CHECKING:
     from llamacpp_core import Llama
-    from llamacpp_core.info import ModelInfo
-    from llamacpp_core.shared import Lease
 
-__all__ = ["LlamaCppComponent", "ModelHandle"]
+__all__ = ["LlamaCppComponent"]
 
 _NAMED = ("n_ctx", "n_parallel", "n_batch", "n_threads", "n_gpu_layers")
 
-
-class ModelHandle:
-    """A share in a loaded model.
-
-    A pickle of it holds the name and the load options; the copy loads, or shares, the model on first use.
-    Copies within this process are this same object.
-
-    Args:
-        model: What to load, as for :class:`~llamacpp_core.Llama`.
-        options: Load options, and ``progress``.
-        llama: A loaded model to use as it is; it stays its owner's to close.
-    """
-
-    def __init__(self, model: str, options: Mapping[str, Any], llama: Llama | None = None) -> None:
-        self._model = model
-        self._options = dict(options)
-        self._given = llama
-        self._lease: Lease | None = None
-        self._closed = False
-        self._lock = threading.Lock()
-
-    @property
-    def llama(self) -> Llama:
-        """The loaded model.
-
-        Raises:
-            EngineClosedError: The object was closed.
-        """
-        if self._given is not None and not self._closed:
-            return self._given
-        lease = self._lease
-        return lease.llama if lease is not None else self._load()
-
-    @property
-    def info(self) -> ModelInfo:
-        """Facts about the model."""
-        return self.llama.info
-
-    def _load(self) -> Llama:
-        from llamacpp_core.shared import lease
-
-        with self._lock:
-            if self._closed:
-                raise EngineClosedError("this object was closed: make a new one")
-            if self._lease is None:
-                self._lease = lease(self._model, **self._options)
-            return self._lease.llama
-
-    def close(self) -> None:
-        """Gives the share back; the model is freed with the last one."""
-        with self._lock:
-            self._closed = True
-            if self._lease is not None:
-                self._lease.release()
-                self._lease = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        if self._given is not None:
-            from llamacpp_core import Llama
-
-            if not isinstance(self._given, Llama):
-                raise TypeError(
-                    f"an object made with llama={self._given!r} cannot be pickled: give it model="
-                )
-        return {"model": self._model, "options": self._options}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["model"], state["options"])  # type: ignore[misc]
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self
+#: What loading takes beside the load options.
+_NOT_IN_OPTIONS = ("progress", "verbose")
 
 
 class LlamaCppComponent(BaseComponent):
@@ -150,22 +87,31 @@ class LlamaCppComponent(BaseComponent):
                 parameter="model",
             )
         fields = self._sorted(fields)
+        more = fields.get("load_options", {})
+        named = {name: fields[name] for name in _NAMED if fields.get(name) is not None}
         if llama is not None:
-            if given := [name for name in (*_NAMED, "load_options") if fields.get(name)]:
+            for option in (*named, *more):
                 raise InvalidParameterError(
-                    f"{given[0]} is decided when a model is loaded: give it to llama=Llama(...)",
-                    parameter=given[0],
+                    f"{option} is decided when a model is loaded: give it to llama=Llama(...)",
+                    parameter=option,
                 )
             model, options = _as_loaded(llama)
             fields["load_options"] = options
         else:
-            options = {name: fields[name] for name in _NAMED if fields.get(name) is not None}
-            options = {**self._load_defaults, **options, **fields.get("load_options", {})}
-        name = os.fspath(model)  # type: ignore[arg-type]
+            for option in named:
+                _refuse_both(option, named[option], more)
+            options = {**self._load_defaults, **named, **more}
+        name = _model_name(model)
         handle = ModelHandle(name, options, llama)
         handle.llama  # noqa: B018 - loads now, so that an error shows here and not in the middle of a query
-        super().__init__(model=name, **fields)  # type: ignore[call-arg]
+        try:
+            super().__init__(model=name, **fields)  # type: ignore[call-arg]
+        except ValidationError as error:
+            raise field_refusal(error) from None
         self._handle = handle
+        for name in _adapters(type(self)):
+            # Straight into the values, since nobody set it.
+            self.__dict__[name] = self._settled(name, getattr(self, name))
 
     @classmethod
     def _sorted(cls, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,18 +119,81 @@ class LlamaCppComponent(BaseComponent):
         from llamacpp_core.options import LoadOptions
 
         fields: dict[str, Any] = {}
-        options: dict[str, Any] = dict(given.get("load_options") or {})
-        known = [*cls.model_fields, *LoadOptions.__dataclass_fields__, "llama", "progress"]
+        collected = given.get("load_options") or {}
+        if not isinstance(collected, Mapping):
+            raise InvalidParameterError(
+                f"load_options must be a dict, got {type(collected).__name__}", parameter="load_options"
+            )
+        options = dict(collected)
         for name, value in given.items():
             if name in cls.model_fields:
                 fields[name] = value
-            elif name in LoadOptions.__dataclass_fields__ or name == "progress":
+            elif name in LoadOptions.__dataclass_fields__ or name in _NOT_IN_OPTIONS:
+                _refuse_both(name, value, options)
                 options[name] = value
             elif name != "class_name":  # a part of to_dict(), which from_dict() or pydantic may bring back
-                raise unknown_name(name, known, f"argument of {cls.__name__}")
+                raise cls._unknown(name)
         if options:
             fields["load_options"] = options
         return fields
+
+    @classmethod
+    def _unknown(cls, name: str) -> InvalidParameterError:
+        """The error for a keyword that does not exist."""
+        from llamacpp_core.options import LoadOptions
+
+        known = [*cls.model_fields, *LoadOptions.__dataclass_fields__, *_NOT_IN_OPTIONS, "llama"]
+        return unknown_name(name, known, f"argument of {cls.__name__}")
+
+    def _settled(self, name: str, value: Any) -> Any:  # noqa: ARG002 - for the classes below
+        """What a field becomes that has this value.
+
+        Raises:
+            InvalidParameterError: The value cannot work with this model.
+        """
+        return value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if (adapter := _adapters(type(self)).get(name)) is not None:
+            if type(self).model_fields[name].frozen:
+                raise InvalidParameterError(
+                    f"{name} is frozen, since it is decided when a model is loaded: make a new object, or "
+                    f"model_copy(update={{{name!r}: ...}})",
+                    parameter=name,
+                )
+            try:
+                value = self._settled(name, adapter.validate_python(value))
+            except ValidationError as error:
+                raise field_refusal(error, name) from None
+        super().__setattr__(name, value)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with some fields changed; one that changes how the model is loaded loads, or shares, again.
+
+        Args:
+            update: New values by field; they are checked as those of a new object are.
+            deep: Copy the values of the other fields as well.
+
+        Raises:
+            InvalidParameterError: A name is unknown or a value cannot work.
+        """
+        copied: Self = super().model_copy(deep=deep)
+        changes = self._sorted(update or {})
+        loading = [name for name in changes if type(self).model_fields[name].frozen]
+        if not loading:
+            for name, value in changes.items():
+                setattr(copied, name, value)
+            return copied
+        if self._handle.given:
+            raise InvalidParameterError(
+                f"{loading[0]} is decided when a model is loaded: make a new object of llama=Llama(...)",
+                parameter=loading[0],
+            )
+        kept = {name: getattr(copied, name) for name in copied.model_fields_set}
+        if "load_options" not in (update or {}):
+            older = {name: value for name, value in self.load_options.items() if name not in changes}
+            changes["load_options"] = older | changes.get("load_options", {})
+        return type(self)(**kept | changes)
 
     @property
     def client(self) -> Llama:
@@ -222,10 +231,54 @@ class LlamaCppComponent(BaseComponent):
         BaseModel.__setstate__(self, state)
 
 
+@functools.cache
+def _adapters(kind: type[LlamaCppComponent]) -> dict[str, TypeAdapter[Any]]:
+    """What checks a value of each field that one of our classes declares.
+
+    Pydantic's own check of assignments would run the framework's validators, which assign again.
+    """
+    package = __name__.partition(".")[0]
+    ours = [base for base in kind.__mro__ if base.__module__.partition(".")[0] == package]
+    return {
+        name: TypeAdapter(_annotated(kind.model_fields[name]))
+        for base in ours
+        for name in inspect.get_annotations(base)
+        if name in kind.model_fields
+    }
+
+
+def _annotated(field: FieldInfo) -> Any:
+    return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+
+
+def _refuse_both(name: str, value: Any, options: Mapping[str, Any]) -> None:
+    if name in options and options[name] != value:
+        raise InvalidParameterError(
+            f"{name} is {value!r} and load_options has {options[name]!r} for it: give it once",
+            parameter=name,
+        )
+
+
+def _model_name(model: Any) -> str:
+    if isinstance(model, str | os.PathLike):
+        return os.fspath(model)
+    raise InvalidParameterError(
+        "model must be a catalog name, a path or 'hf:owner/repo:file.gguf', got "
+        f"{type(model).__name__}: a loaded Llama goes into llama=",
+        parameter="model",
+    )
+
+
 def _as_loaded(llama: Any) -> tuple[str, dict[str, Any]]:
     """The path and the load options that give this model again."""
     from llamacpp_core.options import LoadOptions
 
+    if not hasattr(llama, "info"):
+        raise InvalidParameterError(
+            f"llama must be a loaded llamacpp_core.Llama, got {type(llama).__name__}: a name or path goes "
+            "into model=",
+            parameter="llama",
+        )
     options = getattr(llama, "options", None)
     if not isinstance(options, LoadOptions):
         return llama.info.path, {}

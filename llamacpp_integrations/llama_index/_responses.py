@@ -145,31 +145,39 @@ class CompletionStream:
 
 
 def check_complete(params: Mapping[str, Any], response: ChatResponse) -> None:
-    """Refuses a forced call, or an answer bound to a schema, that was cut off.
+    """Refuses a tool call, or an answer bound to a schema, that was cut off.
 
     Raises:
         IncompleteOutputError: With the text so far in ``partial``.
     """
     choices = response.raw["choices"] if response.raw else ()
-    if not choices or choices[0].get("finish_reason") != "length":
+    reason = choices[0].get("finish_reason") if choices else None
+    cut = reason == "length"
+    if not cut and not params.get("stop"):
         return
     calls = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
-    if params.get("tool_choice", "auto") not in ("auto", "none"):
-        what, parallel = "the forced tool call", params.get("parallel_tool_calls")
-        if not parallel and calls and isinstance(calls[0].tool_kwargs, dict):
+    whole = [isinstance(call.tool_kwargs, dict) for call in calls]
+    forced = params.get("tool_choice", "auto") not in ("auto", "none")
+    if forced or calls:
+        what = "the forced tool call" if forced else "a tool call"
+        parallel = params.get("parallel_tool_calls")
+        needed = whole[:1] if parallel is False else whole
+        # Of several calls that are asked for, more might have come.
+        if calls and all(needed) and not (cut and forced and parallel):
             return
-        partial = "".join(_text_of(call.tool_kwargs) for call in calls)
+        partial = "".join(_text_of(call.tool_kwargs) for call in calls) or response.message.content or ""
     elif (params.get("response_format") or {}).get("type", "text") != "text":
         what, partial = "the answer bound to a schema", response.message.content or ""
         if _is_json(partial):
             return
     else:
         return
-    raise IncompleteOutputError(
-        f"{what} was cut off after {len(partial)} characters: raise max_tokens "
-        f"(now {params.get('max_tokens')}) or shorten the prompt",
-        partial=partial,
-    )
+    after = f"{what} was cut off after {len(partial)} characters"
+    if cut:
+        why = f"{after}: raise max_tokens (now {params.get('max_tokens')}) or shorten the prompt"
+    else:
+        why = f"{after}, at one of the strings in stop: {params['stop']!r:.200}"
+    raise IncompleteOutputError(why, partial=partial)
 
 
 def _message(

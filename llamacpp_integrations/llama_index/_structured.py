@@ -39,6 +39,10 @@ def schema_params(output_cls: type[BaseModel], llm_kwargs: Mapping[str, Any] | N
     Raises:
         InvalidParameterError: ``llm_kwargs`` constrain the answer in another way.
     """
+    if llm_kwargs is not None and not isinstance(llm_kwargs, Mapping):
+        raise InvalidParameterError(
+            f"llm_kwargs must be a dict, got {type(llm_kwargs).__name__}", parameter="llm_kwargs"
+        )
     params = {name: value for name, value in (llm_kwargs or {}).items() if name not in _OF_PROGRAMS}
     for name in ("response_format", "grammar", "tools"):
         if params.get(name):
@@ -209,4 +213,9 @@ class StructuredOutputLLM(FunctionCallingLLM):
     def _structured_messages(
         self, output_cls: type[BaseModel], prompt: PromptTemplate, prompt_args: Mapping[str, Any]
     ) -> list[ChatMessage]:
+        if not isinstance(output_cls, type) or not issubclass(output_cls, BaseModel):
+            raise InvalidParameterError(
+                f"output_cls must be a class derived from pydantic's BaseModel, got {output_cls!r:.80}",
+                parameter="output_cls",
+            )
         return with_schema(self._extend_messages(prompt.format_messages(llm=self, **prompt_args)), output_cls)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,20 +16,40 @@ if TYPE_CHECKING:
 
 __all__ = ["conversation", "first_call_only", "tool_choice_of", "tool_selections", "tool_specs"]
 
-_NAME = re.compile(r"[^\s\"'\\\x00-\x1f]{1,128}")
-
 
 def tool_specs(tools: Sequence[BaseTool]) -> list[dict[str, Any]]:
-    """The tools' names, descriptions and JSON schemas in OpenAI's form."""
-    specs = []
-    for tool in tools:
-        spec = tool.metadata.to_openai_tool(skip_length_check=True)
-        name = tool.metadata.name
-        # A call is looked up by the tool's own name, which is not always the one OpenAI's API would take.
-        if name is not None and _NAME.fullmatch(name):
-            spec["function"]["name"] = name
-        specs.append(spec)
-    return specs
+    """The tools' names, descriptions and JSON schemas in OpenAI's form.
+
+    Raises:
+        InvalidParameterError: Something is not a tool of LlamaIndex; names it.
+    """
+    if isinstance(tools, str | bytes) or not isinstance(tools, Sequence):
+        raise InvalidParameterError(
+            f"tools must be a list of tools, got {type(tools).__name__}", parameter="tools"
+        )
+    return [_spec(i, tool) for i, tool in enumerate(tools)]
+
+
+def _spec(index: int, tool: Any) -> dict[str, Any]:
+    metadata: Any = getattr(tool, "metadata", None)
+    if not hasattr(metadata, "to_openai_tool"):
+        raise InvalidParameterError(
+            f"tools[{index}] must be a tool of LlamaIndex, got {type(tool).__name__}: "
+            "FunctionTool.from_defaults(...) makes one of a function",
+            parameter=f"tools[{index}]",
+        )
+    spec: dict[str, Any] = metadata.to_openai_tool(skip_length_check=True)
+    # A call is looked up by the tool's own name, which is not always the one OpenAI's API would take.
+    spec["function"]["name"] = metadata.name
+    if metadata.fn_schema is not None and "properties" not in spec["function"]["parameters"]:
+        spec["function"]["parameters"] = _parameters(metadata.fn_schema.model_json_schema())
+    return spec
+
+
+def _parameters(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a class that refers to itself, which the framework cuts off at its root."""
+    root = str(schema.get("$ref", "")).removeprefix("#/$defs/")
+    return {**schema.get("$defs", {}).get(root, {}), **{k: v for k, v in schema.items() if k != "$ref"}}
 
 
 def conversation(
@@ -58,6 +77,8 @@ def tool_choice_of(choice: Any, required: bool, tools: Sequence[Mapping[str, Any
     """
     if choice is None:
         return "required" if required else "auto"
+    if isinstance(choice, Mapping) and choice.get("type") in ("any", "auto", "none", "required"):
+        choice = choice["type"]
     if not isinstance(choice, str) or choice in ("auto", "none", "required"):
         return choice
     if choice == "any":

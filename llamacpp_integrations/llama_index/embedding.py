@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.core.bridge.pydantic import Field
 
+from llamacpp_core._checks import text
 from llamacpp_core.errors import InvalidParameterError, UnsupportedCapabilityError
 from llamacpp_integrations.llama_index._embedding_cache import QueryCache
 from llamacpp_integrations.llama_index._model import LlamaCppComponent
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["LlamaCppEmbedding"]
+
+
+_INSTRUCTIONS = ("query_instruction", "text_instruction")
 
 
 class LlamaCppEmbedding(LlamaCppComponent, BaseEmbedding):
@@ -71,7 +75,9 @@ class LlamaCppEmbedding(LlamaCppComponent, BaseEmbedding):
         "the mean of its pieces' vectors, weighted by their tokens.",
     )
     max_tokens: int | None = Field(
-        default=None, description="Tokens that one input, or one piece, may have. None: what the model takes."
+        default=None,
+        description="Tokens that one input, or one piece, may have. None: what the model takes.",
+        gt=0,
     )
 
     def __init__(self, model: Any = None, *, llama: Any = None, **fields: Any) -> None:
@@ -82,19 +88,20 @@ class LlamaCppEmbedding(LlamaCppComponent, BaseEmbedding):
                 f"{info.name} was loaded without embeddings: load it with embedding=True",
                 parameter="embedding",
             )
-        if self.dimensions is not None and self.dimensions > info.n_embd:
-            raise InvalidParameterError(
-                f"dimensions is {self.dimensions} and {info.name} has only {info.n_embd}",
-                parameter="dimensions",
-            )
-        # What changes a vector has to stand in the fields: caches compare them.
-        query, text = _instructions(info.name)
-        if self.query_instruction is None:
-            self.query_instruction = query
-        if self.text_instruction is None:
-            self.text_instruction = text
         if "model_name" not in self.model_fields_set:
-            self.model_name = info.name
+            self.__dict__["model_name"] = info.name
+
+    def _settled(self, name: str, value: Any) -> Any:
+        if name == "dimensions" and value is not None:
+            info = self.client.info
+            if value > info.n_embd:
+                raise InvalidParameterError(
+                    f"dimensions is {value} and {info.name} has only {info.n_embd}", parameter="dimensions"
+                )
+        # What changes a vector has to stand in the fields: caches compare them.
+        if name in _INSTRUCTIONS and value is None:
+            return _instructions(self.client.info.name)[_INSTRUCTIONS.index(name)]
+        return value
 
     @classmethod
     def class_name(cls) -> str:
@@ -115,6 +122,24 @@ class LlamaCppEmbedding(LlamaCppComponent, BaseEmbedding):
             return self
         return self.model_copy(update={"embeddings_cache": QueryCache(self.embeddings_cache)})
 
+    def get_text_embedding_batch(
+        self, texts: Sequence[str], show_progress: bool = False, **kwargs: Any
+    ) -> list[Embedding]:
+        """The vectors of texts, with their instruction in front.
+
+        Args:
+            texts: The texts; anything that gives them one after the other.
+            show_progress: Show a progress bar on stderr.
+            kwargs: What the framework gives to every embedding model.
+        """
+        return BaseEmbedding.get_text_embedding_batch(self, _listed(texts), show_progress, **kwargs)
+
+    async def aget_text_embedding_batch(
+        self, texts: Sequence[str], show_progress: bool = False, **kwargs: Any
+    ) -> list[Embedding]:
+        """:meth:`get_text_embedding_batch` for coroutines."""
+        return await BaseEmbedding.aget_text_embedding_batch(self, _listed(texts), show_progress, **kwargs)
+
     def _get_query_embedding(self, query: str) -> Embedding:
         return self._embed([query], self.query_instruction)[0]
 
@@ -134,12 +159,10 @@ class LlamaCppEmbedding(LlamaCppComponent, BaseEmbedding):
         return await self._aembed(texts, self.text_instruction)
 
     def _embed(self, texts: Sequence[str], instruction: str | None) -> list[Embedding]:
-        vectors = self.client.embed([(instruction or "") + text for text in texts], **self._options)
-        return self._cut(vectors)
+        return self._cut(self.client.embed(_prefixed(texts, instruction), **self._options))
 
     async def _aembed(self, texts: Sequence[str], instruction: str | None) -> list[Embedding]:
-        prefixed = [(instruction or "") + text for text in texts]
-        return self._cut(await self.client.aembed(prefixed, **self._options))
+        return self._cut(await self.client.aembed(_prefixed(texts, instruction), **self._options))
 
     @property
     def _options(self) -> dict[str, Any]:
@@ -154,6 +177,21 @@ class LlamaCppEmbedding(LlamaCppComponent, BaseEmbedding):
                 vectors = normalise(vectors)
         rows: list[Embedding] = vectors.tolist()
         return rows
+
+
+def _listed(texts: Any) -> list[str]:
+    """The texts as a list: the framework asks for their number."""
+    if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
+        raise InvalidParameterError(
+            f"texts must be a list of strings, got {type(texts).__name__}: one text goes to "
+            "get_text_embedding()",
+            parameter="texts",
+        )
+    return list(texts)
+
+
+def _prefixed(texts: Sequence[str], instruction: str | None) -> list[str]:
+    return [(instruction or "") + text(f"input[{i}]", one) for i, one in enumerate(texts)]
 
 
 def _instructions(name: str) -> tuple[str, str]:

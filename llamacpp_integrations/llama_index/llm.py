@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -16,11 +16,20 @@ from llama_index.core.base.llms.types import (
     LLMMetadata,
     MessageRole,
 )
-from llama_index.core.bridge.pydantic import Field
+from llama_index.core.bridge.pydantic import BeforeValidator, Field
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index.core.llms.llm import ToolSelection
 
+from llamacpp_core._checks import boolean, text
 from llamacpp_core.errors import InvalidParameterError, UnsupportedCapabilityError
+from llamacpp_integrations.llama_index._arguments import (
+    UNUSED_HOOKS,
+    call_arguments,
+    call_names,
+    check_arguments,
+    refuse_hook,
+    text_arguments,
+)
 from llamacpp_integrations.llama_index._messages import to_openai_messages
 from llamacpp_integrations.llama_index._model import LlamaCppComponent
 from llamacpp_integrations.llama_index._responses import (
@@ -57,7 +66,10 @@ _SAMPLING = (
     "top_k",
     "top_p",
 )
-_UNUSED_HOOKS = ("messages_to_prompt", "completion_to_prompt", "query_wrapper_prompt")
+
+
+def _listed(stop: Any) -> Any:
+    return [stop] if isinstance(stop, str) else stop
 
 
 class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
@@ -110,26 +122,45 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
     seed: int | None = Field(
         default=None, description="Makes answers repeatable. None: a new seed each time."
     )
-    stop: list[str] | None = Field(default=None, description="Strings that end an answer.")
+    stop: Annotated[list[str] | None, BeforeValidator(_listed)] = Field(
+        default=None, description="Strings that end an answer; one string stands for a list of it."
+    )
     additional_kwargs: dict[str, Any] = Field(
         default_factory=dict,
         description="Any other argument of Llama.create_chat_completion, for every call of this object.",
     )
 
     def __init__(self, model: Any = None, *, llama: Any = None, **fields: Any) -> None:
-        for name in _UNUSED_HOOKS:
-            if fields.pop(name, None) is not None:
-                raise InvalidParameterError(
-                    f"{name} is not used: the model's own chat template is applied. Give another one as "
-                    "chat_template=, or pass finished text to complete(..., formatted=True)",
-                    parameter=name,
-                )
+        for name in UNUSED_HOOKS:
+            refuse_hook(name, fields.pop(name, None))
         super().__init__(model, llama=llama, **fields)
         info = self.client.info
         if not info.capabilities.completion:
             raise UnsupportedCapabilityError(
                 f"{info.name} computes embeddings only: use LlamaCppEmbedding", parameter="model"
             )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in UNUSED_HOOKS:
+            refuse_hook(name, value)
+        super().__setattr__(name, value)
+
+    def _settled(self, name: str, value: Any) -> Any:
+        if name in _SAMPLING:
+            check_arguments({name: value}, n_vocab=0)
+        elif name == "additional_kwargs":
+            check_arguments(value, n_vocab=self.client.info.n_vocab)
+        return value
+
+    @classmethod
+    def _unknown(cls, name: str) -> InvalidParameterError:
+        if name in call_names():
+            return InvalidParameterError(
+                f"{name} is an argument of calls: give it to them, or for all of them as "
+                f"additional_kwargs={{{name!r}: ...}}",
+                parameter=name,
+            )
+        return super()._unknown(name)
 
     @classmethod
     def class_name(cls) -> str:
@@ -140,10 +171,11 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
     def metadata(self) -> LLMMetadata:
         """The context length, what is kept free for an answer, and what the model can do."""
         info = self.client.info
+        limit = self.additional_kwargs.get("max_tokens") or self.max_tokens or 0
         return LLMMetadata(
             context_window=info.n_ctx,
             # An answer without a limit may go on to the end of the context: keep a quarter of it free.
-            num_output=min(self.max_tokens or info.n_ctx // 4, info.n_ctx),
+            num_output=min(limit if limit > 0 else info.n_ctx // 4, info.n_ctx),
             is_chat_model=info.capabilities.chat,
             is_function_calling_model=info.capabilities.chat,
             model_name=info.name,
@@ -241,20 +273,11 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
 
     def _params(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of one call over those of the object."""
-        params = {name: getattr(self, name) for name in _SAMPLING} | self.additional_kwargs
-        params |= {name: value for name, value in kwargs.items() if value is not None}
-        params.pop(
-            "extra_headers", None
-        )  # the framework's extractors send some to every LLM; there is no HTTP here
-        if "stream" in params:
-            raise InvalidParameterError(
-                "stream is not an argument here: call stream_chat()", parameter="stream"
-            )
-        if params.get("n", 1) != 1:
-            raise InvalidParameterError(
-                "n must be 1: a response of LlamaIndex holds one answer", parameter="n"
-            )
-        return {name: value for name, value in params.items() if value is not None}
+        configured = {name: getattr(self, name) for name in _SAMPLING} | self.additional_kwargs
+        return call_arguments(configured, kwargs)
+
+    def _text_params(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        return text_arguments(self._params(kwargs))
 
     # Completion
 
@@ -269,14 +292,14 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
             kwargs: As for :meth:`chat`; of :meth:`Llama.create_completion
                 <llamacpp_core.Llama.create_completion>` when the text goes as it is.
         """
-        if not self._raw(formatted):
+        if not self._raw(prompt, formatted):
             return as_completion(self._chat([ChatMessage(content=prompt)], kwargs))
         return completion_response(self.client.create_completion(prompt, **self._text_params(kwargs)))
 
     @llm_completion_callback()
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
         """:meth:`complete`, in pieces: each response has the text so far, and what is new as ``delta``."""
-        if not self._raw(formatted):
+        if not self._raw(prompt, formatted):
             responses = self._stream_chat([ChatMessage(content=prompt)], kwargs)
             return (as_completion(response) for response in responses)
         chunks = self.client.create_completion(prompt, **self._text_params(kwargs), stream=True)
@@ -295,7 +318,7 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
     @llm_completion_callback()
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """:meth:`complete` for coroutines."""
-        if not self._raw(formatted):
+        if not self._raw(prompt, formatted):
             return as_completion(await self._achat([ChatMessage(content=prompt)], kwargs))
         data = await self.client.acreate_completion(prompt, **self._text_params(kwargs))
         return completion_response(data)
@@ -305,7 +328,7 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseAsyncGen:
         """:meth:`stream_complete` for coroutines."""
-        if not self._raw(formatted):
+        if not self._raw(prompt, formatted):
             responses = await self._astream_chat([ChatMessage(content=prompt)], kwargs)
             return (as_completion(response) async for response in responses)
         chunks = await self.client.acreate_completion(prompt, **self._text_params(kwargs), stream=True)
@@ -321,19 +344,10 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
 
         return texts()
 
-    def _raw(self, formatted: bool) -> bool:
-        return formatted or not self.client.info.capabilities.chat
-
-    def _text_params(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Arguments of a text completion, which counts logprobs where chat has a flag and a number."""
-        params = self._params(kwargs)
-        top = params.pop("top_logprobs", None)
-        if params.get("logprobs") is True:
-            params["logprobs"] = top or 0
-        elif params.get("logprobs") is False:
-            del params["logprobs"]
-        params.setdefault("max_tokens", 0)  # to the end of the context, as in chat
-        return params
+    def _raw(self, prompt: str, formatted: bool) -> bool:
+        """Whether the prompt goes as it is; one that is no text would become an empty message."""
+        text("prompt", prompt)
+        return boolean("formatted", formatted) or not self.client.info.capabilities.chat
 
     # Tools
 
@@ -348,6 +362,8 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
         tool_choice: Any = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
+        boolean("tool_required", tool_required)
+        boolean("allow_parallel_tool_calls", allow_parallel_tool_calls)
         specs = tool_specs(tools)
         arguments: dict[str, Any] = {"messages": conversation(user_msg, chat_history), **kwargs}
         choice = tool_choice_of(tool_choice, tool_required, specs)

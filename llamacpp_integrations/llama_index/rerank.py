@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,12 +13,15 @@ from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRan
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle
 
+from llamacpp_core._checks import text
 from llamacpp_core.errors import InvalidParameterError, UnsupportedCapabilityError
 from llamacpp_integrations.llama_index._model import LlamaCppComponent
 
 __all__ = ["LlamaCppRerank"]
 
 dispatcher = get_dispatcher(__name__)
+
+_SCORE = "retrieval_score"
 
 
 class LlamaCppRerank(LlamaCppComponent, BaseNodePostprocessor):
@@ -69,7 +72,7 @@ class LlamaCppRerank(LlamaCppComponent, BaseNodePostprocessor):
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        query, texts = self._inputs(nodes, query_bundle)
+        nodes, query, texts = self._inputs(nodes, query_bundle)
         if not nodes:
             return []
         with self._event(nodes, query) as done:
@@ -79,22 +82,34 @@ class LlamaCppRerank(LlamaCppComponent, BaseNodePostprocessor):
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        query, texts = self._inputs(nodes, query_bundle)
+        nodes, query, texts = self._inputs(nodes, query_bundle)
         if not nodes:
             return []
         with self._event(nodes, query) as done:
             return done(await self.client.arerank(query, texts, top_n=self.top_n))
 
     def _inputs(
-        self, nodes: Sequence[NodeWithScore], query_bundle: QueryBundle | None
-    ) -> tuple[str, list[str]]:
-        if query_bundle is None:
+        self, nodes: Iterable[NodeWithScore], query_bundle: QueryBundle | None
+    ) -> tuple[list[NodeWithScore], str, list[str]]:
+        """The nodes as a list, the query, and the nodes' texts."""
+        if not isinstance(query_bundle, QueryBundle):
             raise InvalidParameterError(
-                "a reranker needs the query: pass query_bundle= or query_str=", parameter="query_bundle"
+                "a reranker needs the query: pass query_bundle=QueryBundle(...) or query_str=, got "
+                f"{query_bundle!r:.80}",
+                parameter="query_bundle",
             )
-        return query_bundle.query_str, [
-            node.node.get_content(metadata_mode=self.metadata_mode) for node in nodes
-        ]
+        if isinstance(nodes, str | bytes) or not isinstance(nodes, Iterable):
+            raise InvalidParameterError(
+                f"nodes must be a list of NodeWithScore, got {type(nodes).__name__}", parameter="nodes"
+            )
+        found = list(nodes)
+        for i, node in enumerate(found):
+            if not isinstance(node, NodeWithScore):
+                raise InvalidParameterError(
+                    f"nodes[{i}] must be a NodeWithScore, got {type(node).__name__}", parameter=f"nodes[{i}]"
+                )
+        query = text("query", query_bundle.query_str)
+        return found, query, [one.node.get_content(metadata_mode=self.metadata_mode) for one in found]
 
     @contextmanager
     def _event(
@@ -125,5 +140,9 @@ class LlamaCppRerank(LlamaCppComponent, BaseNodePostprocessor):
         """A new result for the node; the one that came in is not changed."""
         node: BaseNode = found.node
         if self.keep_retrieval_score:
-            node = node.model_copy(update={"metadata": {**node.metadata, "retrieval_score": found.score}})
+            # A note about the node, and no part of what a model reads of it.
+            update: dict[str, Any] = {"metadata": {**node.metadata, _SCORE: found.score}}
+            for name in ("excluded_embed_metadata_keys", "excluded_llm_metadata_keys"):
+                update[name] = [*(key for key in getattr(node, name) if key != _SCORE), _SCORE]
+            node = node.model_copy(update=update)
         return NodeWithScore(node=node, score=float(score))

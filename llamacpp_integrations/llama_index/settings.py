@@ -36,8 +36,11 @@ def configure_settings(
         >>> from llamacpp_integrations.llama_index import LlamaCpp, configure_settings
         >>> configure_settings(LlamaCpp("qwen3-4b", n_ctx=16384))  # doctest: +SKIP
     """
-    if llm is not None:
-        chat = llm if isinstance(llm, LlamaCpp) else LlamaCpp(llm)
+    # Both are loaded before anything is set: an error leaves the settings as they were.
+    chat = LlamaCpp(llm) if llm is not None and not isinstance(llm, LlamaCpp) else llm
+    if embed_model is not None and not isinstance(embed_model, LlamaCppEmbedding):
+        embed_model = LlamaCppEmbedding(embed_model)
+    if chat is not None:
         Settings.llm = chat
         Settings.tokenizer = chat.tokenizer
         Settings.prompt_helper = PromptHelper.from_llm_metadata(chat.metadata, tokenizer=chat.tokenizer)
@@ -45,6 +48,4 @@ def configure_settings(
             chat.metadata, tokenizer=chat.tokenizer
         )
     if embed_model is not None:
-        Settings.embed_model = (
-            embed_model if isinstance(embed_model, LlamaCppEmbedding) else LlamaCppEmbedding(embed_model)
-        )
+        Settings.embed_model = embed_model

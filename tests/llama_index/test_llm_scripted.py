@@ -29,6 +29,8 @@ def test_metadata() -> None:
     assert metadata.system_role == MessageRole.USER
     assert LlamaCpp(llama=llama).metadata.num_output == 250
     assert LlamaCpp(llama=llama, max_tokens=5000).metadata.num_output == 1000
+    assert LlamaCpp(llama=llama, max_tokens=-1).metadata.num_output == 250
+    assert LlamaCpp(llama=llama, additional_kwargs={"max_tokens": 30}).metadata.num_output == 30
 
 
 def test_a_model_without_template_is_no_chat_model() -> None:

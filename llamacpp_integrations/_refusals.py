@@ -1,0 +1,39 @@
+"""What the classes of both frameworks refuse in the same words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from llamacpp_core.errors import InvalidParameterError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+__all__ = ["field_refusal", "refuse_load_options"]
+
+
+def field_refusal(error: ValidationError, *within: str) -> InvalidParameterError:
+    """What pydantic refused, with the field's name, or its path in the field ``within``."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    name = ".".join(map(str, (*within, *first["loc"]))) or None
+    shown = repr(first["input"])
+    return InvalidParameterError(
+        f"{name or error.title}: {first['msg']}, got {shown if len(shown) <= 80 else shown[:77] + '...'}",
+        parameter=name,
+    )
+
+
+def refuse_load_options(given: Mapping[str, Any], kind: str) -> None:
+    """Refuses arguments of a call that only loading can take.
+
+    Raises:
+        InvalidParameterError: Names the first of them.
+    """
+    from llamacpp_core.options import LoadOptions
+
+    for name in given:
+        if name in LoadOptions.__dataclass_fields__ and name not in ("lora", "seed"):
+            raise InvalidParameterError(
+                f"{name} is fixed when the model is loaded: give it to {kind}(...)", parameter=name
+            )

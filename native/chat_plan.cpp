@@ -66,12 +66,15 @@ template <typename F> json remembered(lc_engine & e, const std::string & key, F 
 }
 
 // What llama.cpp finds out about the template, for a conversation that begins the answer as most do.
-json usual_format(lc_engine & e, const lc_tools * tools, const json & request) {
-    json body = request.at("format");
+json usual_format(lc_engine & e, const lc_template & tmpl, lc_tools * tools, const json & request) {
+    json stub        = request;
+    stub["messages"] = stub_conversation();
+    lc_render_text(tmpl, tools, stub, *e.special); // where macros never end, this is an error, and llama.cpp's own would crash
+    json body        = request.at("format");
+    body["messages"] = stub.at("messages");
     if (tools != nullptr && request.value("native_calls", false)) {
         body["tools"] = lc_tools_json(*tools);
     }
-    body["messages"] = stub_conversation();
     std::vector<raw_buffer> no_media;
     std::string             prompt;
     return server_plan(e, body, no_media, prompt);
@@ -99,7 +102,7 @@ bool ends_with(const std::string & text, const std::string & end) {
 void set_format(lc_engine & e, lc_plan & plan, const lc_template & tmpl, lc_tools * tools, const json & request,
                 const std::string & text) {
     plan.format = request.contains("format_key") ? request.at("format_key").get<std::string>() : request.at("format").dump();
-    plan.params = remembered(e, plan.format, [&] { return usual_format(e, tools, request); });
+    plan.params = remembered(e, plan.format, [&] { return usual_format(e, tmpl, tools, request); });
     if (request.contains("append") || request.contains("prefill") || !request.value("add_generation_prompt", true) ||
         ends_with(text, plan.params.value("generation_prompt", ""))) {
         return;

@@ -58,6 +58,9 @@ int32_t lc_log_pending(void);
 // The oldest record, valid until the next call on the same thread; null when there is none.
 const char * lc_log_next(int32_t * level, size_t * size);
 
+// Whether a model's chat template can be read and rendered without using up the stack; else an error is kept.
+bool lc_template_is_bounded(const char * text, size_t size);
+
 // options: JSON {"options": [["--flag", "value"?, "value"?], ...]}
 lc_engine * lc_engine_open(const char * options, size_t size, lc_load_state * state);
 // Call only when no other thread is inside a function of this engine.

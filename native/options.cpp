@@ -4,6 +4,7 @@
 // prints, and ends the process on some errors. Its option table is public, so the handlers are
 // called from here and what it does after parsing is done here too.
 #include "engine_impl.h"
+#include "template_guard.h"
 
 #include "arg.h"
 #include "chat.h"
@@ -97,8 +98,11 @@ void finish(common_params & params) {
     if (!params.speculative.draft.tensor_buft_overrides.empty()) {
         params.speculative.draft.tensor_buft_overrides.push_back({ nullptr, nullptr });
     }
-    if (!params.chat_template.empty() && !common_chat_verify_template(params.chat_template, params.use_jinja)) {
-        throw lc_exception("invalid_template", "the chat template cannot be parsed");
+    if (!params.chat_template.empty()) {
+        lc_check_template(params.chat_template);
+        if (!common_chat_verify_template(params.chat_template, params.use_jinja)) {
+            throw lc_exception("invalid_template", "the chat template cannot be parsed");
+        }
     }
     if (!params.default_template_kwargs.count("preserve_reasoning")) {
         params.default_template_kwargs["preserve_reasoning"] = "true";

@@ -2,6 +2,7 @@
 // template cuts or serialises a value. So a conversation whose text spells out a control token is rendered
 // twice, the second time with one byte of each such token replaced: where the two outputs differ, the
 // caller's text stands.
+#include "template_guard.h"
 #include "template_values.h"
 
 #include "jinja/caps.h"
@@ -245,6 +246,7 @@ lc_token_set maybe_completed(const lc_rendered & plain, const lc_special_tokens 
 lc_template::lc_template(const std::string & source, const std::string & bos_token, const std::string & eos_token) :
     common_chat_template(source, bos_token, eos_token),
     changes_values(lc_changes_values(prog)) {
+    lc_guard_template(prog);
     lc_remember_tool_parts(prog);
 }
 

@@ -5,52 +5,44 @@ namespace {
 using jinja::statement;
 using jinja::statement_ptr;
 
-using visit_fn = std::function<void(statement_ptr &)>;
-
-void each(jinja::statements & list, const visit_fn & visit) {
-    for (auto & item : list) {
-        visit(item);
-    }
-}
-
-void some(statement_ptr & optional, const visit_fn & visit) {
+void some(statement_ptr & optional, const lc_visit & visit) {
     if (optional) {
         visit(optional);
     }
 }
 
-bool visit_statement(statement & node, const visit_fn & visit) {
+bool visit_statement(statement & node, const lc_visit & visit) {
     if (auto * it = dynamic_cast<jinja::if_statement *>(&node)) {
         visit(it->test);
-        each(it->body, visit);
-        each(it->alternate, visit);
+        lc_each(it->body, visit);
+        lc_each(it->alternate, visit);
     } else if (auto * it = dynamic_cast<jinja::for_statement *>(&node)) {
         visit(it->loopvar);
         visit(it->iterable);
-        each(it->body, visit);
-        each(it->default_block, visit);
+        lc_each(it->body, visit);
+        lc_each(it->default_block, visit);
     } else if (auto * it = dynamic_cast<jinja::set_statement *>(&node)) {
         visit(it->assignee);
         some(it->val, visit);
-        each(it->body, visit);
+        lc_each(it->body, visit);
     } else if (auto * it = dynamic_cast<jinja::macro_statement *>(&node)) {
         visit(it->name);
-        each(it->args, visit);
-        each(it->body, visit);
+        lc_each(it->args, visit);
+        lc_each(it->body, visit);
     } else if (auto * it = dynamic_cast<jinja::filter_statement *>(&node)) {
         visit(it->filter);
-        each(it->body, visit);
+        lc_each(it->body, visit);
     } else if (auto * it = dynamic_cast<jinja::call_statement *>(&node)) {
         visit(it->call);
-        each(it->caller_args, visit);
-        each(it->body, visit);
+        lc_each(it->caller_args, visit);
+        lc_each(it->body, visit);
     } else {
         return false;
     }
     return true;
 }
 
-bool visit_operation(statement & node, const visit_fn & visit) {
+bool visit_operation(statement & node, const lc_visit & visit) {
     if (auto * it = dynamic_cast<jinja::binary_expression *>(&node)) {
         visit(it->left);
         visit(it->right);
@@ -75,13 +67,13 @@ bool visit_operation(statement & node, const visit_fn & visit) {
     return true;
 }
 
-void visit_expression(statement & node, const visit_fn & visit) {
+bool visit_expression(statement & node, const lc_visit & visit) {
     if (auto * it = dynamic_cast<jinja::member_expression *>(&node)) {
         visit(it->object);
         visit(it->property);
     } else if (auto * it = dynamic_cast<jinja::call_expression *>(&node)) {
         visit(it->callee);
-        each(it->args, visit);
+        lc_each(it->args, visit);
     } else if (auto * it = dynamic_cast<jinja::keyword_argument_expression *>(&node)) {
         visit(it->key);
         visit(it->val);
@@ -90,9 +82,9 @@ void visit_expression(statement & node, const visit_fn & visit) {
         some(it->stop_expr, visit);
         some(it->step_expr, visit);
     } else if (auto * it = dynamic_cast<jinja::array_literal *>(&node)) {
-        each(it->val, visit);
+        lc_each(it->val, visit);
     } else if (auto * it = dynamic_cast<jinja::tuple_literal *>(&node)) {
-        each(it->val, visit);
+        lc_each(it->val, visit);
     } else if (auto * it = dynamic_cast<jinja::object_literal *>(&node)) {
         for (auto & [key, item] : it->val) {
             visit(key);
@@ -100,13 +92,34 @@ void visit_expression(statement & node, const visit_fn & visit) {
         }
     } else if (auto * it = dynamic_cast<jinja::spread_expression *>(&node)) {
         visit(it->argument);
+    } else {
+        return false;
     }
+    return true;
+}
+
+template <typename... Kinds> bool is_one_of(const statement & node) {
+    return ((dynamic_cast<const Kinds *>(&node) != nullptr) || ...);
+}
+
+bool is_leaf(const statement & node) {
+    return is_one_of<jinja::identifier, jinja::string_literal, jinja::integer_literal, jinja::float_literal,
+                     jinja::noop_statement, jinja::comment_statement, jinja::break_statement, jinja::continue_statement,
+                     jinja::blank_expression>(node);
 }
 
 } // namespace
 
-void lc_each_child(statement & node, const visit_fn & visit) {
-    if (!visit_statement(node, visit) && !visit_operation(node, visit)) {
-        visit_expression(node, visit);
+void lc_each(jinja::statements & list, const lc_visit & visit) {
+    for (auto & item : list) {
+        visit(item);
     }
+}
+
+bool lc_each_child(statement & node, const lc_visit & visit) {
+    if (auto * own = dynamic_cast<lc_own_node *>(&node)) {
+        own->each_child(visit);
+        return true;
+    }
+    return visit_statement(node, visit) || visit_operation(node, visit) || visit_expression(node, visit) || is_leaf(node);
 }

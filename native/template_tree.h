@@ -5,5 +5,16 @@
 
 #include <functional>
 
+using lc_visit = std::function<void(jinja::statement_ptr &)>;
+
+// A node of ours that stands in such a tree.
+struct lc_own_node : jinja::expression {
+    virtual void each_child(const lc_visit & visit) = 0;
+};
+
 // Calls visit with every place in a node that holds a node, in the order in which they stand in the template.
-void lc_each_child(jinja::statement & node, const std::function<void(jinja::statement_ptr &)> & visit);
+// False: a kind of node that is not known here.
+bool lc_each_child(jinja::statement & node, const lc_visit & visit);
+
+// The same for each of a list.
+void lc_each(jinja::statements & list, const lc_visit & visit);

@@ -82,9 +82,7 @@ class analysis {
     explicit analysis(jinja::program & program) {
         // Set by the renderer, by llama.cpp's loops and calls, or differing between two renderings.
         assigned = { "messages", "loop", "caller", "strftime_now" };
-        for (auto & node : program.body) {
-            collect(node);
-        }
+        lc_each(program.body, [&](statement_ptr & node) { collect(node); });
         for (auto & node : program.body) {
             if (const auto * macro = as<jinja::macro_statement>(node); macro != nullptr && n_bound[name_of(macro->name)] == 1) {
                 macros[name_of(macro->name)] = macro;
@@ -215,8 +213,8 @@ class analysis {
         } else if (as<jinja::macro_statement>(node) || as<jinja::call_statement>(node) || as<jinja::filter_statement>(node) ||
                    as<jinja::spread_expression>(node)) {
             out.known = false;
-        } else {
-            lc_each_child(*node, [&](statement_ptr & child) { walk(child, at, out); });
+        } else if (!lc_each_child(*node, [&](statement_ptr & child) { walk(child, at, out); })) {
+            out.known = false;
         }
     }
 
@@ -293,11 +291,11 @@ class analysis {
 thread_local const lc_tool_memo * current = nullptr;
 
 // Stands in a template for such a part.
-struct remembered : jinja::expression {
+struct remembered : lc_own_node {
     explicit remembered(statement_ptr && part) : part(std::move(part)) { pos = this->part->pos; }
 
     std::string type() const override { return part->type(); }
-    void        visit(jinja::context & ctx) const override { part->visit(ctx); }
+    void        each_child(const lc_visit & visit) override { visit(part); }
 
     jinja::value execute_impl(jinja::context & ctx) const override {
         if (current == nullptr || ctx.get_val("tools") != current->tools) {
@@ -322,9 +320,7 @@ class rewriting {
     explicit rewriting(analysis & found) : found(found) {}
 
     void all(jinja::statements & list) {
-        for (auto & node : list) {
-            statement(node);
-        }
+        lc_each(list, [&](statement_ptr & node) { statement(node); });
     }
 
   private:
@@ -349,6 +345,8 @@ class rewriting {
             all(loop->default_block);
         } else if (auto * macro = as<jinja::macro_statement>(node)) {
             all(macro->body);
+        } else if (auto * own = as<lc_own_node>(node)) {
+            own->each_child([&](statement_ptr & child) { statement(child); });
         }
     }
 };
@@ -380,8 +378,8 @@ lc_tool_memo::lc_tool_memo(lc_tool_texts & texts, const jinja::value & tools, co
 lc_tool_memo::~lc_tool_memo() { current = nullptr; }
 
 bool lc_changes_values(jinja::program & program) {
-    bool                                       found = false;
-    const std::function<void(statement_ptr &)> look  = [&](statement_ptr & node) {
+    bool           found = false;
+    const lc_visit look  = [&](statement_ptr & node) {
         if (const auto * call = as<jinja::call_expression>(node)) {
             const auto * method = as<jinja::member_expression>(call->callee);
             found               = found || (method != nullptr && (method->computed || changes_its_object(name_of(method->property))));
@@ -390,9 +388,7 @@ bool lc_changes_values(jinja::program & program) {
         }
         lc_each_child(*node, look);
     };
-    for (auto & node : program.body) {
-        look(node);
-    }
+    lc_each(program.body, look);
     return found;
 }
 

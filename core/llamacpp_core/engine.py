@@ -331,20 +331,24 @@ def _open(options: Sequence[Sequence[str]], path: str, on_progress: Callable[[fl
 
     def load() -> None:
         native = lib.lc_engine_open(text, len(text), state)
+        if state.cancel and native != ffi.NULL:
+            lib.lc_engine_close(native)
+            return
         outcome.append(last_report() if native == ffi.NULL else native)
 
     _native_log.set_native_level()
     thread = threading.Thread(target=load, name="llamacpp-load")
     with _native_log.collect_errors() as errors:
-        thread.start()
         try:
+            thread.start()
             while thread.is_alive():
                 thread.join(0.05)
                 if on_progress is not None:
                     on_progress(state.progress)
         except BaseException:
             state.cancel = 1
-            thread.join()
+            if thread.is_alive():  # else it has not begun, and gives up by itself
+                thread.join()
             if outcome and not isinstance(outcome[0], dict):
                 lib.lc_engine_close(outcome[0])
             raise
@@ -358,6 +362,10 @@ def _load_error(report: dict[str, Any], log: list[str], path: str) -> Exception:
     if kind == "invalid_template":
         reason = next((line.partition("error: ")[2] for line in log if "error: " in line), message)
         return InvalidParameterError(f"chat_template cannot be parsed: {reason}", parameter="chat_template")
+    if kind == "endless_template":
+        return InvalidParameterError(
+            f"chat_template would use up the stack: {message}", parameter="chat_template"
+        )
     if kind in ("unknown_option", "invalid_option"):
         return InvalidParameterError(message)
     reason = "; ".join(dict.fromkeys(log)) or message

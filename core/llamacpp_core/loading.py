@@ -12,7 +12,9 @@ from llamacpp_core.engine import Engine
 from llamacpp_core.errors import InvalidParameterError
 from llamacpp_core.info import ModelInfo, PromptCache, capabilities
 from llamacpp_core.memory import check_context, fit_context
+from llamacpp_core.metadata import check_override_types
 from llamacpp_core.options import LoadOptions
+from llamacpp_core.template_check import check_templates
 
 if TYPE_CHECKING:
     from llamacpp_core.models import GGUFHeader, ResolvedModel
@@ -38,6 +40,7 @@ def load_engine(
         InvalidParameterError: The options contradict each other.
     """
     header = resolved.header
+    check_override_types(options.kv_overrides, header.metadata)
     embedding = _wants_embedding(resolved, options)
     encoder = embedding and _is_encoder(header)
     n_parallel = _slots(options, embedding, encoder)
@@ -52,6 +55,8 @@ def load_engine(
     if not encoder and not options.on_gpu:
         pool = n_ctx if options.kv_unified else n_ctx * n_parallel
         check_context(header, pool, str(options.type_k or "f16"), str(options.type_v or "f16"), path)
+    if options.chat_template is None:
+        check_templates(header.chat_templates, path)
     flags = options.flags(path, n_ctx=n_ctx, n_parallel=n_parallel, embedding=embedding)
     if options.pooling_type is None and (pooling := _default_pooling(resolved, embedding)):
         flags.append(["--pooling", pooling])

@@ -42,6 +42,7 @@ NATIVE = {
     "plan",
     "request",
     "server_options",
+    "template_check",
     "vocab",
 }
 

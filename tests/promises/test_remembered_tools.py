@@ -1,4 +1,4 @@
-"""What a template wrote of tools is remembered: the prompts are those of a template that remembers nothing."""
+"""What a template wrote of tools is remembered: prompts are those of a template that remembers nothing."""
 
 from __future__ import annotations
 
@@ -78,7 +78,9 @@ def test_remembered_tools_change_no_prompt(engine: Llama) -> None:
 
 # Parts that look as if they wrote the tools and nothing else.
 TRAPS = {
-    "the conversation in a loop": "{% for t in tools %}{{ t.function.name }}{{ messages[-1].content }}{% endfor %}",
+    "the conversation in a loop": (
+        "{% for t in tools %}{{ t.function.name }}{{ messages[-1].content }}{% endfor %}"
+    ),
     "a variable from before": (
         "{% set a = messages[-1].content %}{% for t in tools %}{{ a }}{{ t.function.name }}{% endfor %}"
     ),
@@ -88,7 +90,8 @@ TRAPS = {
     ),
     "a variable set in one case only": (
         "{% set a = messages[-1].content %}"
-        "{% for t in tools %}{% if t.function.name == 'search' %}{% set a = 'x' %}{% endif %}{{ a }}{% endfor %}"
+        "{% for t in tools %}{% if t.function.name == 'search' %}{% set a = 'x' %}{% endif %}{{ a }}"
+        "{% endfor %}"
     ),
     "a counter outside": (
         "{% set ns = namespace(n=messages|length) %}"
@@ -104,7 +107,8 @@ TRAPS = {
     ),
     "a counter by another name": (
         "{% set ns = namespace(n=messages|length) %}"
-        "{% for t in tools %}{% set other = ns %}{% set other.n = other.n + 1 %}{{ t.function.name }}{% endfor %}"
+        "{% for t in tools %}{% set other = ns %}{% set other.n = other.n + 1 %}{{ t.function.name }}"
+        "{% endfor %}"
         "{{ ns.n }}"
     ),
     "a macro that reads its caller's variable": (
@@ -120,7 +124,8 @@ TRAPS = {
         "{% macro second(list) %}{{ list|length }}{{ messages[-1].content }}{% endmacro %}{{ first(tools) }}"
     ),
     "a macro with a default": (
-        "{% macro m(list, text=messages[-1].content) %}{{ list|length }}{{ text }}{% endmacro %}{{ m(tools) }}"
+        "{% macro m(list, text=messages[-1].content) %}{{ list|length }}{{ text }}{% endmacro %}"
+        "{{ m(tools) }}"
     ),
     "a macro defined twice": (
         "{% macro m(list) %}{{ list|length }}{% endmacro %}{{ m(tools) }}"
@@ -131,31 +136,39 @@ TRAPS = {
         "{% for t in tools %}{{ t.function.name }}{% endfor %}"
     ),
     "tools of a message": (
-        "{% for tools in [tools, messages] %}{% for t in tools %}{{ t.role }}{{ t.type }}{% endfor %}{% endfor %}"
+        "{% for tools in [tools, messages] %}{% for t in tools %}{{ t.role }}{{ t.type }}{% endfor %}"
+        "{% endfor %}"
     ),
     "a variable left behind": (
-        "{% set a = messages[-1].content %}{% if tools %}{% set a = tools[0].function.name ~ a %}{% endif %}{{ a }}"
+        "{% set a = messages[-1].content %}{% if tools %}{% set a = tools[0].function.name ~ a %}"
+        "{% endif %}{{ a }}"
     ),
     "a variable left behind, the same always": (
         "{% set a = messages[-1].content %}{% if tools %}{% set a = tools|length %}{% endif %}{{ a }}"
     ),
     "a setting": "{% if tools %}{{ enable_thinking }}{{ add_generation_prompt }}{{ a }}{% endif %}",
     "the turn in a loop": (
-        "{% for message in messages %}{{ message.content }}{% for t in tools %}{{ t.function.name }}{% endfor %}"
+        "{% for message in messages %}{{ message.content }}{% for t in tools %}{{ t.function.name }}"
+        "{% endfor %}"
         "{% if tools %}{{ loop.index }}{% endif %}{% endfor %}"
     ),
     "the outer loop in an inner one": (
-        "{% for message in messages %}{% for t in tools %}{{ message.content[:2] }}{{ loop.index }}{% endfor %}{% endfor %}"
+        "{% for message in messages %}{% for t in tools %}{{ message.content[:2] }}{{ loop.index }}"
+        "{% endfor %}{% endfor %}"
     ),
     "a loop that ends early": (
-        "{% for t in tools %}{% if loop.index > messages|length %}{% break %}{% endif %}{{ t.function.name }}{% endfor %}"
+        "{% for t in tools %}{% if loop.index > messages|length %}{% break %}{% endif %}"
+        "{{ t.function.name }}{% endfor %}"
         "{% for t in tools %}{% if loop.index > 1 %}{% break %}{% endif %}{{ t.function.name }}{% endfor %}"
     ),
     "a list that grows": (
-        "{% set list = [] %}{% for message in messages %}{% if tools %}{{ list.append(tools[0].type) }}{% endif %}{% endfor %}"
+        "{% set list = [] %}{% for message in messages %}{% if tools %}"
+        "{{ list.append(tools[0].type) }}{% endif %}{% endfor %}"
         "{{ list|length }}"
     ),
-    "a filter on the tools": "{% for t in tools if t.function.name in messages[-1].content %}{{ t.function.name }}{% endfor %}",
+    "a filter on the tools": (
+        "{% for t in tools if t.function.name in messages[-1].content %}{{ t.function.name }}{% endfor %}"
+    ),
 }
 SAYINGS = [
     [{"role": "user", "content": "search"}],

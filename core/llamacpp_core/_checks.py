@@ -9,7 +9,7 @@ from typing import Any
 
 from llamacpp_core.errors import InvalidParameterError
 
-__all__ = ["boolean", "check_text", "choice", "integer", "number", "text", "unknown_name"]
+__all__ = ["boolean", "check_text", "choice", "integer", "number", "shown", "text", "unknown_name"]
 
 Check = Callable[[str, Any], Any]
 
@@ -21,11 +21,14 @@ def unknown_name(name: str, known: Iterable[str], what: str) -> InvalidParameter
     return InvalidParameterError(f"unknown {what} {name!r}{hint}", parameter=name)
 
 
+def shown(value: Any) -> str:
+    """A value as an error message shows it."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
 def _refuse(name: str, wanted: str, value: Any) -> InvalidParameterError:
-    shown = repr(value)
-    return InvalidParameterError(
-        f"{name} must be {wanted}, got {shown if len(shown) <= 80 else shown[:77] + '...'}", parameter=name
-    )
+    return InvalidParameterError(f"{name} must be {wanted}, got {shown(value)}", parameter=name)
 
 
 def number(low: float = -math.inf, high: float = math.inf, *, above: bool = False) -> Check:
@@ -37,7 +40,7 @@ def number(low: float = -math.inf, high: float = math.inf, *, above: bool = Fals
 
     def check(name: str, value: Any) -> float:
         try:
-            result = None if isinstance(value, bool | str) else float(value.__float__())
+            result = float(value.__float__()) if _may_be_number(value) else None
         except (AttributeError, OverflowError, TypeError, ValueError):
             result = None
         if result is None:
@@ -49,6 +52,13 @@ def number(low: float = -math.inf, high: float = math.inf, *, above: bool = Fals
     return check
 
 
+def _may_be_number(value: Any) -> bool:
+    """Whether a value is no truth value, text or complex number, which have a ``__float__`` in numpy."""
+    if isinstance(value, bool | str | bytes):
+        return False
+    return getattr(getattr(value, "dtype", None), "kind", "f") in "fiu" and not isinstance(value, type)
+
+
 def integer(low: int = -(2**31), high: int = 2**31 - 1) -> Check:
     """A whole number in [low, high]."""
     wanted = f"a whole number between {low} and {high}"
@@ -58,7 +68,7 @@ def integer(low: int = -(2**31), high: int = 2**31 - 1) -> Check:
     def check(name: str, value: Any) -> int:
         try:
             result = value.__index__() if not isinstance(value, bool) else None
-        except AttributeError:
+        except (AttributeError, TypeError):
             result = None
         if result is None or not low <= result <= high:
             raise _refuse(name, wanted, value)

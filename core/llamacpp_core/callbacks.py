@@ -104,8 +104,14 @@ def process_logits(
         return logits
     scores = logits.copy()
     for i, processor in enumerate(processors):
-        scores = np.asarray(processor(input_ids, scores), dtype=np.float32)
         name = f"logits_processor[{i}]"
+        returned = processor(input_ids, scores)
+        try:
+            scores = np.asarray(returned, dtype=np.float32)
+        except (TypeError, ValueError):
+            raise InvalidParameterError(
+                f"{name} must return logits, got a {type(returned).__name__}", parameter=name
+            ) from None
         if scores.shape != logits.shape:
             raise InvalidParameterError(
                 f"{name} must return logits of shape {logits.shape}, got {scores.shape}", parameter=name

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from llamacpp_core._checks import boolean, choice, integer, text
@@ -66,7 +67,7 @@ class ChatPreparer:
         """
         args = {name: value for name, value in params.items() if value is not None}
         legacy = self._legacy(args)
-        tools = normalise_tools(args.pop("tools", None) or [])
+        tools = normalise_tools(args.pop("tools", ()))
         use = resolve_tool_choice(tools, args.pop("tool_choice", None), self._parallel(args))
         stream = boolean("stream", args.pop("stream", False))
         include_usage = _include_usage(args.pop("stream_options", None))
@@ -81,6 +82,7 @@ class ChatPreparer:
             known=(*_SHAPE, "schema_limits", "tools", "tool_choice"),
         )
         planned = self._plan(messages, use, shape, constraint)
+        self._check_fits(planned.plan)
         answer = self._answer(planned, use, constraint)
         fields["stream"] = stream
         if n_logprobs is not None:
@@ -98,6 +100,7 @@ class ChatPreparer:
             new_parser=answer.new_parser,
             legacy_functions=legacy,
             count_tokens=self._count,
+            piece=self._vocab.piece,
         )
         return Prepared(planned.plan, TASK_COMPLETION, fields, assembler, follows)
 
@@ -118,7 +121,7 @@ class ChatPreparer:
                 forced = use.mode == "forced"
                 instructions = call_instructions(use.tools, forced=forced, parallel=use.parallel)
                 checked = with_instructions(checked, instructions)
-        planned = self._planner.plan(
+        return self._planner.plan(
             checked,
             shape=shape,
             tools=dump_tools(use.tools) if native and use.tools else "",
@@ -127,7 +130,9 @@ class ChatPreparer:
             constrained=constraint is not None and not constraint.lazy,
             safe=self._safe,
         )
-        n_tokens, n_ctx = planned.plan.n_tokens(), self._info.n_ctx
+
+    def _check_fits(self, plan: Plan) -> None:
+        n_tokens, n_ctx = plan.n_tokens(), self._info.n_ctx
         if n_tokens >= n_ctx:
             raise ContextOverflowError(
                 f"the conversation has {n_tokens} tokens and the context of one request holds {n_ctx}: "
@@ -136,7 +141,6 @@ class ChatPreparer:
                 n_ctx=n_ctx,
                 parameter="messages",
             )
-        return planned
 
     def _answer(self, planned: PlannedChat, use: ToolChoice, constraint: Constraint | None) -> AnswerFormat:
         if constraint is None:
@@ -180,7 +184,9 @@ class ChatPreparer:
     def plan_for(self, messages: Any, tools: Any, tool_choice: Any, args: dict[str, Any]) -> Plan:
         """Renders a conversation without running it."""
         given = {name: value for name, value in args.items() if value is not None}
-        use = resolve_tool_choice(normalise_tools(tools or []), tool_choice, self._parallel(given))
+        use = resolve_tool_choice(
+            normalise_tools(() if tools is None else tools), tool_choice, self._parallel(given)
+        )
         constraint = self._constraint(given, use)
         shape = self._shape(given)
         if given:
@@ -201,10 +207,8 @@ class ChatPreparer:
     def _shape(self, args: dict[str, Any]) -> dict[str, Any]:
         shape = {name: args.pop(name) for name in _SHAPE if name in args}
         kwargs = shape.get("chat_template_kwargs")
-        if kwargs is not None and not isinstance(kwargs, Mapping):
-            raise InvalidParameterError(
-                "chat_template_kwargs must be a dict", parameter="chat_template_kwargs"
-            )
+        if kwargs is not None:
+            _check_template_kwargs(kwargs)
         for name, check in _SHAPE_CHECKS.items():
             if name in shape:
                 shape[name] = check(name, shape[name])
@@ -223,6 +227,10 @@ class ChatPreparer:
             if call is not None:
                 raise InvalidParameterError("function_call needs functions", parameter="function_call")
             return False
+        if isinstance(functions, str | Mapping) or not isinstance(functions, Sequence):
+            raise InvalidParameterError(
+                "functions must be a list of function definitions", parameter="functions"
+            )
         if "tools" in args:
             raise InvalidParameterError("give tools or functions, not both", parameter="functions")
         args["tools"] = [{"type": "function", "function": function} for function in functions]
@@ -254,6 +262,35 @@ _SHAPE_CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "reasoning_format": choice("none", "auto", "deepseek", "deepseek-legacy"),
     "reasoning_budget_tokens": integer(-1),
 }
+
+
+# Variables of templates that have another way in.
+_SET_BY_US = {
+    "add_generation_prompt": "give it beside chat_template_kwargs",
+    "bos_token": "it is the model's",
+    "eos_token": "it is the model's",
+    "messages": "give the conversation as messages",
+    "tools": "give them as tools",
+}
+
+
+def _check_template_kwargs(kwargs: Any) -> None:
+    name = "chat_template_kwargs"
+    if not isinstance(kwargs, Mapping) or not all(isinstance(key, str) for key in kwargs):
+        raise InvalidParameterError(f"{name} must be a dict from names to values", parameter=name)
+    for key, value in kwargs.items():
+        if key in _SET_BY_US:
+            raise InvalidParameterError(
+                f"{name}[{key!r}] is what the template gets from the call itself: {_SET_BY_US[key]}",
+                parameter=f"{name}[{key!r}]",
+            )
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidParameterError(
+                f"{name}[{key!r}] cannot be given to a template, which takes what JSON can hold: {error}",
+                parameter=f"{name}[{key!r}]",
+            ) from None
 
 
 def _include_usage(options: Any) -> bool:

@@ -70,6 +70,8 @@ class CompletionPreparer:
             fields |= {"grammar": grammar, "grammar_type": "user"}
         if n_logprobs is not None or best is not None:
             fields["n_probs"] = max(1, n_logprobs or 0)
+        if not isinstance(prompt, str):
+            prompt = self._vocab.check(prompt, "prompt", or_text=True)
         tokens = self._tokens(prompt) if suffix is None else self._infill(prompt, suffix)
         prompt_text = self._text(prompt)
         assembler = CompletionAssembler(
@@ -80,21 +82,22 @@ class CompletionPreparer:
             echo=prompt_text if echo else "",
             offset=0 if echo else len(prompt_text),
             best=best,
+            piece=self._vocab.piece,
         )
         return Prepared(self._engine.plan_tokens([tokens]), TASK_COMPLETION, fields, assembler)
 
-    def _tokens(self, prompt: Any) -> list[int]:
+    def _tokens(self, prompt: str | list[int]) -> list[int]:
         if isinstance(prompt, str):
             tokens = self._vocab.tokenize(check_text("prompt", prompt), add_special=True, parse_special=True)
         else:
-            tokens = self._vocab.check(prompt, "prompt")
+            tokens = prompt
         if not tokens:
             if self._vocab.bos < 0:
                 raise InvalidParameterError("the prompt has no tokens: give some text", parameter="prompt")
             tokens = [self._vocab.bos]
         return self._fitting(tokens)
 
-    def _infill(self, prompt: Any, suffix: Any) -> list[int]:
+    def _infill(self, prompt: str | list[int], suffix: Any) -> list[int]:
         """Prompt and suffix around the place to fill in, in the form that the model was trained on."""
         fim = self._vocab.fim()
         if len(fim) < 3:
@@ -104,10 +107,10 @@ class CompletionPreparer:
                 parameter="suffix",
             )
 
-        def ids(name: str, value: Any) -> list[int]:
+        def ids(name: str, value: str | list[int]) -> list[int]:
             if isinstance(value, str):
                 return self._vocab.tokenize(check_text(name, value), add_special=False, parse_special=False)
-            return self._vocab.check(value, name)
+            return value
 
         before = [fim["pre"], *ids("prompt", prompt)]
         after = [fim["suf"], *ids("suffix", text("suffix", suffix))]
@@ -126,7 +129,7 @@ class CompletionPreparer:
             )
         return tokens
 
-    def _text(self, prompt: Any) -> str:
+    def _text(self, prompt: str | list[int]) -> str:
         if isinstance(prompt, str):
             return prompt
         return self._vocab.detokenize(prompt, special=False).decode("utf-8", "replace")

@@ -60,7 +60,9 @@ def response_schema(value: Any) -> Schema | None:
     if value["type"] == "text":
         return None
     if value["type"] == "json_object":
-        schema = value.get("schema") or {"type": "object"}
+        schema = value.get("schema")
+        if schema is None or schema == {}:
+            schema = {"type": "object"}
     else:
         wrapper = value.get("json_schema")
         schema = wrapper.get("schema") if isinstance(wrapper, Mapping) else value.get("schema")

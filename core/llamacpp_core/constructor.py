@@ -15,7 +15,15 @@ from llamacpp_core.options import LoadOptions
 if TYPE_CHECKING:
     from llamacpp_core.models import GGUFHeader
 
-__all__ = ["Settings", "chat_handler_for", "chat_template_for", "make_load_options", "read_settings"]
+__all__ = [
+    "Settings",
+    "chat_handler_for",
+    "chat_template_for",
+    "check_handler",
+    "check_name",
+    "make_load_options",
+    "read_settings",
+]
 
 #: Names of the constructor beyond the load options.
 COMPATIBLE = (
@@ -68,8 +76,8 @@ def read_settings(given: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
     """
     args = {name: value for name, value in given.items() if value is not None}
     settings = Settings(
-        chat_format=_name("chat_format", args.pop("chat_format", None)),
-        chat_handler=_handler(args.pop("chat_handler", None)),
+        chat_format=check_name(args.pop("chat_format", None)),
+        chat_handler=check_handler(args.pop("chat_handler", None)),
         vocab_only=boolean("vocab_only", args.pop("vocab_only", False)),
         logits_all=boolean("logits_all", args.pop("logits_all", False)),
         last_n_tokens_size=integer(0)("last_n_tokens_size", args.pop("last_n_tokens_size", 64)),
@@ -144,13 +152,25 @@ def chat_template_for(chat_format: str | None, header: GGUFHeader) -> tuple[str 
     return found.template, found.stop
 
 
-def _name(name: str, value: Any) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise InvalidParameterError(f"{name} must be a name, got {value!r}", parameter=name)
-    return value
+def check_name(value: Any) -> str | None:
+    """The name of a chat format, or None.
+
+    Raises:
+        InvalidParameterError: It is neither.
+    """
+    if value is None:
+        return None
+    from llamacpp_core.chat_format.named import format_name
+
+    return format_name(value)
 
 
-def _handler(value: Any) -> Callable[..., Any] | None:
+def check_handler(value: Any) -> Callable[..., Any] | None:
+    """A function that answers conversations, or None.
+
+    Raises:
+        InvalidParameterError: It is neither.
+    """
     if value is not None and not callable(value):
         raise InvalidParameterError(
             f"chat_handler must be a function that answers a conversation, got {value!r}",
@@ -176,10 +196,18 @@ def _refuse_gone(args: dict[str, Any]) -> None:
 
 def _lora(args: dict[str, Any]) -> None:
     path, scale = args.pop("lora_path", None), args.pop("lora_scale", 1.0)
-    if path is not None:
-        if args.get("lora"):
-            raise InvalidParameterError("give lora or lora_path, not both", parameter="lora_path")
-        args["lora"] = [(path, number()("lora_scale", scale))]
+    scale = number()("lora_scale", scale)
+    if path is None:
+        if scale != 1.0:
+            raise InvalidParameterError(
+                "lora_scale is the scale of lora_path, which is not given: the scales of several adapters "
+                "stand beside their paths, lora=[(path, scale), ...]",
+                parameter="lora_scale",
+            )
+        return
+    if args.get("lora"):
+        raise InvalidParameterError("give lora or lora_path, not both", parameter="lora_path")
+    args["lora"] = [(path, scale)]
 
 
 def _attention(args: dict[str, Any]) -> None:

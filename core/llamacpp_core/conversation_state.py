@@ -59,6 +59,9 @@ class LlamaState:
         Raises:
             InvalidParameterError: The bytes are something else, or damaged.
         """
+        if not isinstance(state, bytes | bytearray | memoryview):
+            raise InvalidParameterError(f"state must be bytes, got {type(state).__name__}", parameter="state")
+        state = bytes(state)
         if len(state) < _HEADER.size or state[:4] != _MARK:
             raise InvalidParameterError("state is not the saved state of a conversation", parameter="state")
         _, version, size, checksum = _HEADER.unpack_from(state)
@@ -69,13 +72,15 @@ class LlamaState:
         content = state[_HEADER.size :]
         if zlib.crc32(content) != checksum:
             raise InvalidParameterError("state is damaged: its checksum does not match", parameter="state")
-        header = json.loads(content[:size])
-        return cls(
-            kind=header["kind"],
-            tokens=tuple(header["tokens"]),
-            data=content[size:],
-            fingerprint=header["fingerprint"],
-        )
+        try:
+            header = json.loads(content[:size])
+            kind, tokens = str(header["kind"]), tuple(map(int, header["tokens"]))
+            fingerprint = dict(header["fingerprint"])
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise InvalidParameterError(
+                "state is damaged: its header is no state's", parameter="state"
+            ) from None
+        return cls(kind=kind, tokens=tokens, data=content[size:], fingerprint=fingerprint)
 
     def __reduce__(self) -> Any:
         return LlamaState.from_bytes, (self.to_bytes(),)

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from llamacpp_core._checks import boolean
@@ -177,7 +177,7 @@ class Llama(ChatMethods, EvalMethods, StateMethods, VectorMethods, TokenMethods)
     def _load_vocab(self, resolved: ResolvedModel) -> None:
         from llamacpp_core.vocab_only import NoWeights, VocabEngine, vocab_info
 
-        engine: Any = VocabEngine(resolved)
+        engine: Any = VocabEngine(resolved, self.options.kv_overrides)
         self._engine, self.info = engine, vocab_info(resolved, engine)
         nothing: Any = NoWeights()
         self._chat = self._completion = self._vectors = self._sessions = nothing
@@ -187,10 +187,12 @@ class Llama(ChatMethods, EvalMethods, StateMethods, VectorMethods, TokenMethods)
         cls,
         repo_id: str,
         filename: str | None = None,
+        additional_files: Sequence[str] | None = None,
+        local_dir: str | os.PathLike[str] | None = None,
+        local_dir_use_symlinks: Any = "auto",  # noqa: ARG003  (llama-cpp-python's)
+        cache_dir: str | os.PathLike[str] | None = None,
         *,
         revision: str | None = None,
-        local_dir: str | os.PathLike[str] | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
         token: str | bool | None = None,
         verbose: bool = False,
         progress: bool | None = None,
@@ -201,9 +203,12 @@ class Llama(ChatMethods, EvalMethods, StateMethods, VectorMethods, TokenMethods)
         Args:
             repo_id: ``owner/repo``.
             filename: Name of the GGUF file, or a glob that matches one model.
-            revision: Branch, tag or commit.
-            local_dir: Folder to put the file into.
+            additional_files: Further GGUF files of the repository to fetch, by name or glob. The parts of a
+                split model are fetched without being named.
+            local_dir: Folder to put the files into.
+            local_dir_use_symlinks: Accepted for llama-cpp-python's sake; the hub's client has dropped it.
             cache_dir: Folder of the hub's cache.
+            revision: Branch, tag or commit.
             token: Token for gated repositories; None for the hub's own rules.
             verbose: Show llama.cpp's log on stderr.
             progress: Show progress on stderr. None: on a terminal only.
@@ -222,6 +227,7 @@ class Llama(ChatMethods, EvalMethods, StateMethods, VectorMethods, TokenMethods)
             cache_dir=cache_dir,
             token=token,
             progress=progress,
+            additional_files=additional_files or (),
         )
         llama._load(resolved, progress)
         return llama

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
-from llamacpp_core.errors import MissingDependencyError
+from llamacpp_core.errors import InvalidMessageError, MissingDependencyError
 from llamacpp_core.llama_completion import CompletionMethods, call_arguments, default_arguments
 from llamacpp_core.runner import aoff_loop
 
@@ -165,7 +165,7 @@ class ChatMethods(CompletionMethods):
         params = call_arguments(locals(), "messages")
         handler = self._handler()
         if handler is not None:
-            return handler(llama=self, messages=list(messages), **_for_handler(params))  # type: ignore[no-any-return]
+            return handler(llama=self, messages=_listed(messages), **_for_handler(params))  # type: ignore[no-any-return]
         runs = self._runs(params)
         prepared = self._chat.prepare(messages, self._with_format(params))
         return self._run(prepared, stream, runs)  # type: ignore[return-value]
@@ -201,7 +201,7 @@ class ChatMethods(CompletionMethods):
             from llamacpp_core.threads import on_thread, stream_on_thread
 
             found = await on_thread(
-                lambda: handler(llama=self, messages=list(messages), **_for_handler(params))
+                lambda: handler(llama=self, messages=_listed(messages), **_for_handler(params))
             )
             return stream_on_thread(found) if stream else found
         runs = self._runs(params)
@@ -236,11 +236,11 @@ class ChatMethods(CompletionMethods):
 
     def _handler(self) -> Callable[..., Any] | None:
         """What answers conversations; None for the engine."""
-        if self.chat_handler is not None:
-            return self.chat_handler
-        from llamacpp_core.constructor import chat_handler_for, chat_template_for
+        from llamacpp_core.constructor import chat_handler_for, chat_template_for, check_handler, check_name
 
-        name = self.chat_format
+        if self.chat_handler is not None:
+            return check_handler(self.chat_handler)
+        name = check_name(self.chat_format)
         registered = chat_handler_for(name)
         if registered is not None or name is None or name == self._engine_format:
             return registered
@@ -255,6 +255,8 @@ class ChatMethods(CompletionMethods):
 
     def _with_format(self, params: dict[str, Any]) -> dict[str, Any]:
         """The arguments with the model's defaults, and the strings that end answers in the chat format."""
+        defaults = default_arguments(ChatMethods.create_chat_completion)
+        params = {name: defaults.get(name) if value is None else value for name, value in params.items()}
         params = self._with_defaults(params)
         given = params.get("stop")
         if not self._format_stops or not (given is None or isinstance(given, str | list | tuple)):
@@ -271,11 +273,18 @@ def _for_handler(params: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
+def _listed(messages: Any) -> list[Any]:
+    """The messages for a handler, which checks each of them."""
+    if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Iterable):
+        raise InvalidMessageError("messages must be a list of message dicts", parameter="messages")
+    return list(messages)
+
+
 def _size(messages: Any, params: Mapping[str, Any]) -> int:
     """Roughly how much text a chat request holds; tools make it costly to plan."""
-    if params.get("tools") or params.get("functions") or params.get("response_format"):
-        return sys.maxsize
     try:
+        if params.get("tools") or params.get("functions") or params.get("response_format"):
+            return sys.maxsize
         return sum(len(message.get("content") or "") for message in messages)
-    except (TypeError, AttributeError):
+    except (TypeError, AttributeError, ValueError):
         return 0

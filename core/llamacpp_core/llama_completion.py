@@ -168,7 +168,7 @@ class CompletionMethods:
 
     def _prepare_completion(self, prompt: Any, params: dict[str, Any]) -> tuple[Runs, Prepared]:
         runs = self._runs(
-            params, prompt_logprobs=bool(params.get("echo")) and params.get("logprobs") is not None
+            params, prompt_logprobs=params.get("echo") is True and params.get("logprobs") is not None
         )
         return runs, self._completion.prepare(prompt, self._with_defaults(params))
 

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from llamacpp_core._checks import boolean, integer
 from llamacpp_core.errors import EngineError, InvalidParameterError, UnsupportedCapabilityError
 from llamacpp_core.sampling import sampling_fields
 
@@ -186,7 +187,7 @@ class EvalMethods:
         """
         names = dict(locals())
         evaluation = self._evaluated()
-        logits = evaluation.logits(-1 if idx is None else idx)
+        logits = evaluation.logits(-1 if idx is None else integer()("idx", idx))
         chooser = self._new_chooser(names)
         try:
             chooser.read_prompt(evaluation.session.tokens[-64:])
@@ -245,6 +246,7 @@ class EvalMethods:
         names = dict(locals())
         from llamacpp_core.callbacks import StoppingCriteriaList, callbacks
 
+        boolean("reset", reset)
         evaluation = self._evaluated()
         session = evaluation.session
         ids = self._vocab.check(tokens)
@@ -265,6 +267,28 @@ class EvalMethods:
                 ids = [token, *self._vocab.check(more or ())]
         finally:
             chooser.close()
+
+    @staticmethod
+    def logits_to_logprobs(logits: NDArray[np.float32], axis: int = -1) -> NDArray[np.float32]:
+        """Log-probabilities of logits along an axis, float32 of the same shape."""
+        import numpy as np
+
+        values = np.asarray(logits, dtype=np.float32)
+        highest = values.max(axis=axis, keepdims=True)
+        shifted = values - np.where(np.isfinite(highest), highest, 0)
+        with np.errstate(divide="ignore"):
+            total = np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+        return np.asarray(shifted - total, dtype=np.float32)
+
+    @staticmethod
+    def longest_token_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+        """How many tokens two sequences have in common at their beginning."""
+        common = 0
+        for one, other in zip(a, b, strict=False):
+            if one != other:
+                break
+            common += 1
+        return common
 
     def _choose(self, chooser: TokenChooser, logits: NDArray[np.float32], logits_processor: Any) -> int:
         from llamacpp_core.callbacks import callbacks, process_logits

@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llamacpp_core._checks import integer
-from llamacpp_core.errors import EngineError, InvalidParameterError, UnsupportedCapabilityError
+from llamacpp_core.errors import (
+    EngineClosedError,
+    EngineError,
+    ForkedProcessError,
+    InvalidParameterError,
+    UnsupportedCapabilityError,
+)
 
 if TYPE_CHECKING:
     from llamacpp_core.conversation_state import LlamaState
@@ -120,6 +126,8 @@ class StateMethods:
             path.write_bytes(state.data)
             try:
                 self._engine.slot_file(self._slot(), os.fspath(path), restore=True)
+            except (EngineClosedError, ForkedProcessError):
+                raise
             except EngineError as error:
                 raise InvalidParameterError(
                     f"the state does not fit this context ({error}): it needs as large an n_ctx and the same "
@@ -128,20 +136,26 @@ class StateMethods:
                 ) from None
 
     def save_state_file(self, path: str | os.PathLike[str]) -> None:
-        """Writes the state of :meth:`save_state` to a file."""
+        """Writes the state of :meth:`save_state` to a file.
+
+        Raises:
+            OSError: The file cannot be written.
+            EngineError: As for :meth:`save_state`.
+        """
         from llamacpp_core.conversation_state import write_state_file
 
-        write_state_file(Path(path), self.save_state())
+        write_state_file(_path(path), self.save_state())
 
     def load_state_file(self, path: str | os.PathLike[str]) -> None:
         """Restores a file of :meth:`save_state_file`.
 
         Raises:
+            OSError: The file cannot be read.
             InvalidParameterError: As for :meth:`load_state`.
         """
         from llamacpp_core.conversation_state import read_state_file
 
-        self.load_state(read_state_file(Path(path)))
+        self.load_state(read_state_file(_path(path)))
 
     def _refuse_loras(self) -> None:
         if self.info.lora:
@@ -171,3 +185,13 @@ class StateMethods:
             "type_k": self.options.type_k or "f16",
             "type_v": self.options.type_v or "f16",
         }
+
+
+def _path(value: Any) -> Path:
+    try:
+        path = os.fspath(value)
+    except TypeError:
+        path = None
+    if not isinstance(path, str) or not path:
+        raise InvalidParameterError(f"path must be the path of a file, got {value!r}", parameter="path")
+    return Path(path)

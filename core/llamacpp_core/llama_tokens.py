@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from llamacpp_core._checks import boolean
 from llamacpp_core.errors import InvalidParameterError
 
 if TYPE_CHECKING:
@@ -81,6 +82,11 @@ class TokenMethods:
         if (text is None) == (messages is None):
             raise InvalidParameterError("give text or messages", parameter="text")
         if text is not None:
+            if tools is not None or template:
+                name = "tools" if tools is not None else next(iter(template))
+                raise InvalidParameterError(
+                    f"{name} goes with messages: a text is counted by itself", parameter=name
+                )
             return len(self._vocab.tokenize(text, add_special=False, parse_special=False))
         return self._chat.plan_for(messages, tools, template.pop("tool_choice", None), template).n_tokens()
 
@@ -103,6 +109,7 @@ class TokenMethods:
             template: ``add_generation_prompt``, ``continue_final_message``, ``chat_template_kwargs``,
                 ``reasoning_effort``.
         """
+        boolean("tokenize", tokenize)
         plan = self._chat.plan_for(messages, tools, tool_choice, template)
         return plan.tokens() if tokenize else str(plan.info["prompt"])
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from llamacpp_core._checks import boolean, integer, unknown_name
+from llamacpp_core._checks import boolean, integer, text, unknown_name
 from llamacpp_core.progress import batch_progress
 from llamacpp_core.runner import aoff_loop
-from llamacpp_core.vectors import EmbeddingBatch, RerankBatch, VectorPreparer
+from llamacpp_core.vectors import EmbeddingBatch, RerankBatch, VectorPreparer, check_query
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,17 +89,19 @@ class VectorMethods:
             model: The name to report.
             params: ``normalize``, ``overflow`` and ``max_tokens``, as for :meth:`embed`.
         """
+        name = self._reported(model)
         batch = self._embedding_batch(input, params)
         self._collect(batch, False)
-        return self._embedding_response(batch, model)
+        return self._embedding_response(batch, name)
 
     async def acreate_embedding(
         self, input: str | Sequence[str], model: str | None = None, **params: Any
     ) -> dict[str, Any]:
         """:meth:`create_embedding` for coroutines."""
+        name = self._reported(model)
         batch = await aoff_loop(lambda: self._embedding_batch(input, params), _size(input))
         await self._acollect(batch)
-        return self._embedding_response(batch, model)
+        return self._embedding_response(batch, name)
 
     def _embedding_batch(self, texts: str | Sequence[str], params: dict[str, Any]) -> EmbeddingBatch:
         unknown = set(params) - {"normalize", "overflow", "max_tokens"}
@@ -112,12 +114,15 @@ class VectorMethods:
             max_tokens=params.get("max_tokens"),
         )
 
-    def _embedding_response(self, batch: EmbeddingBatch, model: str | None) -> dict[str, Any]:
+    def _reported(self, model: str | None) -> str:
+        return self.info.name if model is None else text("model", model)
+
+    def _embedding_response(self, batch: EmbeddingBatch, name: str) -> dict[str, Any]:
         rows = batch.vectors().tolist()
         return {
             "object": "list",
             "data": [{"object": "embedding", "embedding": row, "index": i} for i, row in enumerate(rows)],
-            "model": model or self.info.name,
+            "model": name,
             "usage": {"prompt_tokens": batch.n_tokens, "total_tokens": batch.n_tokens},
         }
 
@@ -144,7 +149,9 @@ class VectorMethods:
             Best first: ``{"index": position in documents, "relevance_score": float}``.
         """
         top_n = None if top_n is None else _TOP_N("top_n", top_n)
+        boolean("return_documents", return_documents)
         if _is_empty(documents):
+            check_query(query)
             return []
         batch = self._vectors.rerank(query, documents)
         self._collect(batch, False)
@@ -160,7 +167,9 @@ class VectorMethods:
     ) -> list[dict[str, Any]]:
         """:meth:`rerank` for coroutines."""
         top_n = None if top_n is None else _TOP_N("top_n", top_n)
+        boolean("return_documents", return_documents)
         if _is_empty(documents):
+            check_query(query)
             return []
         batch = await aoff_loop(lambda: self._vectors.rerank(query, documents), _size(documents))
         await self._acollect(batch)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 __all__ = ["chat_logprob", "completion_logprobs", "mean_logprob"]
@@ -11,12 +12,25 @@ __all__ = ["chat_logprob", "completion_logprobs", "mean_logprob"]
 _NEVER = -9999.0
 
 
-def chat_logprob(entry: dict[str, Any], top: int) -> dict[str, Any]:
-    """One token of llama-server's ``probs`` in the form of a chat completion."""
+def chat_logprob(
+    entry: dict[str, Any], top: int, piece: Callable[[int], bytes] | None = None
+) -> dict[str, Any]:
+    """One token of llama-server's ``probs`` in the form of a chat completion.
+
+    Args:
+        entry: The token.
+        top: Alternatives to report.
+        piece: The bytes of a token. llama-server reports in their place the text that it sent with the token:
+            none while a stop string may have begun, then that of several tokens.
+    """
     alternatives = entry.get("top_logprobs", entry.get("top_probs", []))[:top]
+    text, data = entry["token"], entry["bytes"]
+    if piece is not None and (own := piece(entry["id"])):
+        with suppress(UnicodeDecodeError):  # the end of a character, which llama-server reports as a whole
+            text, data = own.decode(), list(own)
     return {
-        "token": entry["token"],
-        "bytes": entry["bytes"],
+        "token": text,
+        "bytes": data,
         "logprob": _value(entry),
         "top_logprobs": [
             {"token": t["token"], "bytes": t["bytes"], "logprob": _value(t)} for t in alternatives

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NoReturn
 
 from llamacpp_core._checks import check_text
 from llamacpp_core.errors import InvalidMessageError, InvalidParameterError, UnsupportedCapabilityError
@@ -30,6 +30,8 @@ _KEYS = {
     "reasoning_content",
     "refusal",
 }
+# What only messages of one role can have.
+_OF_ROLE = {"tool_calls": "assistant", "function_call": "assistant", "tool_call_id": "tool"}
 _TOOL_NAME = re.compile(r"[^\s\"'\\\x00-\x1f]{1,128}")
 
 
@@ -70,7 +72,7 @@ def _message(index: int, message: Any, image: bool, audio: bool) -> dict[str, An
     if not isinstance(message, Mapping):
         raise _bad(index, f"must be a dict with 'role' and 'content', got {type(message).__name__}")
     role = message.get("role")
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise _bad(index, f"unknown role {role!r}; the roles are {', '.join(ROLES)}", ".role")
     if unknown := set(message) - _KEYS:
         raise _bad(
@@ -78,6 +80,9 @@ def _message(index: int, message: Any, image: bool, audio: bool) -> dict[str, An
         )
     out: dict[str, Any] = {"role": {"developer": "system", "function": "tool"}.get(role, role)}
     calls = _tool_calls(index, message) if role == "assistant" else []
+    for key in _OF_ROLE:
+        if message.get(key) and out["role"] != _OF_ROLE[key]:
+            raise _bad(index, f"belongs to {_OF_ROLE[key]} messages, not to {role} messages", f".{key}")
     out["content"] = _content(index, message.get("content"), role, bool(calls), image, audio)
     if calls:
         out["tool_calls"] = calls
@@ -179,12 +184,12 @@ def _tool_calls(index: int, message: Mapping[str, Any]) -> list[dict[str, Any]]:
         if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
             raise _bad(index, "needs 'function' with a 'name' and 'arguments'", path)
         arguments = function.get("arguments", "{}")
-        if not isinstance(arguments, str):
-            arguments = json.dumps(arguments, ensure_ascii=False)
         try:
-            if not isinstance(json.loads(arguments or "{}"), dict):
+            if not isinstance(arguments, str):
+                arguments = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
+            if not isinstance(json.loads(arguments or "{}", parse_constant=_no_constant), dict):
                 raise ValueError("not an object")
-        except ValueError as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise _bad(
                 index, f"'arguments' must be a JSON object ({error})", f"{path}.function.arguments"
             ) from None
@@ -200,6 +205,10 @@ def _tool_calls(index: int, message: Mapping[str, Any]) -> list[dict[str, Any]]:
             }
         )
     return out
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _check_calls(messages: list[dict[str, Any]]) -> None:
@@ -291,12 +300,17 @@ def _tool(index: int, tool: Any) -> dict[str, Any]:
         raise InvalidParameterError(
             f"{where}.function.parameters is not JSON: {error}", parameter=f"{where}.function.parameters"
         ) from None
-    description = function.get("description") or ""
+    description = function.get("description")
+    if description is not None and not isinstance(description, str):
+        raise InvalidParameterError(
+            f"{where}.function.description must be a string, got {type(description).__name__}",
+            parameter=f"{where}.function.description",
+        )
     return {
         "type": "function",
         "function": {
             "name": name,
-            "description": check_text(f"{where}.function.description", str(description)),
+            "description": check_text(f"{where}.function.description", description or ""),
             "parameters": parameters,
         },
     }

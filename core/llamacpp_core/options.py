@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +12,7 @@ from typing import Any, Literal
 from llamacpp_core._checks import boolean, check_text, choice, integer, number, text
 from llamacpp_core._ffi import lib
 from llamacpp_core.errors import InvalidParameterError, ModelNotFoundError
+from llamacpp_core.metadata import overrides_flag
 from llamacpp_core.server_options import server_flags
 
 __all__ = ["CACHE_TYPES", "LoadOptions"]
@@ -36,11 +36,6 @@ _POOLING = {-1: None, 0: "none", 1: "mean", 2: "cls", 3: "last", 4: "rank"}
 _ROPE_SCALING = {-1: None, 0: "none", 1: "linear", 2: "yarn"}
 _SPLIT_MODES = {0: "none", 1: "layer", 2: "row"}
 
-# What llama.cpp sizes its tensors by: another value than the file's ends in a failed load or the process.
-_SHAPES = re.compile(
-    r"block_count|embedding_length|feed_forward_length|head_count|key_length|value_length|expert_count"
-    r"|vocab_size|dimension_count|group_count|state_size|inner_size|conv_kernel|time_step_rank"
-)
 # Fields that mean nothing to a build without GPU support.
 _GPU_FIELDS = ("n_gpu_layers", "split_mode", "main_gpu", "tensor_split")
 
@@ -154,7 +149,7 @@ class LoadOptions:
             self, "rope_scaling_type", _named("rope_scaling_type", self.rope_scaling_type, _ROPE_SCALING)
         )
         object.__setattr__(self, "lora", _loras(self.lora))
-        _overrides(self.kv_overrides)
+        overrides_flag(self.kv_overrides)
         server_flags(self.server_options)
         if self.mmproj is not None:
             object.__setattr__(self, "mmproj", _file("mmproj", self.mmproj))
@@ -203,7 +198,7 @@ class LoadOptions:
             ("--load-mode", _load_mode(self.use_mmap, self.use_mlock)),
             ("--threads", self.n_threads),
             ("--threads-batch", self.n_threads_batch),
-            ("--override-kv", _overrides(self.kv_overrides)),
+            ("--override-kv", overrides_flag(self.kv_overrides)),
             ("--seed", self.seed),
             ("--rope-scaling", self.rope_scaling_type),
             ("--rope-freq-base", self.rope_freq_base or None),
@@ -252,6 +247,20 @@ def _seed(name: str, value: Any) -> int | None:
     return None if seed in (-1, 2**32 - 1) else seed
 
 
+def _rope(most: float) -> Any:
+    """0, or a number that float32 holds."""
+    bounds, wanted = number(1 / most, most), f"0, or a number between {1 / most:g} and {most:g}"
+
+    def check(name: str, value: Any) -> float:
+        given = number()(name, value)
+        try:
+            return given if given == 0 else bounds(name, given)  # type: ignore[no-any-return]
+        except InvalidParameterError:
+            raise InvalidParameterError(f"{name} must be {wanted}, got {value!r}", parameter=name) from None
+
+    return check
+
+
 def _proportions(name: str, value: Any) -> list[float]:
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise InvalidParameterError(f"{name} must be a list of numbers, one per GPU", parameter=name)
@@ -277,8 +286,8 @@ _CHECKS: dict[str, Any] = {
     "use_mmap": boolean,
     "use_mlock": boolean,
     "seed": _seed,
-    "rope_freq_base": number(0),
-    "rope_freq_scale": number(0),
+    "rope_freq_base": _rope(1e15),
+    "rope_freq_scale": _rope(1e6),
     "yarn_ext_factor": number(-1),
     "yarn_attn_factor": number(-1),
     "yarn_beta_fast": number(-1),
@@ -347,36 +356,6 @@ def _loras(value: Any) -> tuple[tuple[str, float], ...]:
             )
         out.append((path, number()(f"lora[{i}] scale", scale)))
     return tuple(out)
-
-
-def _overrides(values: Mapping[str, bool | int | float | str] | None) -> str | None:
-    if not values:
-        return None
-    if not isinstance(values, Mapping):
-        raise InvalidParameterError(
-            "kv_overrides must be a dict from metadata keys to values", parameter="kv_overrides"
-        )
-    return ",".join(_override(key, value) for key, value in values.items())
-
-
-def _override(key: Any, value: Any) -> str:
-    kind = {bool: "bool", int: "int", float: "float", str: "str"}.get(type(value))
-    name = f"kv_overrides[{key!r}]"
-    if not isinstance(key, str) or not re.fullmatch(r"[\w.-]{1,127}", key):
-        raise InvalidParameterError(
-            f"{name}: a key has 1 to 127 letters, digits and dots", parameter="kv_overrides"
-        )
-    if kind is None or "," in str(value) or len(check_text(name, str(value)).encode()) > 127:
-        raise InvalidParameterError(
-            f"{name} must be a bool, int, float, or a str of at most 127 bytes without a comma",
-            parameter="kv_overrides",
-        )
-    if _SHAPES.search(key):
-        raise InvalidParameterError(
-            f"{name}: this is the shape of the weights, which no override can change",
-            parameter="kv_overrides",
-        )
-    return f"{key}={kind}:{str(value).lower() if kind == 'bool' else value}"
 
 
 def _load_mode(mmap: bool, mlock: bool) -> str | None:

@@ -6,7 +6,7 @@ titles, limits and files are in the caller's hand.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llamacpp_core.errors import InvalidParameterError
@@ -148,8 +148,13 @@ def _label(text: str, most: int = 14) -> str:
 
 
 def _points(rows: Any) -> list[tuple[float, float]]:
+    if isinstance(rows, str) or not isinstance(rows, Iterable):
+        rows = ()
     pairs = rows.items() if isinstance(rows, Mapping) else [_pair(i, row) for i, row in enumerate(rows)]
-    points = sorted((float(n), float(speed)) for n, speed in pairs)
+    try:
+        points = sorted((float(n), float(speed)) for n, speed in pairs)
+    except (TypeError, ValueError):
+        points = []
     if not points or points[0][0] <= 0:
         raise InvalidParameterError(
             "rows must map numbers of requests (1 or more) to tokens per second", parameter="rows"

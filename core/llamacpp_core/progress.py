@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from llamacpp_core._checks import boolean
+
 __all__ = ["LoadProgress", "batch_progress"]
 
 #: Loading that takes less than this many seconds shows nothing.
@@ -17,7 +19,7 @@ PATIENCE = 1.0
 def _wanted(progress: bool | None) -> bool:
     if progress is None:
         return sys.stderr is not None and sys.stderr.isatty()
-    return progress
+    return boolean("progress", progress)
 
 
 def _bar(**settings: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from llamacpp_core.build_info import system_fingerprint
@@ -36,6 +36,7 @@ class _Choice:
         self.reasoning: list[str] = []
         self.calls: dict[int, dict[str, Any]] = {}
         self.logprobs: list[dict[str, Any]] = []
+        self.waiting: list[dict[str, Any]] = []  # logprobs of tokens whose text has not come
         self.final: dict[str, Any] | None = None
 
     def merge(self, delta: Delta) -> None:
@@ -67,12 +68,21 @@ class _Assembler:
 
     prefix = ""
 
-    def __init__(self, *, model: str, n: int, n_logprobs: int | None, include_usage: bool) -> None:
+    def __init__(
+        self,
+        *,
+        model: str,
+        n: int,
+        n_logprobs: int | None,
+        include_usage: bool,
+        piece: Callable[[int], bytes] | None,
+    ) -> None:
         self.id = self.prefix + uuid.uuid4().hex
         self.created = int(time.time())
         self.model = model
         self.fingerprint = system_fingerprint()
         self.n_logprobs = n_logprobs
+        self.piece = piece
         self.include_usage = include_usage
         self.choices = [_Choice(None) for _ in range(n)]
 
@@ -109,10 +119,19 @@ class _Assembler:
         final = self.choices[0].final
         return dict(final["timings"]) if final else {}
 
-    def keep_probs(self, choice: _Choice, probs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    def keep_probs(self, choice: _Choice, body: dict[str, Any], text: str) -> list[dict[str, Any]]:
+        """The logprobs that come with a piece of text, and those that waited for it.
+
+        Tokens without text may be the beginning of a stop string: those of one belong to no answer.
+        """
+        if body.get("stop_type") == "word":
+            choice.waiting.clear()
         top = self.n_logprobs or 0
-        entries = [chat_logprob(entry, top) for entry in probs]
-        choice.logprobs.extend(entries)
+        choice.waiting += [chat_logprob(entry, top, self.piece) for entry in body.get("probs", ())]
+        if not text and "stop_type" not in body:
+            return []
+        entries, choice.waiting = choice.waiting, []
+        choice.logprobs += entries
         return entries
 
 
@@ -127,6 +146,7 @@ class ChatAssembler(_Assembler):
         new_parser: Makes the parser of one answer; None when the native layer parses.
         legacy_functions: Report a call under the deprecated ``function_call``.
         count_tokens: Counts the tokens of a text, for the usage of reasoning.
+        piece: The bytes of a token, for ``logprobs``.
     """
 
     prefix = "chatcmpl-"
@@ -141,8 +161,9 @@ class ChatAssembler(_Assembler):
         new_parser: Callable[[], OutputParser] | None = None,
         legacy_functions: bool = False,
         count_tokens: Callable[[str], int] | None = None,
+        piece: Callable[[int], bytes] | None = None,
     ) -> None:
-        super().__init__(model=model, n=n, n_logprobs=n_logprobs, include_usage=include_usage)
+        super().__init__(model=model, n=n, n_logprobs=n_logprobs, include_usage=include_usage, piece=piece)
         self.legacy_functions = legacy_functions
         self.count_tokens = count_tokens
         if new_parser is not None:
@@ -165,10 +186,7 @@ class ChatAssembler(_Assembler):
             choice.final = body
             if choice.parser:
                 deltas += choice.parser.finish()
-        probs = (
-            self.keep_probs(choice, body["probs"]) if self.n_logprobs is not None and "probs" in body else []
-        )
-        return deltas, probs
+        return deltas, self.keep_probs(choice, body, text) if self.n_logprobs is not None else []
 
     def add(self, event: Event) -> None:
         """Takes in an event of a request that is not streamed."""
@@ -268,6 +286,7 @@ class CompletionAssembler(_Assembler):
         echo: Text to put in front of every answer.
         offset: Characters before the first token that ``logprobs`` tells of.
         best: How many answers to report, the likeliest per token; None for all.
+        piece: The bytes of a token, for ``logprobs``.
     """
 
     prefix = "cmpl-"
@@ -282,8 +301,9 @@ class CompletionAssembler(_Assembler):
         echo: str = "",
         offset: int = 0,
         best: int | None = None,
+        piece: Callable[[int], bytes] | None = None,
     ) -> None:
-        super().__init__(model=model, n=n, n_logprobs=n_logprobs, include_usage=include_usage)
+        super().__init__(model=model, n=n, n_logprobs=n_logprobs, include_usage=include_usage, piece=piece)
         self.echo = echo
         self.offset = offset
         self.best = best
@@ -298,10 +318,10 @@ class CompletionAssembler(_Assembler):
         if "prompt_probs" in body:
             top = self.n_logprobs or 0
             self._prompt_logprobs = [chat_logprob(entry, top) for entry in body["prompt_probs"]]
-        probs: list[dict[str, Any]] = []
-        if "probs" in body and (self.n_logprobs is not None or self.best is not None):
-            probs = self.keep_probs(choice, body["probs"])
-        return body.get("text", ""), probs if self.n_logprobs is not None else []
+        text, probs = body.get("text", ""), []
+        if self.n_logprobs is not None or self.best is not None:
+            probs = self.keep_probs(choice, body, text)
+        return text, probs if self.n_logprobs is not None else []
 
     def add(self, event: Event) -> None:
         """Takes in an event of a request that is not streamed."""

@@ -112,7 +112,7 @@ def _chunks(request: Running, prepared: Prepared) -> Generator[dict[str, Any], N
 
 def astream(engine: Runs, prepared: Prepared) -> AsyncGenerator[dict[str, Any], None]:
     """Submits at once; the chunks come from an async iterator whose ``aclose()`` frees the slot."""
-    return _achunks(engine.submit(prepared.plan, prepared.kind, prepared.params), prepared)
+    return _achunks(_submit(engine, prepared), prepared)
 
 
 async def _achunks(request: Running, prepared: Prepared) -> AsyncGenerator[dict[str, Any], None]:

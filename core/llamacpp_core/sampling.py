@@ -6,6 +6,7 @@ unknown name is an error.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,15 @@ from llamacpp_core._checks import Check, boolean, check_text, choice, integer, n
 from llamacpp_core.errors import InvalidParameterError
 
 __all__ = ["EXTRA_FIELDS", "SAMPLER_NAMES", "sampling_fields"]
+
+#: llama.cpp reserves memory for every token of the past that a penalty looks at.
+MAX_LOOKBACK = 2**20
+#: Beyond it, sums of logits and penalties leave the range of float32.
+_BIAS = number(-1e9, 1e9)
+_TOKEN = integer()
+_MAX_BREAKER_BYTES = 40
+# "infill" compares every pair of candidates: one of these has to leave few of them.
+_TRUNCATING = {"top_k", "top_p", "min_p", "typ_p", "top_n_sigma"}
 
 SAMPLER_NAMES = (
     "adaptive_p",
@@ -50,13 +60,25 @@ def _samplers(name: str, value: Any) -> list[str]:
         if entry not in SAMPLER_NAMES:
             error = unknown_name(str(entry), SAMPLER_NAMES, "sampler")
             raise InvalidParameterError(f"{name}[{i}]: {error}", parameter=f"{name}[{i}]")
+        if entry == "infill" and _TRUNCATING.isdisjoint(value[:i]):
+            raise InvalidParameterError(
+                f"{name}[{i}]: 'infill' compares every pair of candidates: put 'top_k' before it",
+                parameter=f"{name}[{i}]",
+            )
     return list(value)
 
 
 def _breakers(name: str, value: Any) -> list[str]:
     if isinstance(value, str) or not isinstance(value, Sequence) or not value:
         raise InvalidParameterError(f"{name} must be a list of at least one string", parameter=name)
-    return [text(f"{name}[{i}]", v) for i, v in enumerate(value)]
+    out = [text(f"{name}[{i}]", v) for i, v in enumerate(value)]
+    for i, breaker in enumerate(out):
+        if not 0 < len(breaker.encode()) <= _MAX_BREAKER_BYTES:
+            raise InvalidParameterError(
+                f"{name}[{i}] must have 1 to {_MAX_BREAKER_BYTES} bytes: llama.cpp cuts longer ones",
+                parameter=f"{name}[{i}]",
+            )
+    return out
 
 
 # name -> (llama-server's name, check); None as a value means "not given".
@@ -74,16 +96,16 @@ _FIELDS: dict[str, tuple[str, Check]] = {
     "mirostat_eta": ("mirostat_eta", number(0)),
     "tfs_z": ("", _neutral(1.0, "llama.cpp no longer has tail-free sampling; use min_p or typical_p")),
     "seed": ("seed", _seed),
-    "repeat_last_n": ("repeat_last_n", integer(0)),
+    "repeat_last_n": ("repeat_last_n", integer(0, MAX_LOOKBACK)),
     "dynatemp_range": ("dynatemp_range", number(0)),
-    "dynatemp_exponent": ("dynatemp_exponent", number()),
+    "dynatemp_exponent": ("dynatemp_exponent", number(0, above=True)),
     "xtc_probability": ("xtc_probability", number(0, 1)),
     "xtc_threshold": ("xtc_threshold", number(0, 1)),
     "top_n_sigma": ("top_n_sigma", number()),
     "dry_multiplier": ("dry_multiplier", number(0)),
     "dry_base": ("dry_base", number(1)),
     "dry_allowed_length": ("dry_allowed_length", integer(0)),
-    "dry_penalty_last_n": ("dry_penalty_last_n", integer(0)),
+    "dry_penalty_last_n": ("dry_penalty_last_n", integer(0, MAX_LOOKBACK)),
     "dry_sequence_breakers": ("dry_sequence_breakers", _breakers),
     "adaptive_target": ("adaptive_target", number(-1, 1)),
     "adaptive_decay": ("adaptive_decay", number(0, 0.99)),
@@ -160,6 +182,11 @@ def sampling_fields(
             raise unknown_name(
                 name, [*_FIELDS, *known, "logit_bias", "stop", "max_tokens", "n", "lora"], "parameter"
             )
+    if out.get("mirostat") and out.get("mirostat_tau") == 0:
+        raise InvalidParameterError(
+            "mirostat_tau must be greater than 0: it is the surprise aimed at, in bits",
+            parameter="mirostat_tau",
+        )
     return out
 
 
@@ -184,20 +211,37 @@ def _logit_bias(value: Any, n_vocab: int) -> list[list[Any]]:
             "logit_bias must be a dict from token id to a number to add to the token's logit",
             parameter="logit_bias",
         )
-    out: list[list[Any]] = []
+    out: dict[int, Any] = {}
     for key, bias in value.items():
-        try:
-            token = int(key)
-        except (TypeError, ValueError):
-            token = -1
-        if not 0 <= token < n_vocab:
+        token = _token_id(key)
+        if token is None or not 0 <= token < n_vocab:
             raise InvalidParameterError(
                 f"logit_bias names the token {key!r}, but token ids go from 0 to {n_vocab - 1}",
                 parameter="logit_bias",
             )
-        banned = bias is False or bias == float("-inf")
-        out.append([token, False if banned else number()(f"logit_bias[{key}]", bias)])
-    return out
+        if token in out:
+            raise InvalidParameterError(f"logit_bias names the token {token} twice", parameter="logit_bias")
+        out[token] = False if _bans(bias) else _BIAS(f"logit_bias[{key}]", bias)
+    if len(out) == n_vocab and all(bias is False for bias in out.values()):
+        raise InvalidParameterError("logit_bias bans every token: none is left", parameter="logit_bias")
+    return [[token, bias] for token, bias in out.items()]
+
+
+def _bans(bias: Any) -> bool:
+    try:
+        return bias is False or (not isinstance(bias, bool | str) and float(bias) == -math.inf)
+    except (OverflowError, TypeError, ValueError):
+        return False
+
+
+def _token_id(key: Any) -> int | None:
+    """A token id given as a whole number, or as text, as JSON has it."""
+    if isinstance(key, str):
+        return int(key) if key.isascii() and key.isdigit() else None
+    try:
+        return _TOKEN("logit_bias", key)  # type: ignore[no-any-return]
+    except InvalidParameterError:
+        return None
 
 
 def _lora(value: Any, n_lora: int) -> list[dict[str, Any]]:

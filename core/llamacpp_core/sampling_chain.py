@@ -85,8 +85,16 @@ class TokenChooser:
         self._model = model
         self._settings = _DEFAULTS | {k: v for k, v in fields.items() if k in _DEFAULTS and v is not None}
         self._seed = seed
-        self._chain = self._new_chain(_bias(fields, forbidden))
-        self._grammar = _grammar(model, fields)
+        from llamacpp_core.lowlevel import Sampler
+
+        self._grammar: Sampler | None = None
+        self._chain = Sampler(model)
+        try:
+            self._fill_chain(_bias(fields, forbidden))
+            self._grammar = _grammar(model, fields)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Frees the samplers."""
@@ -139,23 +147,23 @@ class TokenChooser:
         self._chain.accept(token)
         return token
 
-    def _new_chain(self, bias: dict[int, float]) -> Sampler:
-        from llamacpp_core.lowlevel import Sampler
-
-        chain = Sampler(self._model)
-        s = self._settings
+    def _fill_chain(self, bias: dict[int, float]) -> None:
+        chain, s = self._chain, self._settings
         if bias:
             chain.logit_bias(bias)
         if s["mirostat"]:
             chain.temp(s["temperature"])
             if s["mirostat"] == 1:
-                return chain.mirostat(self._seed, s["mirostat_tau"], s["mirostat_eta"])
-            return chain.mirostat_v2(self._seed, s["mirostat_tau"], s["mirostat_eta"])
+                chain.mirostat(self._seed, s["mirostat_tau"], s["mirostat_eta"])
+            else:
+                chain.mirostat_v2(self._seed, s["mirostat_tau"], s["mirostat_eta"])
+            return
         for name in s["samplers"]:
             self._add(chain, name)
         if "adaptive_p" in s["samplers"] and s["adaptive_target"] >= 0:
-            return chain.adaptive_p(s["adaptive_target"], s["adaptive_decay"], self._seed)
-        return chain.dist(self._seed)
+            chain.adaptive_p(s["adaptive_target"], s["adaptive_decay"], self._seed)
+        else:
+            chain.dist(self._seed)
 
     def _add(self, chain: Sampler, name: str) -> None:
         """Adds one sampler, unless it would do nothing."""
@@ -214,10 +222,14 @@ def _grammar(model: Model, fields: Mapping[str, Any]) -> Sampler | None:
     from llamacpp_core.lowlevel import Sampler
 
     sampler = Sampler(model)
-    if fields.get("grammar_lazy"):
-        patterns, tokens = _triggers(model, fields)
-        return sampler.grammar_lazy_patterns(text, trigger_patterns=patterns, trigger_tokens=tokens)
-    sampler.grammar(text)
+    try:
+        if fields.get("grammar_lazy"):
+            patterns, tokens = _triggers(model, fields)
+            return sampler.grammar_lazy_patterns(text, trigger_patterns=patterns, trigger_tokens=tokens)
+        sampler.grammar(text)
+    except BaseException:
+        sampler.close()
+        raise
     start = fields.get("generation_prompt")
     if start and fields.get("grammar_type") in _PREFILLED_GRAMMARS:
         # This grammar describes the answer from where the template begins it.

@@ -8,6 +8,7 @@ the same weights.
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -161,6 +162,7 @@ class SessionPool:
         self._open: set[Session] = set()
         self._idle: Session | None = None
         self.closed = False
+        self._pid = os.getpid()
         self.default_seed = options.seed
         _live.add(self)
 
@@ -252,6 +254,8 @@ class SessionPool:
 
     def close(self) -> None:
         """Frees every session; who works on one gets :class:`EngineClosedError`. Can be repeated."""
+        if self._pid != os.getpid():
+            return  # the parent's; another thread may have held a lock at the fork
         with self._lock:
             if self.closed:
                 return

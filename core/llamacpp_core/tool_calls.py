@@ -58,7 +58,7 @@ def resolve_tool_choice(tools: Sequence[dict[str, Any]], choice: Any, parallel: 
             error.parameter = "tool_choice"
             raise error
         return ToolChoice("forced", named, bool(parallel))
-    if choice not in ("none", "auto", "required"):
+    if not isinstance(choice, str) or choice not in ("none", "auto", "required"):
         raise InvalidParameterError(
             "tool_choice must be 'none', 'auto', 'required' or "
             f"{{'type': 'function', 'function': {{'name': ...}}}}, got {choice!r}",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["OVERFLOW", "EmbeddingBatch", "RerankBatch", "VectorPreparer", "normalise"]
+__all__ = ["OVERFLOW", "EmbeddingBatch", "RerankBatch", "VectorPreparer", "check_query", "normalise"]
 
 Overflow = Literal["error", "truncate", "chunk"]
 OVERFLOW = ("error", "truncate", "chunk")
@@ -27,6 +27,17 @@ YES_NO = (
     "Document:\n{document}\n\nQuestion: {query}\n\n"
     'Is the document relevant to the question? Answer "Yes" or "No".'
 )
+
+
+def check_query(query: Any) -> None:
+    """Checks the query of a reranking.
+
+    Raises:
+        InvalidParameterError: It is not text, or empty.
+    """
+    if not isinstance(query, str) or not query:
+        raise InvalidParameterError("query must be a string that is not empty", parameter="query")
+    check_text("query", query)
 
 
 def normalise(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -248,9 +259,7 @@ class VectorPreparer:
             UnsupportedCapabilityError: The model can neither score nor generate.
             ContextOverflowError: The query and a document together are too long.
         """
-        if not isinstance(query, str) or not query:
-            raise InvalidParameterError("query must be a string that is not empty", parameter="query")
-        check_text("query", query)
+        check_query(query)
         if isinstance(documents, str | bytes | Mapping) or not isinstance(documents, Sequence):
             raise InvalidParameterError(
                 f"documents must be a list of strings, got {type(documents).__name__}",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
-from llamacpp_core._checks import text
+from llamacpp_core._checks import boolean, shown, text
 from llamacpp_core._ffi import checked, ffi, lib
 from llamacpp_core.engine import Engine
 from llamacpp_core.errors import EngineError, InvalidParameterError
@@ -39,11 +39,11 @@ class Vocab:
             parse_special: Read the names of control tokens as those tokens.
         """
         data = _utf8(text)
+        options = (boolean("add_bos", add_special), boolean("special", parse_special))
         size = len(data) + 16
         with self._engine.model() as model:
             vocab = lib.llama_model_get_vocab(model)
             tokens = ffi.new("llama_token[]", size)
-            options = (add_special, parse_special)
             n = checked(EngineError, lib.llama_tokenize, vocab, data, len(data), tokens, size, *options)
             if n < 0:
                 tokens, size = ffi.new("llama_token[]", -n), -n
@@ -80,7 +80,7 @@ class Vocab:
             tokens: Token ids.
             special: Write control tokens by their names instead of leaving them out.
         """
-        ids = self.check(tokens)
+        ids, special = self.check(tokens), boolean("special", special)
         parts = []
         size = 64
         with self._engine.model() as model:
@@ -103,6 +103,10 @@ class Vocab:
             tokens = lib.llama_vocab_get_suppress_tokens(lib.llama_model_get_vocab(model), size)
             return ffi.unpack(tokens, size[0]) if size[0] else []
 
+    def piece(self, token: int) -> bytes:
+        """The bytes of a token; none for a control token."""
+        return self.pieces([token], special=False)
+
     def ends(self) -> list[int]:
         """Every token that ends an answer."""
         with self._engine.model() as model:
@@ -116,20 +120,24 @@ class Vocab:
             found = {name: getattr(lib, f"llama_vocab_fim_{name}")(vocab) for name in ("pre", "suf", "mid")}
         return {name: token for name, token in found.items() if token >= 0}
 
-    def check(self, tokens: Any, name: str = "tokens") -> list[int]:
+    def check(self, tokens: Any, name: str = "tokens", *, or_text: bool = False) -> list[int]:
         """Token ids as a list, each of them in the vocabulary.
+
+        Args:
+            tokens: Any iterable of token ids in an order.
+            name: What the caller calls it.
+            or_text: Text could have been given too; for the message.
 
         Raises:
             InvalidParameterError: Something is not a token id of this model.
         """
-        if isinstance(tokens, str | bytes | bytearray):
-            raise InvalidParameterError(
-                f"{name} must be a list of token ids, got {type(tokens).__name__}", parameter=name
-            )
+        wanted = f"{name} must be {'text or ' if or_text else ''}a list of token ids"
+        if isinstance(tokens, str | bytes | bytearray | memoryview | Mapping | Set):
+            raise InvalidParameterError(f"{wanted}, got {type(tokens).__name__}", parameter=name)
         try:
-            ids = [token.__index__() for token in tokens]
+            ids = [_index(token) for token in tokens]
         except (TypeError, AttributeError):
-            raise InvalidParameterError(f"{name} must be a list of token ids", parameter=name) from None
+            raise InvalidParameterError(f"{wanted}, got {shown(tokens)}", parameter=name) from None
         for i, token in enumerate(ids):
             if not 0 <= token < self.n_tokens:
                 raise InvalidParameterError(
@@ -137,6 +145,12 @@ class Vocab:
                     parameter=f"{name}[{i}]",
                 )
         return ids
+
+
+def _index(token: Any) -> int:
+    if isinstance(token, bool):
+        raise TypeError
+    return int(token.__index__())
 
 
 def _utf8(value: Any) -> bytes:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from llamacpp_core.errors import EngineClosedError, UnsupportedCapabilityError
 from llamacpp_core.info import Capabilities, ModelInfo, PromptCache
+from llamacpp_core.metadata import check_override_types
 
 if TYPE_CHECKING:
     from llamacpp_core.models import ResolvedModel
@@ -21,6 +22,7 @@ class VocabEngine:
 
     Args:
         resolved: The model.
+        overrides: Metadata to replace.
 
     Raises:
         ModelLoadError: The file is not a usable model.
@@ -28,10 +30,13 @@ class VocabEngine:
 
     n_active = 0
 
-    def __init__(self, resolved: ResolvedModel) -> None:
+    def __init__(
+        self, resolved: ResolvedModel, overrides: Mapping[str, bool | int | float | str] | None = None
+    ) -> None:
         from llamacpp_core.lowlevel import Model
 
-        self._model = Model(resolved.path, vocab_only=True)
+        check_override_types(overrides, resolved.header.metadata)
+        self._model = Model(resolved.path, vocab_only=True, metadata_overrides=overrides)
 
     @property
     def closed(self) -> bool:

@@ -17,7 +17,7 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from pydantic import Field
 
-from llamacpp_core.errors import ContextOverflowError, InvalidParameterError
+from llamacpp_core.errors import InvalidParameterError
 from llamacpp_integrations.langchain._batch import SharedBatch
 from llamacpp_integrations.langchain._errors import translated_errors
 from llamacpp_integrations.langchain._generation import (
@@ -386,9 +386,6 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
             return 0
         with translated_errors():
             converted = countable_messages(self._convert_input(messages).to_messages())
-            try:
-                return self.client.count_tokens(
-                    messages=converted, tools=openai_tools(tools) if tools else None, **template
-                )
-            except ContextOverflowError as error:
-                return error.n_prompt_tokens
+            return self.client.count_tokens(
+                messages=converted, tools=openai_tools(tools) if tools else None, **template
+            )

@@ -14,6 +14,7 @@ from llamacpp_core.chat_format import (
     LlamaChatCompletionHandlerRegistry,
     default_registry,
     get_chat_completion_handler,
+    named_format,
     register_chat_completion_handler,
     register_chat_format,
 )
@@ -119,6 +120,15 @@ def test_a_name_must_be_a_name(bad: Any) -> None:
         register_chat_completion_handler(bad)
     with pytest.raises(InvalidParameterError, match="must be a name"):
         register_chat_format(bad)
+
+
+@pytest.mark.parametrize("use", [get_chat_completion_handler, named_format, register_chat_format])
+def test_a_format_is_given_by_its_name(use: Any) -> None:
+    with pytest.raises(InvalidParameterError) as caught:
+        use(named_format("chatml"))
+    assert str(caught.value) == "chat_format must be a name, not a NamedFormat: give its name, 'chatml'"
+    with pytest.raises(InvalidParameterError, match="not a list"):
+        use(["chatml"])
 
 
 def test_a_handler_must_be_callable() -> None:

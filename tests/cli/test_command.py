@@ -8,6 +8,7 @@ import os
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -158,3 +159,29 @@ def test_a_reader_that_goes_away_is_no_traceback(smollm2_path: Path) -> None:
         process.stdout.close()
         assert "Traceback" not in process.stderr.read()
         assert process.wait(60) != 0
+
+
+def test_an_interrupt_during_the_imports_is_no_traceback() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    module, _, function = project["project"]["scripts"]["llamacpp"].partition(":")
+    code = f"""
+import signal, sys
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "llamacpp_core.llama":
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+from {module} import {function}
+{function}()
+"""
+    done = subprocess.run([sys.executable, "-c", code, "doctor"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_the_entry_point_runs_the_command() -> None:
+    code = "from llamacpp_integrations._command import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "models", "list", "--json"], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,6 +22,7 @@ from llamacpp_core import (
     UnsupportedCapabilityError,
 )
 from llamacpp_core.grammar import LlamaGrammar
+from llamacpp_core.sampling_chain import TokenChooser
 
 CAPITAL = "The capital of France is"
 STORY = "Once upon a time"
@@ -258,8 +260,10 @@ def test_an_exception_comes_out_and_does_no_harm(llm: Llama) -> None:
         lambda ids, scores: scores[:5],
         lambda ids, scores: np.full_like(scores, np.nan),
         lambda ids, scores: np.full_like(scores, np.inf),
+        lambda ids, scores: "scores",
+        lambda ids, scores: None,
     ],
-    ids=["shape", "nan", "inf"],
+    ids=["shape", "nan", "inf", "text", "none"],
 )
 def test_bad_logits_are_refused(llm: Llama, bad: Any) -> None:
     with pytest.raises(InvalidParameterError, match=r"logits_processor\[1\]") as caught:
@@ -320,3 +324,12 @@ def test_it_ends_with_the_context(small: Llama) -> None:
     response = small(STORY, max_tokens=None, temperature=0, ignore_eos=True, logits_processor=same)
     assert response["choices"][0]["finish_reason"] == "length"
     assert response["usage"]["total_tokens"] == 256
+
+
+def test_a_sampler_that_cannot_be_made_leaves_none_open(llm: Llama) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with pytest.raises(InvalidParameterError, match="exponent"):
+            TokenChooser(llm._sessions.model, {"dynatemp_exponent": -1.0}, seed=1, forbidden=())
+        gc.collect()
+    assert caught == []

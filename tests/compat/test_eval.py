@@ -161,3 +161,24 @@ def test_closing_ends_it(smollm2_path: Path) -> None:
         next(stream)
     with pytest.raises(EngineClosedError):
         llm.eval([5])
+
+
+@pytest.mark.parametrize("idx", [1.5, True, "0", 7, -7])
+def test_places_that_are_none(fresh: Llama, idx: Any) -> None:
+    fresh.eval(fresh.tokenize(CAPITAL))
+    with pytest.raises(InvalidParameterError, match="idx"):
+        fresh.sample(idx=idx)
+
+
+def test_reset_is_true_or_false(fresh: Llama) -> None:
+    with pytest.raises(InvalidParameterError, match="reset"):
+        next(fresh.generate(fresh.tokenize(CAPITAL), reset="no"))  # type: ignore[arg-type]
+
+
+def test_static_helpers() -> None:
+    logits = np.array([[1.0, 2.0, -np.inf], [0.0, 0.0, 0.0]], dtype=np.float32)
+    found = Llama.logits_to_logprobs(logits)
+    assert found.dtype == np.float32
+    assert np.exp(found).sum(axis=-1) == pytest.approx([1, 1])
+    assert found[1] == pytest.approx([-np.log(3)] * 3)
+    assert (Llama.longest_token_prefix([1, 2, 3], [1, 2, 4]), Llama.longest_token_prefix([], [1])) == (2, 0)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import struct
 import subprocess
 import sys
+import zlib
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from llamacpp_core import EngineError, InvalidParameterError, Llama, LlamaState
+from llamacpp_core import EngineClosedError, EngineError, InvalidParameterError, Llama, LlamaState
 
 MESSAGES: list[dict[str, str]] = [
     {"role": "system", "content": "You are a helpful assistant who knows a lot about geography. " * 6},
@@ -185,3 +188,40 @@ def test_there_must_be_something_to_save(smollm2_path: Path, tmp_path: Path) -> 
             llm.load_state(b"bytes")  # type: ignore[arg-type]
         with pytest.raises(FileNotFoundError):
             llm.load_state_file(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        [],
+        {},
+        {"kind": "eval"},
+        {"kind": "eval", "tokens": None, "fingerprint": {}},
+        "x",
+        {"kind": "eval", "tokens": ["a"], "fingerprint": {}},
+        {"kind": "eval", "tokens": [], "fingerprint": None},
+    ],
+    ids=repr,
+)
+def test_a_whole_state_with_a_strange_header_is_refused(header: Any) -> None:
+    text = json.dumps(header).encode()
+    data = struct.pack("<4sHII", b"LCCS", 1, len(text), zlib.crc32(text)) + text
+    with pytest.raises(InvalidParameterError, match="damaged"):
+        LlamaState.from_bytes(data)
+
+
+def test_what_is_no_bytes_or_path(smollm2_path: Path, saved: tuple[LlamaState, str]) -> None:
+    for value in (None, "state", 5):
+        with pytest.raises(InvalidParameterError, match="state must be bytes"):
+            LlamaState.from_bytes(value)  # type: ignore[arg-type]
+    data = saved[0].to_bytes()
+    assert LlamaState.from_bytes(memoryview(data)) == saved[0]  # type: ignore[arg-type]
+    with load(smollm2_path) as llm:
+        llm("Hi", max_tokens=1)
+        for path in (None, 5, b"/tmp/x", ""):
+            with pytest.raises(InvalidParameterError, match="path must be"):
+                llm.save_state_file(path)  # type: ignore[arg-type]
+            with pytest.raises(InvalidParameterError, match="path must be"):
+                llm.load_state_file(path)  # type: ignore[arg-type]
+    with pytest.raises(EngineClosedError):
+        llm.load_state(saved[0])

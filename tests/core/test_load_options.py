@@ -164,7 +164,12 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"seed": -2}, "seed"),
     ({"seed": 2**32}, "seed"),
     ({"rope_freq_base": -1}, "rope_freq_base"),
+    ({"rope_freq_base": 1e300}, "rope_freq_base"),
     ({"rope_freq_scale": math.inf}, "rope_freq_scale"),
+    ({"rope_freq_scale": 1e-300}, "rope_freq_scale"),
+    ({"lora_scale": 0.5}, "lora_scale"),
+    ({"lora_scale": "x"}, "lora_scale"),
+    ({"progress": "yes"}, "progress"),
     ({"rope_scaling_type": "spiral"}, "rope_scaling_type"),
     ({"rope_scaling_type": 9}, "rope_scaling_type"),
     ({"yarn_ext_factor": math.nan}, "yarn_ext_factor"),
@@ -195,7 +200,19 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"kv_overrides": {"a=b": 1}}, "kv_overrides"),
     ({"kv_overrides": {"a" * 200: 1}}, "kv_overrides"),
     ({"kv_overrides": {"a": "b" * 200}}, "kv_overrides"),
-    ({"kv_overrides": {"llama.block_count": -1}}, "kv_overrides"),
+    *(
+        ({"kv_overrides": {key: value}}, "kv_overrides")
+        for key, value in {
+            "llama.block_count": -1,
+            "llama.context_length": 0,
+            "llama.attention.layer_norm_rms_epsilon": -1.0,
+            "llama.rope.scaling.type": "spiral",
+            "llama.rope.freq_base": 10_000,  # the file has a float: llama.cpp would ignore a whole number
+            "general.name": True,
+            "a": 2**63,
+            "b": math.nan,
+        }.items()
+    ),
     ({"server_options": 5}, "server_options"),
     ({"server_options": {5: 1}}, "server_options"),
 ]
@@ -264,3 +281,10 @@ def test_the_default_number_of_slots_divides_the_batch(minilm_path: Path, n_ubat
     with Llama(minilm_path, n_ubatch=n_ubatch) as encoder:
         assert encoder.info.n_parallel == slots
         assert encoder.embed(["a b c"]).shape == (1, 384)
+
+
+def test_overrides_hold_for_a_vocabulary_alone(smollm2_path: Path) -> None:
+    with Llama(smollm2_path, vocab_only=True, kv_overrides={"tokenizer.ggml.bos_token_id": 5}) as llm:
+        assert llm.token_bos() == 5
+    with pytest.raises(InvalidParameterError, match="give a int"):
+        Llama(smollm2_path, vocab_only=True, kv_overrides={"tokenizer.ggml.bos_token_id": "5"})

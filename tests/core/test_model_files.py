@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import struct
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -206,3 +207,48 @@ def test_loading_can_be_cancelled(smollm2_path: Path) -> None:
     engine = Engine(flags, path=str(smollm2_path), on_progress=seen.append)
     engine.close()
     assert all(0 <= fraction <= 1 for fraction in seen)
+
+
+def test_an_interrupt_while_the_loading_thread_starts(
+    smollm2_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(threading.Thread):
+        def start(self) -> None:
+            super().start()
+            if self.name == "llamacpp-load":
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "Thread", Interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            Llama(smollm2_path, n_ctx=256, n_parallel=1)
+    assert not [thread for thread in threading.enumerate() if thread.name == "llamacpp-load"]
+    with Llama(smollm2_path, n_ctx=256, n_parallel=1, warmup=False) as llm:
+        assert llm("Hi", max_tokens=1)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("llama.block_count", 0),
+        ("llama.block_count", 513),
+        ("llama.context_length", 0),
+        ("llama.context_length", 2**32 - 1),
+        ("llama.attention.layer_norm_rms_epsilon", -1.0),
+        ("llama.attention.layer_norm_rms_epsilon", float("nan")),
+        ("llama.rope.scaling.type", "spiral"),
+    ],
+)
+def test_metadata_that_would_end_the_process(tmp_path: Path, key: str, value: Any) -> None:
+    def fill(writer: gguf.GGUFWriter) -> None:
+        add: dict[type, Callable[[str, Any], None]] = {
+            int: writer.add_uint32,
+            float: writer.add_float32,
+            str: writer.add_string,
+        }
+        add[type(value)](key, value)
+        some_tensor(writer)
+
+    path = write(tmp_path / "odd.gguf", "llama", fill)
+    with pytest.raises(ModelLoadError, match=f"its {key} is wrong"):
+        Llama(path)

@@ -35,23 +35,29 @@ TABLE: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
     "stop": (("x", ["x", "y"], (), []), ("", [""], ["x", 5], 5, {"x": 1}, ["a\0"], ["\ud800"])),
     "logit_bias": (
         ({}, {5: 1.0}, {"5": -1}, {5: -INF}, {5: False}),
-        ([], "x", {-1: 1}, {10**6: 1}, {"a": 1}, {5: NAN}, {5: "x"}, {5: True}, {None: 1}),
+        (
+            *([], "x", {-1: 1}, {10**6: 1}, {"a": 1}, {5: NAN}, {5: "x"}, {5: True}, {None: 1}),
+            *({5.7: 1}, {True: 1}, {INF: 1}, {b"5": 1}, {"5": 1, 5: 2}, {5: 1e300}, {5: np.ones(2)}),
+        ),
     ),
-    "repeat_last_n": ((0, 64), (-2, *NOT_WHOLE)),
+    "repeat_last_n": ((0, 64), (-2, 2**31 - 1, *NOT_WHOLE)),
     "dynatemp_range": ((0, 0.5), (-1, *NOT_NUMBERS)),
-    "dynatemp_exponent": ((1, 0.5), NOT_NUMBERS),
+    "dynatemp_exponent": ((1, 0.5), (0, -1, *NOT_NUMBERS)),
     "xtc_probability": ((0, 0.5), (-0.1, 1.1, *NOT_NUMBERS)),
     "xtc_threshold": ((0, 0.5), (-0.1, 1.1, *NOT_NUMBERS)),
     "top_n_sigma": ((-1, 1.0), NOT_NUMBERS),
     "dry_multiplier": ((0, 0.8), (-1, *NOT_NUMBERS)),
     "dry_base": ((1, 1.75), (0.5, *NOT_NUMBERS)),
     "dry_allowed_length": ((0, 2), (-1, *NOT_WHOLE)),
-    "dry_penalty_last_n": ((0, 64), (-2, *NOT_WHOLE)),
-    "dry_sequence_breakers": ((["\n"], ["a", "b"]), ([], "x", [5], ["\0"])),
+    "dry_penalty_last_n": ((0, 64), (-2, 2**31 - 1, *NOT_WHOLE)),
+    "dry_sequence_breakers": ((["\n"], ["a", "b"]), ([], "x", [5], ["\0"], [""], ["é" * 21])),
     "adaptive_target": ((-1, 0.5), (2, *NOT_NUMBERS)),
     "adaptive_decay": ((0, 0.9), (-1, 1, *NOT_NUMBERS)),
     "min_keep": ((0, 1), (-1, *NOT_WHOLE)),
-    "samplers": ((["top_k", "temperature"], list(SAMPLER_NAMES)), (["top_z"], "top_k", [5], {"top_k": 1})),
+    "samplers": (
+        (["top_k", "temperature"], ["top_k", *SAMPLER_NAMES]),
+        (["top_z"], "top_k", [5], {"top_k": 1}, ["infill"], ["temperature", "infill", "top_k"]),
+    ),
     "ignore_eos": ((True, False), (1, "yes", [True])),
     "cache_prompt": ((True, False), (1, "yes")),
     "n_keep": ((-1, 0, 5), (-2, *NOT_WHOLE)),
@@ -87,6 +93,30 @@ def test_refused_by_name(name: str, value: Any) -> None:
 @pytest.mark.parametrize("name", sorted(TABLE))
 def test_none_stands_for_the_default(name: str) -> None:
     assert sampling_fields({name: None}, n_vocab=1000) == {}
+
+
+ODD_NUMBERS = (np.ones(2), np.bool_(True), np.complex64(1), np.array("1"), b"1", float, 10**400)
+
+
+@pytest.mark.parametrize("value", [*ODD_NUMBERS, np.array([3]), int], ids=repr)
+@pytest.mark.parametrize("name", ["temperature", "top_k"])
+def test_what_only_looks_like_a_number(name: str, value: Any) -> None:
+    if name == "temperature" and value is int:
+        value = complex(1)
+    with pytest.raises(InvalidParameterError, match=name):
+        sampling_fields({name: value}, n_vocab=10)
+
+
+def test_a_bias_that_leaves_no_token() -> None:
+    with pytest.raises(InvalidParameterError, match="bans every token"):
+        sampling_fields({"logit_bias": dict.fromkeys(range(10), -INF)}, n_vocab=10)
+    fields = sampling_fields({"logit_bias": {3: np.float32(-INF), "4": np.float64(2)}}, n_vocab=10)
+    assert fields == {"logit_bias": [[3, False], [4, 2.0]]}
+
+
+def test_mirostat_aims_at_some_surprise() -> None:
+    with pytest.raises(InvalidParameterError, match="mirostat_tau"):
+        sampling_fields({"mirostat_mode": 2, "mirostat_tau": 0}, n_vocab=10)
 
 
 def test_numpy_numbers_are_numbers() -> None:

@@ -302,3 +302,34 @@ with Llama(sys.argv[1], n_ctx=256, n_parallel=1) as llm:
     llm('Hi', max_tokens=1)
 """
     quiet(run_python(code, str(smollm2_path)))
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="this system does not fork")
+def test_a_child_of_a_busy_process_ends(run_python: Run, smollm2_path: Path) -> None:
+    code = """
+import os, signal, threading, time
+started, done = threading.Event(), threading.Event()
+def slow(ids, scores):
+    started.set()
+    return scores
+def work():
+    while not done.is_set():
+        llm('Once', max_tokens=20, logits_processor=slow)
+worker = threading.Thread(target=work)
+worker.start()
+started.wait()
+for leave in ('close', 'exit') * 2:
+    time.sleep(0.02)
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(15)
+        if leave == 'close':
+            llm.close()
+            os._exit(0)
+        sys.exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert status == 0, (leave, status)
+done.set()
+worker.join()
+"""
+    quiet(run_python(OPEN + code, str(smollm2_path)))

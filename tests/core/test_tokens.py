@@ -144,3 +144,13 @@ def test_names_of_llama_cpp_python(llm: Llama) -> None:
     assert llm.detokenize([llm.token_nl()]) == b"\n"
     assert llm.metadata["general.architecture"] == "llama"
     assert "tokenizer.ggml.tokens" not in llm.metadata
+
+
+def test_a_conversation_longer_than_the_context_can_be_counted_and_shown(llm: Llama) -> None:
+    messages = [{"role": "user", "content": "hello " * (2 * llm.n_ctx())}]
+    n_tokens = llm.count_tokens(messages=messages)
+    assert n_tokens > 2 * llm.n_ctx()
+    assert len(llm.apply_chat_template(messages, tokenize=True)) == n_tokens
+    with pytest.raises(ContextOverflowError) as caught:
+        llm.create_chat_completion(messages)
+    assert (caught.value.n_prompt_tokens, caught.value.n_ctx) == (n_tokens, llm.n_ctx())

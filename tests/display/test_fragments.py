@@ -308,3 +308,11 @@ def test_a_model_shows_itself(smollm2_path: Any) -> None:
 def test_show_refuses_what_it_does_not_know(value: Any) -> None:
     with pytest.raises(InvalidParameterError, match="no picture"):
         display.show(value)
+
+
+@pytest.mark.parametrize("value", [None, 5, object(), "text"], ids=["none", "number", "object", "text"])
+def test_what_holds_no_results(value: Any) -> None:
+    with pytest.raises(InvalidParameterError, match="response"):
+        display.token_choices(value)
+    with pytest.raises(InvalidParameterError, match="results"):
+        display.rerank_html(value)

@@ -59,7 +59,7 @@ def test_throughput(rows: Any, ax: Any) -> None:
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b"]
 
 
-@pytest.mark.parametrize("rows", [{}, [], [{}], {0: 1.0}])
+@pytest.mark.parametrize("rows", [{}, [], [{}], {0: 1.0}, None, 5, {"choices": []}, {1: None}])
 def test_throughput_refuses_other_rows(rows: Any, ax: Any) -> None:
     with pytest.raises(InvalidParameterError, match="rows"):
         plot.throughput(rows, ax=ax)

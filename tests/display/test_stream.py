@@ -169,3 +169,21 @@ def test_a_terminal_with_ipython_gets_text(monkeypatch: pytest.MonkeyPatch) -> N
     assert live.jupyter_display() is None
     monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: None))
     assert live.jupyter_display() is None
+
+
+@pytest.mark.parametrize(
+    "pieces", [None, 5, {"choices": []}, object()], ids=["none", "number", "whole", "object"]
+)
+async def test_what_is_no_stream_is_left_alone(pieces: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InvalidParameterError) as caught:
+        stream(pieces)
+    assert caught.value.parameter == "pieces"
+    with pytest.raises(InvalidParameterError):
+        await astream(pieces)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_model_is_no_stream_and_stays_open(llm: Llama) -> None:
+    with pytest.raises(InvalidParameterError, match="not Llama"):
+        stream(llm)  # type: ignore[arg-type]
+    assert llm("Hi", max_tokens=1)

@@ -289,3 +289,15 @@ print(resolve_model("hf:owner/tiny:*Q8_0.gguf").path)
     offline = run_python(script, HF_ENDPOINT=tiny_repo.url, HF_HOME=home, HF_HUB_OFFLINE="1")
     assert offline.stdout == online.stdout
     assert tiny_repo.requests == []
+
+
+def test_additional_files(tiny_repo: Hub, tmp_path: Path) -> None:
+    more = ["big/big-F16-00001-of-00003.gguf", "*mmproj*"]
+    model = resolve_hub("owner/tiny", "*Q8_0.gguf", additional_files=more[:1], local_dir=tmp_path / "here")
+    assert model.files == (tmp_path / "here" / "tiny-Q8_0.gguf",)
+    there = sorted(path.name for path in (tmp_path / "here").rglob("*.gguf"))
+    assert there == [f"big-F16-0000{n}-of-00003.gguf" for n in (1, 2, 3)] + ["tiny-Q8_0.gguf"]
+    with pytest.raises(ModelNotFoundError, match="zzz"):
+        resolve_hub("owner/tiny", "*Q8_0.gguf", additional_files=["zzz.gguf"])
+    with pytest.raises(InvalidParameterError, match="additional_files"):
+        resolve_hub("owner/tiny", "*Q8_0.gguf", additional_files="zzz.gguf")

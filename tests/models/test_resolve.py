@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from llamacpp_core.errors import InvalidParameterError, ModelLoadError, ModelNotFoundError
-from llamacpp_core.models import load_catalog, resolve_model
+from llamacpp_core.models import load_catalog, remove, resolve_model
 from llamacpp_core.models.catalog import HubSource
 
 from .conftest import write_gguf, write_split
@@ -163,3 +164,41 @@ def test_catalog_is_complete() -> None:
             assert len(entry.source.wheel_sha256) == len(entry.source.member_sha256) == 64
     assert catalog["nomic-embed-text-v1.5"].query_prefix == "search_query: "
     assert catalog["nomic-embed-text-v1.5"].document_prefix == "search_document: "
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"cache_dir": 5}, "cache_dir"),
+        ({"cache_dir": b"/tmp"}, "cache_dir"),
+        ({"cache_dir": ""}, "cache_dir"),
+        ({"verify": "yes"}, "verify"),
+        ({"force_download": 1}, "force_download"),
+        ({"local_files_only": None}, "local_files_only"),
+        ({"progress": "yes"}, "progress"),
+        ({"token": 5}, "token"),
+    ],
+)
+def test_options_of_a_wrong_kind(tiny_gguf: Path, options: dict[str, Any], name: str) -> None:
+    with pytest.raises(InvalidParameterError, match=name) as caught:
+        resolve_model(tiny_gguf, **options)
+    assert caught.value.parameter == name
+
+
+def test_a_home_folder_that_nobody_has() -> None:
+    with pytest.raises(ModelNotFoundError, match="no such home folder"):
+        resolve_model("~nobody-of-that-name/model.gguf")
+
+
+def test_many_missing_parts_are_not_all_listed(tmp_path: Path, tiny_gguf: Path) -> None:
+    path = tmp_path / "m-00001-of-99999.gguf"
+    path.symlink_to(tiny_gguf)
+    with pytest.raises(ModelNotFoundError, match="and 99978 more must lie beside it") as caught:
+        resolve_model(path)
+    assert len(str(caught.value)) < 2000
+
+
+@pytest.mark.parametrize("name", [None, 5, "", " "])
+def test_what_cannot_be_removed(name: Any) -> None:
+    with pytest.raises(InvalidParameterError, match="name"):
+        remove(name)

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
-from llamacpp_core.chat_format.named import NAMED_FORMATS
+from llamacpp_core.chat_format.named import NAMED_FORMATS, format_name
 from llamacpp_core.errors import InvalidParameterError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class LlamaChatCompletionHandlerRegistry:
         Raises:
             InvalidParameterError: The name is empty or taken, or the handler is not callable.
         """
-        _check_name(chat_format)
+        format_name(chat_format)
         if not callable(handler):
             raise InvalidParameterError(
                 f"handler must be callable, not {type(handler).__name__}", parameter="handler"
@@ -97,13 +97,13 @@ class LlamaChatCompletionHandlerRegistry:
 
         from llamacpp_core.chat_format.handlers import named_chat_completion_handler
 
-        handler = self._handlers.get(chat_format)
+        handler = self._handlers.get(format_name(chat_format))
         if handler is not None:
             return handler
         if chat_format in NAMED_FORMATS:
             return named_chat_completion_handler(chat_format)
         names = sorted({*NAMED_FORMATS, *self._handlers})
-        near = difflib.get_close_matches(str(chat_format).lower().replace("_", "-"), names, n=3, cutoff=0.5)
+        near = difflib.get_close_matches(chat_format.lower().replace("_", "-"), names, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known are {', '.join(names)}"
         raise InvalidParameterError(f"unknown chat format {chat_format!r}: {hint}", parameter="chat_format")
 
@@ -113,13 +113,6 @@ class LlamaChatCompletionHandlerRegistry:
     def registered(self, chat_format: str) -> LlamaChatCompletionHandler | None:
         """The handler that a user registered under a name, None for built-in and unknown names."""
         return self._handlers.get(chat_format)
-
-
-def _check_name(chat_format: object) -> None:
-    if not isinstance(chat_format, str) or not chat_format.strip():
-        raise InvalidParameterError(
-            f"chat_format must be a name, not {chat_format!r}", parameter="chat_format"
-        )
 
 
 default_registry = LlamaChatCompletionHandlerRegistry()
@@ -170,7 +163,7 @@ def register_chat_completion_handler(
     if chat_handler is not None:
         default_registry.register_chat_completion_handler(chat_format, chat_handler, overwrite)
         return None
-    _check_name(chat_format)
+    format_name(chat_format)
 
     def register(handler: _Handler) -> _Handler:
         default_registry.register_chat_completion_handler(chat_format, handler, overwrite)
@@ -189,7 +182,7 @@ def register_chat_format(name: str, *, overwrite: bool = False) -> Callable[[_Fo
     Raises:
         InvalidParameterError: The name is empty or taken.
     """
-    _check_name(name)
+    format_name(name)
 
     def register(formatter: _Formatter) -> _Formatter:
         from llamacpp_core.chat_format.handlers import chat_formatter_to_chat_completion_handler

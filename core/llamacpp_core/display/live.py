@@ -195,6 +195,18 @@ def _screen() -> _Screen:
     return _Terminal() if display is None else _Notebook(display)
 
 
+def _check(pieces: Any, kind: type, otherwise: str) -> None:
+    if isinstance(pieces, Mapping):
+        raise InvalidParameterError(
+            "this is a whole response: pass stream=True, or use show(response)", parameter="pieces"
+        )
+    if not isinstance(pieces, kind):
+        raise InvalidParameterError(
+            f"pieces must be what stream=True gives, not {type(pieces).__name__}: {otherwise}",
+            parameter="pieces",
+        )
+
+
 def stream(pieces: Iterable[Any]) -> Streamed:
     """Shows an answer while it comes, and returns it.
 
@@ -208,6 +220,7 @@ def stream(pieces: Iterable[Any]) -> Streamed:
     Raises:
         InvalidParameterError: The pieces are something else, or belong to several answers.
     """
+    _check(pieces, Iterable, "for coroutines there is astream")
     screen, answer, whole = _screen(), _Answer(), False
     try:
         for piece in pieces:
@@ -222,6 +235,7 @@ def stream(pieces: Iterable[Any]) -> Streamed:
 
 async def astream(pieces: AsyncIterable[Any]) -> Streamed:
     """:func:`stream` for coroutines: shows ``await acreate_chat_completion(..., stream=True)``."""
+    _check(pieces, AsyncIterable, "await acreate_chat_completion first, or use stream for an iterator")
     screen, answer, whole = _screen(), _Answer(), False
     try:
         async for piece in pieces:

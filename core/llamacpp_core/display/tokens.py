@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +51,8 @@ def token_choices(
     Raises:
         InvalidParameterError: It holds no log-probabilities, or no such answer.
     """
-    responses = [response] if isinstance(response, Mapping) else response
+    several = isinstance(response, Iterable) and not isinstance(response, Mapping)
+    responses: Any = response if several else [response]
     out: list[TokenChoice] = []
     found = False
     for one in responses:

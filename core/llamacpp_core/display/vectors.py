@@ -125,6 +125,8 @@ def rerank_html(results: Sequence[Mapping[str, Any]], documents: Sequence[str] |
     Raises:
         InvalidParameterError: These are not ranked documents.
     """
+    if isinstance(results, str) or not isinstance(results, Sequence):
+        raise InvalidParameterError("results must be the list that rerank returns", parameter="results")
     for i, result in enumerate(results):
         if not isinstance(result, Mapping) or not {"index", "relevance_score"} <= set(result):
             raise InvalidParameterError(f"results[{i}] is not what rerank returns", parameter="results")

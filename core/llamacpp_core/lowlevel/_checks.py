@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, SupportsIndex
 
+from llamacpp_core._checks import boolean as _boolean
 from llamacpp_core.errors import InvalidParameterError
 
-__all__ = ["finite", "integer", "position_range", "real", "token_list"]
+__all__ = ["boolean", "file_path", "finite", "integer", "position_range", "real", "token_list"]
 
 INT32_MAX = 2**31 - 1
 
@@ -24,6 +27,8 @@ def integer(
     """
     try:
         number = operator.index(value)
+        if isinstance(value, bool):
+            raise TypeError
     except TypeError:
         raise InvalidParameterError(f"{name} must be an integer, not {value!r}", parameter=name) from None
     if not minimum <= number <= maximum:
@@ -31,6 +36,30 @@ def integer(
             f"{name} is {number}, but must lie in [{minimum}, {maximum}]{_after(hint)}", parameter=name
         )
     return number
+
+
+def boolean(value: bool, name: str) -> bool:
+    """Returns ``value`` when it is True or False.
+
+    Raises:
+        InvalidParameterError: it is neither; names ``name``.
+    """
+    return _boolean(name, value)
+
+
+def file_path(value: Any, name: str = "path") -> Path:
+    """Returns a path given as a string or an ``os.PathLike`` of one.
+
+    Raises:
+        InvalidParameterError: it is neither; names ``name``.
+    """
+    try:
+        found = os.fspath(value)
+    except TypeError:
+        found = None
+    if not isinstance(found, str):
+        raise InvalidParameterError(f"{name} must be a path, not {value!r}", parameter=name)
+    return Path(found)
 
 
 def real(
@@ -47,7 +76,7 @@ def real(
     Raises:
         InvalidParameterError: not a number, or out of bounds; names ``name``.
     """
-    if isinstance(value, str):
+    if isinstance(value, str | bool):
         raise InvalidParameterError(f"{name} must be a number, not {value!r}", parameter=name)
     try:
         number = float(value)

@@ -53,6 +53,7 @@ class NativeObject:
         self._borrowed = borrowed
         self._children: weakref.WeakSet[NativeObject] = weakref.WeakSet()
         self._lock = threading.RLock()
+        self._depth = 0  # of uses by the thread that holds the lock
         if parent is not None:
             parent._children.add(self)
 
@@ -65,11 +66,11 @@ class NativeObject:
         """Closes this object and everything built on it; safe to call again.
 
         Raises:
-            EngineError: another thread is using it at this moment.
+            EngineError: another thread is using it at this moment, or the call that led here.
         """
         if self._handle is None:
             return
-        with self._exclusive():
+        with self._exclusive(alone=True):
             for child in list(self._children):
                 child.close()
             self._handle = None
@@ -101,16 +102,26 @@ class NativeObject:
         return handle.pointer
 
     @contextmanager
-    def _exclusive(self) -> Iterator[Any]:
-        """Yields the pointer while no other thread may use this object: llama.cpp does not lock."""
+    def _exclusive(self, *, alone: bool = False) -> Iterator[Any]:
+        """Yields the pointer while no other thread may use this object: llama.cpp does not lock.
+
+        Args:
+            alone: Refuse a use inside another use by this thread, in what native code calls back.
+        """
         if not self._lock.acquire(blocking=False):
             raise EngineError(
                 f"another thread is using this {type(self).__name__}: "
                 "share it under a lock, or use one per thread"
             )
+        self._depth += 1
         try:
+            if alone and self._depth > 1:
+                raise EngineError(
+                    f"this {type(self).__name__} is in use by the call that led here: do this after it"
+                )
             yield self._pointer
         finally:
+            self._depth -= 1
             self._lock.release()
 
 

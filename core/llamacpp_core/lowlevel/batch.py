@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llamacpp_core._ffi import ffi, lib
 from llamacpp_core.errors import InvalidParameterError
-from llamacpp_core.lowlevel._checks import INT32_MAX, integer
+from llamacpp_core.lowlevel._checks import INT32_MAX, boolean, integer
 from llamacpp_core.lowlevel._owned import NativeHandle, NativeObject
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Batch(NativeObject):
     def set_output(self, index: int, output: bool = True) -> None:
         """Says whether to compute logits after the token at ``index``."""
         index = integer(index, "index", maximum=len(self) - 1)
-        self._pointer.logits[index] = output
+        self._pointer.logits[index] = boolean(output, "output")
         known = set(self._outputs) | {index} if output else set(self._outputs) - {index}
         self._outputs = sorted(known)
 
@@ -140,6 +140,9 @@ class Batch(NativeObject):
 
     def _append(self, position: int, seq_ids: Sequence[int], output: bool) -> int:
         native: Any = self._pointer
+        boolean(output, "output")
+        if isinstance(seq_ids, str | bytes) or not isinstance(seq_ids, Sequence):
+            raise InvalidParameterError("seq_ids must be a list of sequence ids", parameter="seq_ids")
         index = int(native.n_tokens)
         if index >= self.capacity:
             raise InvalidParameterError(f"the batch is full: it holds {self.capacity} tokens")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from llamacpp_core._ffi import ffi
-from llamacpp_core.errors import InvalidParameterError
+from llamacpp_core.errors import EngineError, InvalidParameterError
 from llamacpp_core.lowlevel._checks import integer
 
 if TYPE_CHECKING:
@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Candidates"]
+
+
+class _Gone:
+    """Stands in for native candidates after the call that lent them."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise EngineError(
+            "these candidates were lent for the sampler's call and are gone: copy what you keep of them"
+        )
 
 
 class Candidates:
@@ -34,7 +43,10 @@ class Candidates:
         """Makes candidates of a whole vocabulary from its logits, copied."""
         import numpy as np
 
-        values = np.asarray(logits, dtype=np.float32)
+        try:
+            values = np.asarray(logits, dtype=np.float32)
+        except (TypeError, ValueError):
+            raise InvalidParameterError("logits must be numbers", parameter="logits") from None
         if values.ndim != 1 or not values.size:
             raise InvalidParameterError(
                 f"logits must have shape [n_vocab], not {values.shape}", parameter="logits"
@@ -46,6 +58,10 @@ class Candidates:
         records["id"] = np.arange(values.size, dtype=np.int32)
         records["logit"] = values
         return candidates
+
+    def _end(self) -> None:
+        """What this was a view of is gone: nothing can be read from it any more."""
+        self._native = _Gone()
 
     @property
     def _records(self) -> NDArray[np.void]:

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from llamacpp_core._checks import unknown_name
 from llamacpp_core._ffi import checked, ffi, lib
 from llamacpp_core._native_log import drain_errors
 from llamacpp_core.errors import (
@@ -16,7 +17,7 @@ from llamacpp_core.errors import (
     RequestCancelledError,
     UnsupportedCapabilityError,
 )
-from llamacpp_core.lowlevel._checks import integer, token_list
+from llamacpp_core.lowlevel._checks import boolean, integer, token_list
 from llamacpp_core.lowlevel._owned import NativeHandle, because
 from llamacpp_core.lowlevel._views import NativeFloats
 from llamacpp_core.lowlevel.batch import Batch
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from llamacpp_core.lowlevel.model import Model
 
 __all__ = ["Context"]
+
+_OPTIONS = tuple(context_params.__kwdefaults__ or ())
 
 
 class Context(StateMixin):
@@ -51,6 +54,9 @@ class Context(StateMixin):
 
     def __init__(self, model: Model, **options: Any) -> None:
         model._require_weights()
+        for name in options:
+            if name not in _OPTIONS:
+                raise unknown_name(name, _OPTIONS, "option of a context")
         params = context_params(**options)
         self._interrupted = ffi.new("int32_t *", 0)
         params.abort_callback = _is_set()
@@ -123,14 +129,14 @@ class Context(StateMixin):
     def set_causal_attention(self, causal: bool) -> None:
         """Whether a token sees only what comes before it."""
         with self._exclusive() as context:
-            lib.llama_set_causal_attn(context, causal)
-            self._causal = bool(causal)
+            lib.llama_set_causal_attn(context, boolean(causal, "causal"))
+            self._causal = causal
 
     def set_embeddings(self, embeddings: bool) -> None:
         """Whether the next :meth:`decode` gives embeddings (of every token) besides logits."""
         with self._exclusive() as context:
-            lib.llama_set_embeddings(context, embeddings)
-            self._embeddings = bool(embeddings)
+            lib.llama_set_embeddings(context, boolean(embeddings, "embeddings"))
+            self._embeddings = embeddings
 
     def set_loras(self, adapters: Mapping[LoraAdapter, float]) -> None:
         """Uses these LoRA adapters from now on, each with its scale; ``{}`` for none.

@@ -6,7 +6,7 @@ from typing import Any
 
 from llamacpp_core._ffi import ffi, lib
 from llamacpp_core.errors import InvalidParameterError
-from llamacpp_core.lowlevel._checks import finite, integer, one_of
+from llamacpp_core.lowlevel._checks import boolean, finite, integer, one_of
 
 __all__ = ["context_params"]
 
@@ -94,16 +94,16 @@ def context_params(
         )
     if n_threads_batch is not None:
         params.n_threads_batch = integer(n_threads_batch, "n_threads_batch", minimum=1, maximum=_THREADS_MAX)
-    params.embeddings = embeddings
+    params.embeddings = boolean(embeddings, "embeddings")
     params.pooling_type = _enum("POOLING_TYPE", pooling_type, "pooling_type", _POOLING)
     params.attention_type = _enum("ATTENTION_TYPE", attention_type, "attention_type", _ATTENTION)
     params.flash_attn_type = _enum("FLASH_ATTN_TYPE", flash_attn, "flash_attn", _FLASH_ATTN)
     params.type_k = _cache_type(type_k, "type_k")
     params.type_v = _cache_type(type_v, "type_v")
-    params.kv_unified = kv_unified
-    params.offload_kqv = offload_kqv
-    params.op_offload = op_offload
-    params.swa_full = swa_full
+    params.kv_unified = boolean(kv_unified, "kv_unified")
+    params.offload_kqv = boolean(offload_kqv, "offload_kqv")
+    params.op_offload = boolean(op_offload, "op_offload")
+    params.swa_full = boolean(swa_full, "swa_full")
     params.n_rs_seq = integer(n_rs_seq, "n_rs_seq", maximum=64)
     params.rope_scaling_type = _enum(
         "ROPE_SCALING_TYPE", rope_scaling_type, "rope_scaling_type", _ROPE_SCALING

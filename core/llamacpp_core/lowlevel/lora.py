@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llamacpp_core._ffi import checked, ffi, lib
 from llamacpp_core._native_log import drain_errors
 from llamacpp_core.errors import EngineError, InvalidParameterError, ModelLoadError
-from llamacpp_core.lowlevel._checks import finite
+from llamacpp_core.lowlevel._checks import file_path, finite
 from llamacpp_core.lowlevel._owned import NativeHandle, NativeObject, because
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class LoraAdapter(NativeObject):
     def __init__(self, model: Model, path: str | os.PathLike[str]) -> None:
         from llamacpp_core.lowlevel.model import _check_file, _read
 
-        file = Path(path)
+        file = file_path(path)
         model._require_weights()
         _check_file(file)
         with model._exclusive() as native:
@@ -59,6 +58,8 @@ class LoraAdapter(NativeObject):
 
 def apply_loras(context: Any, model: Model, adapters: Mapping[LoraAdapter, float]) -> list[NativeHandle]:
     """Gives a native context its adapters, all at once; returns what must stay alive meanwhile."""
+    if not isinstance(adapters, Mapping):
+        raise InvalidParameterError("adapters must map LoraAdapter to a scale", parameter="adapters")
     handles, pointers, scales = [], [], []
     for adapter, scale in adapters.items():
         if not isinstance(adapter, LoraAdapter):

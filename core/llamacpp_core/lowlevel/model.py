@@ -15,9 +15,10 @@ from llamacpp_core.errors import (
     ModelNotFoundError,
     UnsupportedCapabilityError,
 )
-from llamacpp_core.lowlevel._checks import finite, integer, one_of
+from llamacpp_core.lowlevel._checks import boolean, file_path, finite, integer, one_of
 from llamacpp_core.lowlevel._owned import NativeHandle, NativeObject, because
 from llamacpp_core.lowlevel.vocabulary import Vocabulary
+from llamacpp_core.metadata import metadata_problem
 
 if TYPE_CHECKING:
     from llamacpp_core.lowlevel.context import Context
@@ -67,7 +68,7 @@ class Model(NativeObject):
         metadata_overrides: Mapping[str, MetadataValue] | None = None,
         on_progress: Callable[[float], bool | None] | None = None,
     ) -> None:
-        file = Path(path)
+        file = file_path(path)
         _check_file(file)
         lib.lc_init()
         params = lib.llama_model_default_params()
@@ -77,8 +78,8 @@ class Model(NativeObject):
         one_of(load_mode, "load_mode", _LOAD_MODES)
         params.load_mode = getattr(lib, f"LLAMA_LOAD_MODE_{load_mode.upper()}")
         params.main_gpu = integer(main_gpu, "main_gpu")
-        params.vocab_only = vocab_only
-        params.check_tensors = check_tensors
+        params.vocab_only = boolean(vocab_only, "vocab_only")
+        params.check_tensors = boolean(check_tensors, "check_tensors")
         shares = _tensor_split(tensor_split)
         params.tensor_split = shares
         overrides = _overrides(metadata_overrides or {})
@@ -144,6 +145,8 @@ class Model(NativeObject):
 
     def chat_template(self, name: str | None = None) -> str | None:
         """The text of a Jinja chat template in the file: the default one, or one by name."""
+        if name is not None and (not isinstance(name, str) or "\0" in name):
+            raise InvalidParameterError(f"name must be text, not {name!r}", parameter="name")
         key = ffi.NULL if name is None else name.encode()
         found = lib.llama_model_chat_template(self._pointer, key)
         return None if found == ffi.NULL else text(found)
@@ -234,6 +237,10 @@ class _Progress:
     """Passes llama.cpp's progress callback on to Python, and the callback's exception back out."""
 
     def __init__(self, callback: Callable[[float], bool | None] | None) -> None:
+        if callback is not None and not callable(callback):
+            raise InvalidParameterError(
+                f"on_progress must be a function, not {callback!r}", parameter="on_progress"
+            )
         self._callback = callback
         self._error: BaseException | None = None
         self._given_up = False
@@ -276,6 +283,8 @@ def _check_file(file: Path) -> None:
 
 
 def _tensor_split(shares: Sequence[float]) -> Any:
+    if isinstance(shares, str) or not isinstance(shares, Sequence):
+        raise InvalidParameterError("tensor_split must be a list of shares", parameter="tensor_split")
     if not shares:
         return ffi.NULL
     capacity = lib.llama_max_devices()
@@ -291,9 +300,17 @@ def _tensor_split(shares: Sequence[float]) -> Any:
 def _overrides(overrides: Mapping[str, MetadataValue]) -> Any:
     if not overrides:
         return ffi.NULL
+    if not isinstance(overrides, Mapping):
+        raise InvalidParameterError(
+            "metadata_overrides must be a dict from keys to values", parameter="metadata_overrides"
+        )
     entries = ffi.new("struct llama_model_kv_override[]", len(overrides) + 1)  # an empty key ends the list
     for entry, (key, value) in zip(entries, overrides.items(), strict=False):
         entry.key = _override_text(key, f"metadata_overrides[{key!r}]")
+        if problem := metadata_problem(key, value):
+            raise InvalidParameterError(
+                f"metadata_overrides[{key!r}]: {problem}", parameter="metadata_overrides"
+            )
         if isinstance(value, bool):
             entry.tag, entry.val_bool = lib.LLAMA_KV_OVERRIDE_TYPE_BOOL, value
         elif isinstance(value, int):
@@ -313,6 +330,8 @@ def _overrides(overrides: Mapping[str, MetadataValue]) -> Any:
 
 
 def _override_text(value: str, name: str) -> bytes:
+    if not isinstance(value, str):
+        raise InvalidParameterError(f"{name}: {value!r} must be a string", parameter="metadata_overrides")
     data = value.encode()
     if not 0 < len(data) < _OVERRIDE_BYTES or b"\0" in data:
         raise InvalidParameterError(

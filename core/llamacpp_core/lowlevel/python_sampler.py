@@ -123,7 +123,10 @@ def lcpy_sampler_name(sampler: Any) -> Any:
 @ffi.def_extern()
 def lcpy_sampler_apply(sampler: Any, array: Any) -> None:
     candidates = Candidates(array)
-    _guarded(_entry(sampler).sampler.apply, candidates)
+    try:
+        _guarded(_entry(sampler).sampler.apply, candidates)
+    finally:
+        candidates._end()
     if _pending.error is not None and not 0 <= array.selected < array.size:
         array.selected = 0
 

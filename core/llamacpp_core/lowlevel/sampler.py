@@ -199,7 +199,7 @@ class Sampler(NativeObject):
             len(self.model.vocabulary),
             arguments.seed(seed),
             finite(tau, "tau", above=0.0),
-            finite(eta, "eta", above=0.0),
+            finite(eta, "eta", minimum=0.0),
             integer(m, "m", minimum=2, maximum=len(self.model.vocabulary)),
             selects=True,
         )
@@ -209,7 +209,7 @@ class Sampler(NativeObject):
         return self._add(
             "mirostat_v2",
             lib.llama_sampler_init_mirostat_v2,
-            *(arguments.seed(seed), finite(tau, "tau", above=0.0), finite(eta, "eta", above=0.0)),
+            *(arguments.seed(seed), finite(tau, "tau", above=0.0), finite(eta, "eta", minimum=0.0)),
             selects=True,
         )
 
@@ -359,7 +359,7 @@ class Sampler(NativeObject):
     ) -> Self:
         if self._selects:
             raise InvalidParameterError(f"{self._names[-1]} already chooses the token: no {name} after it")
-        with self._exclusive() as chain:
+        with self._exclusive(alone=True) as chain:
             part = checked(error, make, *(a.pointer if isinstance(a, arguments.Kept) else a for a in native))
             if part == ffi.NULL:
                 raise error(f"llama.cpp could not make the sampler {name}")

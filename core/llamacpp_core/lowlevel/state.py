@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from llamacpp_core._ffi import checked, ffi, lib
 from llamacpp_core._native_log import drain_errors
 from llamacpp_core.errors import GenerationError, InvalidParameterError
-from llamacpp_core.lowlevel._checks import token_list
+from llamacpp_core.lowlevel._checks import file_path, token_list
 from llamacpp_core.lowlevel._owned import NativeObject, because
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class StateMixin(NativeObject):
         Raises:
             OSError: the file cannot be written.
         """
-        _write(Path(path), self._save_state(token_list(tokens, len(self.model.vocabulary))))
+        _write(file_path(path), self._save_state(token_list(tokens, len(self.model.vocabulary))))
 
     def load_state_file(self, path: str | os.PathLike[str]) -> list[int]:
         """Restores a file of :meth:`save_state_file` and returns the tokens in it.
@@ -83,7 +83,7 @@ class StateMixin(NativeObject):
             OSError: the file cannot be read.
             InvalidParameterError: as for :meth:`load_state`.
         """
-        return self._load_state(Path(path).read_bytes())
+        return self._load_state(file_path(path).read_bytes())
 
     def save_sequence_file(
         self, path: str | os.PathLike[str], seq_id: int = 0, tokens: Iterable[int] = ()
@@ -93,7 +93,7 @@ class StateMixin(NativeObject):
         Raises:
             OSError: the file cannot be written.
         """
-        _write(Path(path), self._save_sequence(seq_id, token_list(tokens, len(self.model.vocabulary))))
+        _write(file_path(path), self._save_sequence(seq_id, token_list(tokens, len(self.model.vocabulary))))
 
     def load_sequence_file(self, path: str | os.PathLike[str], seq_id: int = 0) -> list[int]:
         """Restores a file of :meth:`save_sequence_file` into any sequence and returns the tokens in it.
@@ -102,7 +102,7 @@ class StateMixin(NativeObject):
             OSError: the file cannot be read.
             InvalidParameterError: as for :meth:`load_sequence`.
         """
-        return self._load_sequence(Path(path).read_bytes(), seq_id)
+        return self._load_sequence(file_path(path).read_bytes(), seq_id)
 
     def _save_state(self, tokens: list[int]) -> bytes:
         with self._exclusive() as context:
@@ -157,6 +157,8 @@ def _pack(kind: int, tokens: list[int], size: int, write: Callable[[Any], int]) 
 
 
 def _unpack(state: bytes, kind: int, n_vocab: int) -> tuple[list[int], memoryview]:
+    if not isinstance(state, bytes | bytearray | memoryview):
+        raise InvalidParameterError(f"state must be bytes, not {type(state).__name__}", parameter="state")
     if len(state) < _HEADER.size:
         raise InvalidParameterError("state is not a saved state: it is too short", parameter="state")
     mark, version, found, n_tokens, checksum = _HEADER.unpack_from(state)

@@ -21,8 +21,18 @@ from llamacpp_core.models.hub_errors import translated
 from llamacpp_core.models.optional import require
 from llamacpp_core.models.progress import shown
 
-__all__ = ["HubAddress", "HubFiles", "fetch_from_hub", "find_in_hub_cache", "make_address", "parse_address"]
-__all__ += ["remove_from_hub_cache", "select_files", "split_names"]
+__all__ = [
+    "HubAddress",
+    "HubFiles",
+    "fetch_from_hub",
+    "find_in_hub_cache",
+    "listed",
+    "make_address",
+    "parse_address",
+    "remove_from_hub_cache",
+    "select_files",
+    "split_names",
+]
 
 logger = logging.getLogger("llamacpp_core.models")
 _ADDRESS = re.compile(r"hf:(?P<repo>[^/:@\s]+/[^/:@\s]+)(?:@(?P<revision>[^:\s]+))?(?::(?P<pattern>[^:]+))?")
@@ -133,10 +143,8 @@ def select_files(names: Iterable[str], address: HubAddress) -> tuple[str, ...]:
     if len(groups) == 1:
         return _all_parts(matches[0], ggufs, address)
     if groups:
-        raise ModelNotFoundError(
-            f"{address} stands for {len(groups)} models; name one of: {_listed(matches)}"
-        )
-    found = f"the repository has: {_listed(ggufs)}" if ggufs else "the repository has no GGUF file at all"
+        raise ModelNotFoundError(f"{address} stands for {len(groups)} models; name one of: {listed(matches)}")
+    found = f"the repository has: {listed(ggufs)}" if ggufs else "the repository has no GGUF file at all"
     raise ModelNotFoundError(f"{address} matches no file; {found}")
 
 
@@ -145,7 +153,8 @@ def _is_side_file(name: str) -> bool:
     return "mmproj" in base or "imatrix" in base
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Names for a message, the first of them when they are many."""
     more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
     return ", ".join(names[:_MOST_LISTED]) + more
 
@@ -170,7 +179,7 @@ def _all_parts(name: str, ggufs: Sequence[str], address: HubAddress) -> tuple[st
     missing = sorted(set(parts).difference(ggufs))
     if missing or not parts:
         raise ModelNotFoundError(
-            f"{address} is split into {len(parts)} files, and these are missing: {_listed(missing)}"
+            f"{address} is split into {len(parts)} files, and these are missing: {listed(missing)}"
         )
     return parts
 

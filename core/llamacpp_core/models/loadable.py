@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llamacpp_core.errors import ModelLoadError
+from llamacpp_core.metadata import metadata_problem
 from llamacpp_core.models.gguf_header import GGUFHeader
 
 __all__ = ["check_loadable"]
@@ -32,6 +33,9 @@ def check_loadable(headers: Sequence[GGUFHeader]) -> None:
         raise ModelLoadError(f"{path} is not a model: {reason}", path=path)
     if first.architecture is None:
         raise ModelLoadError(f"{path} is not a model: its metadata names no general.architecture", path=path)
+    for key, value in first.metadata.items():
+        if problem := metadata_problem(key, value):
+            raise ModelLoadError(f"{path} cannot be loaded: its {key} is wrong: {problem}", path=path)
     if first.split_count != len(headers):
         raise ModelLoadError(
             f"{path} is part {first.split_no + 1} of a model split into {first.split_count} files:"

@@ -174,6 +174,10 @@ def remove(name: str) -> int:
         ModelNotFoundError: It is not on disk, or no such model is known.
         InvalidParameterError: It is a path: files of one's own are not touched.
     """
+    if not isinstance(name, str) or not name.strip():
+        raise InvalidParameterError(
+            f"name={name!r} is neither a catalog name nor 'hf:owner/repo:file.gguf'", parameter="name"
+        )
     entry = find_entry(name)
     if entry is None and not name.startswith("hf:"):
         if Path(name).expanduser().exists():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from llamacpp_core._checks import boolean
 from llamacpp_core.errors import InvalidParameterError, ModelLoadError, ModelNotFoundError
 from llamacpp_core.models import hub
 from llamacpp_core.models.catalog import CatalogEntry, HubSource, WheelSource, find_entry, unknown_model
@@ -63,6 +65,31 @@ class FetchOptions:
     verify: bool = False
     force_download: bool = False
 
+    def __post_init__(self) -> None:
+        for name in ("local_files_only", "verify", "force_download"):
+            boolean(name, getattr(self, name))
+        if self.progress is not None:
+            boolean("progress", self.progress)
+        if not isinstance(self.token, str | bool | None):
+            raise InvalidParameterError("token must be a string, True, False or None", parameter="token")
+
+
+def _folder(name: str, value: str | os.PathLike[str] | None) -> Path | None:
+    """A folder as a path; None for none.
+
+    Raises:
+        InvalidParameterError: It is neither a string nor an ``os.PathLike`` of one.
+    """
+    if value is None:
+        return None
+    try:
+        path = os.fspath(value)
+    except TypeError:
+        path = None
+    if not isinstance(path, str) or not path or "\0" in path:
+        raise InvalidParameterError(f"{name} must be the path of a folder, got {value!r}", parameter=name)
+    return Path(path)
+
 
 def resolve_model(
     model: str | os.PathLike[str],
@@ -104,7 +131,7 @@ def resolve_model(
         progress=progress,
         token=token,
         dtype=dtype,
-        cache_dir=None if cache_dir is None else Path(cache_dir),
+        cache_dir=_folder("cache_dir", cache_dir),
         local_files_only=local_files_only,
         verify=verify,
         force_download=force_download,
@@ -125,7 +152,11 @@ def resolve_model(
         return resolve_entry(entry, options)
     if text is not None and text.startswith("hf:"):
         return _from_hub(hub.parse_address(text), options, None)
-    return _from_path(Path(model).expanduser(), text)
+    try:
+        path = Path(model).expanduser()
+    except RuntimeError:  # ~somebody who is not known here
+        raise ModelNotFoundError(f"no such model file: {model}; there is no such home folder") from None
+    return _from_path(path, text)
 
 
 def resolve_hub(
@@ -139,6 +170,7 @@ def resolve_hub(
     progress: bool | None = None,
     local_files_only: bool = False,
     force_download: bool = False,
+    additional_files: Sequence[str] = (),
 ) -> ResolvedModel:
     """Find a GGUF model of a Hugging Face repository, fetching it when it is not on disk yet.
 
@@ -153,6 +185,7 @@ def resolve_hub(
         progress: Show progress on stderr; None for on a terminal only.
         local_files_only: Never touch the network.
         force_download: Fetch it again even when it is there.
+        additional_files: Further GGUF files to fetch, each a name or a glob that matches one.
 
     Raises:
         ModelNotFoundError: No such repository, revision or file, or the glob matches several models.
@@ -164,12 +197,17 @@ def resolve_hub(
     options = FetchOptions(
         progress=progress,
         token=token,
-        cache_dir=None if cache_dir is None else Path(cache_dir),
-        local_dir=None if local_dir is None else Path(local_dir),
+        cache_dir=_folder("cache_dir", cache_dir),
+        local_dir=_folder("local_dir", local_dir),
         local_files_only=local_files_only,
         force_download=force_download,
     )
-    return _from_hub(hub.make_address(repo_id, filename, revision), options, None)
+    if isinstance(additional_files, str) or not isinstance(additional_files, Sequence):
+        raise InvalidParameterError("additional_files must be a list of names", parameter="additional_files")
+    addresses = [hub.make_address(repo_id, name, revision) for name in (filename, *additional_files)]
+    for address in addresses[1:]:
+        _fetch(address, options)
+    return _from_hub(addresses[0], options, None)
 
 
 def resolve_entry(entry: CatalogEntry, options: FetchOptions) -> ResolvedModel:
@@ -217,8 +255,8 @@ def _of_entry(entry: CatalogEntry, header: GGUFHeader, files: tuple[Path, ...], 
     )
 
 
-def _from_hub(address: hub.HubAddress, options: FetchOptions, entry: CatalogEntry | None) -> ResolvedModel:
-    found = hub.fetch_from_hub(
+def _fetch(address: hub.HubAddress, options: FetchOptions) -> hub.HubFiles:
+    return hub.fetch_from_hub(
         address,
         cache_dir=options.cache_dir,
         local_dir=options.local_dir,
@@ -227,6 +265,10 @@ def _from_hub(address: hub.HubAddress, options: FetchOptions, entry: CatalogEntr
         local_files_only=options.local_files_only,
         progress=options.progress,
     )
+
+
+def _from_hub(address: hub.HubAddress, options: FetchOptions, entry: CatalogEntry | None) -> ResolvedModel:
+    found = _fetch(address, options)
     try:
         header = _headers(found.paths)
     except ModelLoadError:
@@ -261,7 +303,7 @@ def _from_path(path: Path, text: str | None) -> ResolvedModel:
     missing = [file.name for file in files if not _look_at(file)[0]]
     if missing:
         raise ModelNotFoundError(
-            f"{path} is one of {len(files)} files of a split model; {', '.join(missing)} must lie beside it"
+            f"{path} is one of {len(files)} files of a split model; {hub.listed(missing)} must lie beside it"
         )
     return _of_file(_headers(files), files, path.stem, "file")
 

@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 from llamacpp_core.chat_format.named._table import TABLE
 from llamacpp_core.errors import InvalidParameterError
 
-__all__ = ["NAMED_FORMATS", "NamedFormat", "ToolSyntax", "named_format"]
+__all__ = ["NAMED_FORMATS", "NamedFormat", "ToolSyntax", "format_name", "named_format"]
 
 ToolSyntax: TypeAlias = Literal[
     "tool_call_tags", "message_prefix", "chatglm3", "functionary", "functionary-v1", "functionary-v2"
@@ -51,13 +51,30 @@ NAMED_FORMATS: tuple[str, ...] = tuple(sorted(TABLE))
 """Names of the built-in chat formats, sorted."""
 
 
-@cache
+def format_name(value: object) -> str:
+    """A value that has to be the name of a chat format.
+
+    Raises:
+        InvalidParameterError: It is no text, or empty.
+    """
+    if isinstance(value, str) and value.strip():
+        return value
+    hint = f": give its name, {value.name!r}" if isinstance(value, NamedFormat) else ""
+    got = repr(value) if isinstance(value, str) else f"a {type(value).__name__}"
+    raise InvalidParameterError(f"chat_format must be a name, not {got}{hint}", parameter="chat_format")
+
+
 def named_format(name: str) -> NamedFormat:
     """A built-in chat format.
 
     Raises:
         InvalidParameterError: There is no such format.
     """
+    return _format(format_name(name))
+
+
+@cache
+def _format(name: str) -> NamedFormat:
     if name not in TABLE:
         raise InvalidParameterError(
             f"unknown chat format {name!r}; known are {', '.join(NAMED_FORMATS)}", parameter="chat_format"

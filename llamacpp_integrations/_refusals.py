@@ -10,7 +10,7 @@ from llamacpp_core.errors import InvalidParameterError
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-__all__ = ["field_refusal", "refuse_load_options"]
+__all__ = ["field_refusal", "frozen_refusal", "refuse_load_options"]
 
 
 def field_refusal(error: ValidationError, *within: str) -> InvalidParameterError:
@@ -20,6 +20,15 @@ def field_refusal(error: ValidationError, *within: str) -> InvalidParameterError
     shown = repr(first["input"])
     return InvalidParameterError(
         f"{name or error.title}: {first['msg']}, got {shown if len(shown) <= 80 else shown[:77] + '...'}",
+        parameter=name,
+    )
+
+
+def frozen_refusal(name: str) -> InvalidParameterError:
+    """The refusal to assign what only loading can take."""
+    return InvalidParameterError(
+        f"{name} is frozen, since it is decided when a model is loaded: make a new object, or "
+        f"model_copy(update={{{name!r}: ...}})",
         parameter=name,
     )
 

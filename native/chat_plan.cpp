@@ -42,7 +42,7 @@ json server_plan(lc_engine & e, json body, std::vector<raw_buffer> & media, std:
     return out;
 }
 
-json stub_conversation() {
+json example_conversation() {
     json message       = json::object();
     message["role"]    = "user";
     message["content"] = "Hello";
@@ -67,11 +67,11 @@ template <typename F> json remembered(lc_engine & e, const std::string & key, F 
 
 // What llama.cpp finds out about the template, for a conversation that begins the answer as most do.
 json usual_format(lc_engine & e, const lc_template & tmpl, lc_tools * tools, const json & request) {
-    json stub        = request;
-    stub["messages"] = stub_conversation();
-    lc_render_text(tmpl, tools, stub, *e.special); // where macros never end, this is an error, and llama.cpp's own would crash
+    json example        = request;
+    example["messages"] = example_conversation();
+    lc_render_text(tmpl, tools, example, *e.special); // where macros never end, this is an error, and llama.cpp's own would crash
     json body        = request.at("format");
-    body["messages"] = stub.at("messages");
+    body["messages"] = example.at("messages");
     if (tools != nullptr && request.value("native_calls", false)) {
         body["tools"] = lc_tools_json(*tools);
     }

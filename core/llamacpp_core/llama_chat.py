@@ -140,7 +140,8 @@ class ChatMethods(CompletionMethods):
                 list. The request then runs in a context of its own, beside the batch.
             grammar: A LlamaGrammar, or GBNF text.
             logit_bias: From token id to a number to add to its logit; -inf or False bans it.
-            logprobs: Report the tokens' log-probabilities.
+            logprobs: Report the tokens' log-probabilities. Several tokens that make one character (an emoji,
+                say) have one entry, that of the last.
             top_logprobs: Alternatives to report per token.
             n: Answers to generate.
             parallel_tool_calls: Whether one answer may hold several calls.

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from llamacpp_core._checks import unknown_name
 from llamacpp_core.errors import InvalidParameterError, UnsupportedCapabilityError
-from llamacpp_integrations._refusals import field_refusal, refuse_load_options
+from llamacpp_integrations._refusals import field_refusal, frozen_refusal, refuse_load_options
 from llamacpp_integrations.langchain._errors import translated_errors
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ _log = logging.getLogger("llamacpp_core.langchain")
 _WITHOUT_EFFECT = ("api_key", "max_retries")
 
 _NAMED = ("n_ctx", "n_parallel", "n_batch", "n_threads", "n_gpu_layers")
+
+#: Fields that are read once, when the model is loaded.
+_LOADING = ("model", "llama", "load_options", *_NAMED)
 
 
 class LlamaCppModel(BaseModel):
@@ -76,6 +79,12 @@ class LlamaCppModel(BaseModel):
                     raise field_refusal(error) from None
                 self._check_source()
                 self._check_fields()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _LOADING and value != getattr(self, name):
+            with translated_errors():
+                raise frozen_refusal(name)
+        super().__setattr__(name, value)
 
     @classmethod
     def _arguments(cls, given: dict[str, Any]) -> dict[str, Any]:

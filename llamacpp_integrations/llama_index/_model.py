@@ -24,7 +24,7 @@ from llama_index.core.schema import BaseComponent
 
 from llamacpp_core._checks import unknown_name
 from llamacpp_core.errors import InvalidParameterError
-from llamacpp_integrations._refusals import field_refusal
+from llamacpp_integrations._refusals import field_refusal, frozen_refusal
 from llamacpp_integrations.llama_index._handle import ModelHandle
 from llamacpp_integrations.llama_index.tokenizer import LlamaCppTokenizer
 
@@ -156,11 +156,7 @@ class LlamaCppComponent(BaseComponent):
     def __setattr__(self, name: str, value: Any) -> None:
         if (adapter := _adapters(type(self)).get(name)) is not None:
             if type(self).model_fields[name].frozen:
-                raise InvalidParameterError(
-                    f"{name} is frozen, since it is decided when a model is loaded: make a new object, or "
-                    f"model_copy(update={{{name!r}: ...}})",
-                    parameter=name,
-                )
+                raise frozen_refusal(name)
             try:
                 value = self._settled(name, adapter.validate_python(value))
             except ValidationError as error:

@@ -55,6 +55,22 @@ def test_a_model_without_text(kind: Any) -> None:
         kind(llama=ScriptedLlama(info=scripted_info(completion=False)))
 
 
+@pytest.mark.parametrize("kind", [ChatLlamaCpp, LlamaCppLLM, LlamaCppEmbeddings, LlamaCppRerank])
+@pytest.mark.parametrize("name", ["model", "n_ctx", "n_parallel", "load_options", "llama"])
+def test_assigning_what_loading_decides(kind: Any, name: str) -> None:
+    made = kind(llama=ScriptedLlama())
+    with pytest.raises(InvalidParameterError, match=f"{name} is frozen") as caught:
+        setattr(made, name, {"n_batch": 64} if name == "load_options" else 256)
+    assert caught.value.parameter == name
+    setattr(made, name, getattr(made, name))  # changes nothing
+
+
+def test_assigning_a_sampling_field() -> None:
+    made = ChatLlamaCpp(llama=ScriptedLlama())
+    made.temperature = 0.7
+    assert made._sampling_params["temperature"] == 0.7
+
+
 def test_one_stop_string() -> None:
     assert ChatLlamaCpp(llama=ScriptedLlama(), stop="x").stop == ["x"]
 

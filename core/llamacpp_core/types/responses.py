@@ -88,7 +88,7 @@ class Timings(TypedDict):
 
 
 class CompletionLogprobs(TypedDict):
-    """Log probabilities of a text completion, one entry per token.
+    """Log probabilities of a text completion, one entry per token, or for the last of those of one character.
 
     Keys: ``tokens``, their text; ``token_logprobs``, natural logarithms (null for the first token of an
     echoed prompt); ``top_logprobs``, the likeliest tokens at each place; ``text_offset``, the character
@@ -142,7 +142,10 @@ class ChatCompletionLogprobToken(ChatCompletionTopLogprobToken):
 
 
 class ChatCompletionLogprobs(TypedDict):
-    """Log probabilities of a chat answer. Keys: ``content``, per token; ``refusal``, null here."""
+    """Log probabilities of a chat answer. Keys: ``content``, per token; ``refusal``, null here.
+
+    Several tokens that make one character have one entry, that of the last.
+    """
 
     content: list[ChatCompletionLogprobToken] | None
     refusal: NotRequired[list[ChatCompletionLogprobToken] | None]

@@ -4,6 +4,7 @@
 // caller's text stands.
 #include "template_guard.h"
 #include "template_values.h"
+#include "tool_parts.h"
 
 #include "jinja/caps.h"
 #include "jinja/runtime.h"

@@ -19,6 +19,7 @@ class lc_tool_texts {
 
     std::mutex                   mutex;
     std::map<key, jinja::string> texts;
+    size_t                       bytes = 0;
 };
 
 // While it lives, templates that this thread renders look up and keep such parts' output for these tools.
@@ -33,9 +34,6 @@ class lc_tool_memo {
     const jinja::value & tools; // only where the template's variable is this very value, the output is known
     const std::string &  settings;
 };
-
-// Whether a template calls a method that changes a list or an object.
-bool lc_changes_values(jinja::program & program);
 
 // Finds those parts of a template and has them remember what they write.
 void lc_remember_tool_parts(jinja::program & program);

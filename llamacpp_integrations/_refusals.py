@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from llamacpp_core._checks import shown
 from llamacpp_core.errors import InvalidParameterError
 
 if TYPE_CHECKING:
@@ -17,10 +18,8 @@ def field_refusal(error: ValidationError, *within: str) -> InvalidParameterError
     """What pydantic refused, with the field's name, or its path in the field ``within``."""
     first = error.errors(include_url=False, include_context=False)[0]
     name = ".".join(map(str, (*within, *first["loc"]))) or None
-    shown = repr(first["input"])
     return InvalidParameterError(
-        f"{name or error.title}: {first['msg']}, got {shown if len(shown) <= 80 else shown[:77] + '...'}",
-        parameter=name,
+        f"{name or error.title}: {first['msg']}, got {shown(first['input'])}", parameter=name
     )
 
 

@@ -14,9 +14,9 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_json_schema
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
-from llamacpp_core._checks import boolean, unknown_name
+from llamacpp_core._checks import boolean, shown, unknown_name
 from llamacpp_core.errors import InvalidParameterError
-from llamacpp_integrations.langchain._tools import openai_tools, shown
+from llamacpp_integrations.langchain._tools import openai_tools
 
 if TYPE_CHECKING:
     from llamacpp_integrations.langchain.chat_models import ChatLlamaCpp

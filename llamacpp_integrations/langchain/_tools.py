@@ -11,7 +11,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel
 from pydantic.errors import PydanticInvalidForJsonSchema
 
-from llamacpp_core._checks import boolean, unknown_name
+from llamacpp_core._checks import boolean, shown, unknown_name
 from llamacpp_core.errors import InvalidParameterError
 
 __all__ = ["openai_tool_choice", "openai_tools"]
@@ -39,12 +39,6 @@ def openai_tools(tools: Sequence[Tool], *, strict: bool | None = None) -> list[d
 def is_model(value: Any) -> bool:
     """Whether it is a pydantic model, or a class of one: these can be iterated, but are one thing."""
     return isinstance(value, BaseModel | type)
-
-
-def shown(value: Any) -> str:
-    """A value, short enough for an error message."""
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _openai_tool(index: int, tool: Any, strict: bool | None) -> dict[str, Any]:

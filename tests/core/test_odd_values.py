@@ -208,3 +208,10 @@ async def test_reranking_of_no_documents_in_a_coroutine(embedder: Llama) -> None
     assert await embedder.arerank("q", []) == []
     with pytest.raises(InvalidParameterError, match="query"):
         await embedder.arerank("", [])
+
+
+@pytest.mark.parametrize("name", ["messages", "tools", "bos_token", "eos_token", "add_generation_prompt"])
+def test_variables_of_templates_that_have_another_way_in(name: str, llm: Llama) -> None:
+    with pytest.raises(InvalidParameterError, match="what the template gets from the call itself") as caught:
+        llm.apply_chat_template([{"role": "user", "content": "x"}], chat_template_kwargs={name: "y"})
+    assert caught.value.parameter == f"chat_template_kwargs[{name!r}]"

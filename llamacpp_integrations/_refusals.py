@@ -38,7 +38,7 @@ def refuse_load_options(given: Mapping[str, Any], kind: str) -> None:
     Raises:
         InvalidParameterError: Names the first of them.
     """
-    from llamacpp_core.options import LoadOptions
+    from llamacpp_core.engine.load.options import LoadOptions
 
     for name in given:
         if name in LoadOptions.__dataclass_fields__ and name not in ("lora", "seed"):

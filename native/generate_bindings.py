@@ -27,7 +27,7 @@ from c_headers import (
 from exception_guards import write_guards
 
 HERE = Path(__file__).resolve().parent
-MODULE = "llamacpp_core._native"
+MODULE = "llamacpp_core.native._native"
 
 EVERYTHING = re.compile(".*")
 HEADERS: dict[str, tuple[str, re.Pattern[str]]] = {

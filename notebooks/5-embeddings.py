@@ -19,7 +19,7 @@ import numpy as np
 
 from llamacpp_core import Llama
 from llamacpp_core.display import embedding_html, rerank_html, show
-from llamacpp_core.plot import similarity_matrix
+from llamacpp_core.display.plot import similarity_matrix
 
 embedder = Llama("all-minilm-l6-v2")
 embedder

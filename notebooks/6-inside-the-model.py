@@ -20,9 +20,9 @@ import numpy as np
 
 from llamacpp_core import Llama
 from llamacpp_core.display import show, tokens_html
+from llamacpp_core.display.plot import token_probabilities
 from llamacpp_core.lowlevel import Candidates, Model, PythonSampler, Sampler
 from llamacpp_core.models import resolve_model
-from llamacpp_core.plot import token_probabilities
 
 llm = Llama("smollm2-135m-instruct", n_ctx=1024)
 

@@ -22,7 +22,7 @@ import time
 import matplotlib.pyplot as plt
 
 from llamacpp_core import Llama
-from llamacpp_core.plot import throughput
+from llamacpp_core.display.plot import throughput
 
 llm = Llama("smollm2-135m-instruct", n_parallel=8, n_ctx=1024)
 info = llm.info

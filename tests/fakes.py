@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
+from llamacpp_core.engine.in_flight import CHUNK, FINAL, Event
+from llamacpp_core.engine.info import Capabilities, ModelInfo, PromptCache
 from llamacpp_core.errors import ContextOverflowError, UnsupportedCapabilityError
-from llamacpp_core.info import Capabilities, ModelInfo, PromptCache
-from llamacpp_core.messages import normalise_messages, normalise_tools
-from llamacpp_core.request import CHUNK, FINAL, Event
-from llamacpp_core.results import ChatAssembler, CompletionAssembler
-from llamacpp_core.sampling import sampling_fields
-from llamacpp_core.tool_calls import new_call_id, resolve_tool_choice
+from llamacpp_core.request.messages import normalise_messages, normalise_tools
+from llamacpp_core.request.sampling import sampling_fields
+from llamacpp_core.response.assemblers import ChatAssembler, CompletionAssembler
+from llamacpp_core.response.tool_calls import new_call_id, resolve_tool_choice
 
 __all__ = ["Answer", "ScriptedLlama", "scripted_info"]
 

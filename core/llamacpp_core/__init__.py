@@ -11,6 +11,8 @@ import logging as _logging
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
+from llamacpp_core.engine.info import Capabilities, ModelInfo, PromptCache
+from llamacpp_core.engine.load.options import LoadOptions
 from llamacpp_core.errors import (
     ContextOverflowError,
     EngineClosedError,
@@ -33,15 +35,17 @@ from llamacpp_core.errors import (
     RequestCancelledError,
     UnsupportedCapabilityError,
 )
-from llamacpp_core.info import Capabilities, ModelInfo, PromptCache
-from llamacpp_core.llama import Llama
-from llamacpp_core.options import LoadOptions
+from llamacpp_core.llama.llama import Llama
 
 if _TYPE_CHECKING:
-    from llamacpp_core.callbacks import LogitsProcessorList, MinTokensLogitsProcessor, StoppingCriteriaList
-    from llamacpp_core.conversation_state import LlamaState
+    from llamacpp_core.engine.python_loop.callbacks import (
+        LogitsProcessorList,
+        MinTokensLogitsProcessor,
+        StoppingCriteriaList,
+    )
     from llamacpp_core.grammar import LlamaGrammar
-    from llamacpp_core.llama_cache import LlamaCache, LlamaRAMCache
+    from llamacpp_core.llama.cache import LlamaCache, LlamaRAMCache
+    from llamacpp_core.llama.saved_state import LlamaState
 
 __all__ = [
     "Capabilities",
@@ -87,13 +91,13 @@ _logging.getLogger("llamacpp_core").addHandler(_logging.NullHandler())
 
 # Not needed by most, so not loaded with the package.
 _LATER = {
-    "LlamaCache": "llama_cache",
+    "LlamaCache": "llama.cache",
     "LlamaGrammar": "grammar",
-    "LlamaRAMCache": "llama_cache",
-    "LlamaState": "conversation_state",
-    "LogitsProcessorList": "callbacks",
-    "MinTokensLogitsProcessor": "callbacks",
-    "StoppingCriteriaList": "callbacks",
+    "LlamaRAMCache": "llama.cache",
+    "LlamaState": "llama.saved_state",
+    "LogitsProcessorList": "engine.python_loop.callbacks",
+    "MinTokensLogitsProcessor": "engine.python_loop.callbacks",
+    "StoppingCriteriaList": "engine.python_loop.callbacks",
 }
 
 

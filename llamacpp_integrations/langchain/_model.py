@@ -93,7 +93,7 @@ class LlamaCppModel(BaseModel):
         Raises:
             InvalidParameterError: A keyword is unknown.
         """
-        from llamacpp_core.options import LoadOptions
+        from llamacpp_core.engine.load.options import LoadOptions
 
         out: dict[str, Any] = {}
         more: dict[str, dict[str, Any]] = {}
@@ -165,7 +165,7 @@ class LlamaCppModel(BaseModel):
         if self.llama is not None:
             return self.llama  # type: ignore[no-any-return]
         if self._lease is None:
-            from llamacpp_core.shared import lease
+            from llamacpp_core.llama.lease import lease
 
             assert self.model is not None
             self._lease = lease(self.model, **self._options())

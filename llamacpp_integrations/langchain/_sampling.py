@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from llamacpp_core._checks import number
-from llamacpp_core.sampling import EXTRA_FIELDS, sampling_fields
+from llamacpp_core.request.sampling import EXTRA_FIELDS, sampling_fields
 from llamacpp_integrations.langchain._errors import translated_errors
 
 __all__ = ["Sampling"]
@@ -76,7 +76,7 @@ class Sampling(BaseModel):
     """Seconds after which a call is cancelled with a :class:`TimeoutError`. None: no limit."""
 
     sampling: dict[str, Any] = Field(default_factory=dict)
-    """Any other sampling field of :mod:`llamacpp_core.sampling`, such as ``dry_multiplier`` or
+    """Any other sampling field of :mod:`llamacpp_core.request.sampling`, such as ``dry_multiplier`` or
     ``xtc_probability``; each may also be given as a keyword."""
 
     _collected: ClassVar[Mapping[str, str]] = dict.fromkeys(EXTRA_FIELDS, "sampling")

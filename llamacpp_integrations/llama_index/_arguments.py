@@ -11,7 +11,7 @@ from llama_index.core.llms.llm import default_completion_to_prompt
 
 from llamacpp_core._checks import unknown_name
 from llamacpp_core.errors import InvalidParameterError
-from llamacpp_core.sampling import sampling_fields
+from llamacpp_core.request.sampling import sampling_fields
 from llamacpp_integrations._refusals import refuse_load_options
 
 __all__ = [

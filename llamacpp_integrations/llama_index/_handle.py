@@ -10,8 +10,8 @@ from llamacpp_core.errors import EngineClosedError
 
 if TYPE_CHECKING:
     from llamacpp_core import Llama
-    from llamacpp_core.info import ModelInfo
-    from llamacpp_core.shared import Lease
+    from llamacpp_core.engine.info import ModelInfo
+    from llamacpp_core.llama.lease import Lease
 
 __all__ = ["ModelHandle"]
 
@@ -59,7 +59,7 @@ class ModelHandle:
         return self._given is not None
 
     def _load(self) -> Llama:
-        from llamacpp_core.shared import lease
+        from llamacpp_core.llama.lease import lease
 
         with self._lock:
             if self._closed:

@@ -20,8 +20,8 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
 
+from llamacpp_core.engine.info import Capabilities
 from llamacpp_core.errors import InvalidMessageError, UnsupportedCapabilityError
-from llamacpp_core.info import Capabilities
 
 __all__ = ["to_openai_messages"]
 

@@ -116,7 +116,7 @@ class LlamaCppComponent(BaseComponent):
     @classmethod
     def _sorted(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         """Keywords as fields, with load options that have no field of their own under ``load_options``."""
-        from llamacpp_core.options import LoadOptions
+        from llamacpp_core.engine.load.options import LoadOptions
 
         fields: dict[str, Any] = {}
         collected = given.get("load_options") or {}
@@ -140,7 +140,7 @@ class LlamaCppComponent(BaseComponent):
     @classmethod
     def _unknown(cls, name: str) -> InvalidParameterError:
         """The error for a keyword that does not exist."""
-        from llamacpp_core.options import LoadOptions
+        from llamacpp_core.engine.load.options import LoadOptions
 
         known = [*cls.model_fields, *LoadOptions.__dataclass_fields__, *_NOT_IN_OPTIONS, "llama"]
         return unknown_name(name, known, f"argument of {cls.__name__}")
@@ -267,7 +267,7 @@ def _model_name(model: Any) -> str:
 
 def _as_loaded(llama: Any) -> tuple[str, dict[str, Any]]:
     """The path and the load options that give this model again."""
-    from llamacpp_core.options import LoadOptions
+    from llamacpp_core.engine.load.options import LoadOptions
 
     if not hasattr(llama, "info"):
         raise InvalidParameterError(

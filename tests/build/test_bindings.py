@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llamacpp_core._ffi import ffi, lib
+from llamacpp_core.native import ffi, lib
 
 HEADERS = {
     "llama.h": "include/llama.h",

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from llamacpp_core._ffi import checked, ffi, lib, text
+from llamacpp_core.native import checked, ffi, lib, text
 from llamacpp_core.errors import EngineError
 
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from llamacpp_core import _native
+from llamacpp_core.native import _native
 
 
 def test_only_the_init_function_is_exported() -> None:

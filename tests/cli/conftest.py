@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from cli.process import COMMAND, Done, Run
 
-from llamacpp_core.cli import main
+from llamacpp_integrations.cli import main
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
-COMMAND = (sys.executable, "-W", "error::ResourceWarning", "-c", "from llamacpp_core.cli import main; main()")
+MAIN = "from llamacpp_integrations.cli import main; main()"
+COMMAND = (sys.executable, "-W", "error::ResourceWarning", "-c", MAIN)
 
 
 class Done(NamedTuple):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from cli.process import Run
 
-from llamacpp_core.cli import checks, measure
-from llamacpp_core.cli.checks import BROKEN, EXTRAS, NOTE, OK
+from llamacpp_integrations.cli import checks, measure
+from llamacpp_integrations.cli.checks import BROKEN, EXTRAS, NOTE, OK
 
 QUICK = ("--prompt", "8", "--generate", "4", "-r", "2")
 
@@ -112,7 +112,7 @@ def test_doctor_compares_the_cpu_with_the_build(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_doctor_tells_of_a_gpu_that_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    from llamacpp_core.build_info import build_info
+    from llamacpp_core.native.build_info import build_info
 
     monkeypatch.setitem(build_info(), "gpu_offload", False)
     monkeypatch.setattr(checks, "_unused_gpu", lambda: "GGML_CUDA")

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from cli.process import COMMAND, Run, assert_error
 
-from llamacpp_core.cli import COMMAND_MODULES, build_app
-from llamacpp_core.cli.shared import complete_model
+from llamacpp_integrations.cli.app import COMMAND_MODULES, build_app
+from llamacpp_integrations.cli.shared import complete_model
 
 COMMANDS = ("chat", "complete", "embed", "bench", "doctor", "models")
 
@@ -83,7 +83,7 @@ def test_shell_completion(tmp_path: Path) -> None:
         "COMP_CWORD": "2",
         "_LLAMACPP_COMPLETE": "complete_bash",
     }
-    code = "import sys; sys.argv[0] = 'llamacpp'; from llamacpp_core.cli import main; main()"
+    code = "import sys; sys.argv[0] = 'llamacpp'; from llamacpp_integrations.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=os.environ | environment
     )
@@ -139,7 +139,7 @@ def test_a_terminal_without_all_characters(smollm2_path: Path) -> None:
 def test_tables_keep_their_text_in_narrow_terminals(
     columns: int, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llamacpp_core.cli.shared.WIDTH_OF_A_FILE", columns)
+    monkeypatch.setattr("llamacpp_integrations.cli.shared.WIDTH_OF_A_FILE", columns)
     for command in (("models", "list"), ("models", "info", "all-minilm-l6-v2"), ("doctor",)):
         shown = run(*command).stdout
         assert "…" not in shown
@@ -168,7 +168,7 @@ def test_an_interrupt_during_the_imports_is_no_traceback() -> None:
 import signal, sys
 class Interrupting:
     def find_spec(self, name, path=None, target=None):
-        if name == "llamacpp_core.llama":
+        if name == "llamacpp_core.llama.llama":
             signal.raise_signal(signal.SIGINT)
 sys.meta_path.insert(0, Interrupting())
 from {module} import {function}
@@ -179,7 +179,7 @@ from {module} import {function}
 
 
 def test_the_entry_point_runs_the_command() -> None:
-    code = "from llamacpp_integrations._command import main; main()"
+    code = "from llamacpp_integrations.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "models", "list", "--json"], capture_output=True, text=True, timeout=60
     )

@@ -16,9 +16,9 @@ import pytest
 from cli.process import COMMAND, Run, assert_error
 
 from llamacpp_core import Llama
-from llamacpp_core.cli.pieces import Pieces
-from llamacpp_core.cli.tables import Table
 from llamacpp_core.errors import InvalidParameterError
+from llamacpp_integrations.cli.pieces import Pieces
+from llamacpp_integrations.cli.tables import Table
 
 TEXTS = ["A cat sleeps.", 'Quotes " and, commas', "Zeile\nzwei ü"]
 

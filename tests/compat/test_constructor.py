@@ -16,8 +16,8 @@ from llamacpp_core import (
     ModelNotFoundError,
     UnsupportedCapabilityError,
 )
-from llamacpp_core.constructor import make_load_options, read_settings
-from llamacpp_core.speculative import LlamaPromptLookupDecoding
+from llamacpp_core.llama.settings import make_load_options, read_settings
+from llamacpp_core.llama.speculative import LlamaPromptLookupDecoding
 
 CAPITAL = "The capital of France is"
 

@@ -21,8 +21,8 @@ from llamacpp_core import (
     StoppingCriteriaList,
     UnsupportedCapabilityError,
 )
+from llamacpp_core.engine.python_loop.sampling_chain import TokenChooser
 from llamacpp_core.grammar import LlamaGrammar
-from llamacpp_core.sampling_chain import TokenChooser
 
 CAPITAL = "The capital of France is"
 STORY = "Once upon a time"

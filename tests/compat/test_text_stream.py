@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llamacpp_core.text_stream import TextStream
+from llamacpp_core.engine.python_loop.text_stream import TextStream
 
 
 def feed(stream: TextStream, *pieces: bytes) -> list[str]:

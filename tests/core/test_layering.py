@@ -99,14 +99,17 @@ def test_native_code_is_touched_only_at_its_border(path: Path) -> None:
 
 
 def test_only_one_module_imports_the_extension() -> None:
-    found = {name_of(path) for path in modules(CORE) if "llamacpp_core._native" in imports(path)}
-    assert found == {"llamacpp_core._ffi"}
+    found = {name_of(path) for path in modules(CORE) if "llamacpp_core.native._native" in imports(path)}
+    assert found == {"llamacpp_core.native"}
 
 
 def test_adapters_never_touch_native_code() -> None:
     for path in modules(ADAPTERS):
         for name in imports(path):
-            assert not name.startswith(("llamacpp_core._ffi", "llamacpp_core._native", "cffi")), (path, name)
+            assert not name.startswith(("llamacpp_core.native", "llamacpp_core.native._native", "cffi")), (
+                path,
+                name,
+            )
             assert name.split(".")[-1] not in ("ffi", "lib"), (path, name)
 
 

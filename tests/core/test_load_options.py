@@ -18,7 +18,7 @@ from llamacpp_core import (
     ModelNotFoundError,
     UnsupportedCapabilityError,
 )
-from llamacpp_core.memory import available_memory, fit_context
+from llamacpp_core.engine.load.memory import available_memory, fit_context
 from llamacpp_core.models import kv_cache_bytes, read_gguf_header
 
 SMALL: dict[str, Any] = {"n_ctx": 256, "n_parallel": 2, "n_threads": 1, "warmup": False}
@@ -103,7 +103,7 @@ def test_gpu_options_without_a_gpu_are_logged_and_silent(
 ) -> None:
     with caplog.at_level(logging.WARNING, "llamacpp_core"):
         facts(n_gpu_layers=-1, main_gpu=0, split_mode="layer", tensor_split=[1.0])
-    from llamacpp_core._ffi import lib
+    from llamacpp_core.native import lib
 
     assert ("n_gpu_layers has no effect" in caplog.text) is not bool(lib.llama_supports_gpu_offload())
     assert capfd.readouterr() == ("", "")
@@ -119,7 +119,7 @@ def test_the_default_context_fits_into_memory(smollm2_path: Path, monkeypatch: p
         (need, 4096),
         (need // 100, 256),
     ):
-        monkeypatch.setattr("llamacpp_core.memory.available_memory", lambda memory=memory: memory)
+        monkeypatch.setattr("llamacpp_core.engine.load.memory.available_memory", lambda memory=memory: memory)
         n_ctx, reason = fit_context(header, 8192, 4, "f16", "f16")
         assert n_ctx == expected
         assert (reason is None) == (expected == 8192)

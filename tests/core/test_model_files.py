@@ -194,8 +194,8 @@ def test_model_path_is_the_other_name(smollm2_path: Path) -> None:
 
 
 def test_loading_can_be_cancelled(smollm2_path: Path) -> None:
-    from llamacpp_core.engine import Engine
-    from llamacpp_core.options import LoadOptions
+    from llamacpp_core.engine.engine import Engine
+    from llamacpp_core.engine.load.options import LoadOptions
 
     def interrupt(fraction: float) -> None:
         raise KeyboardInterrupt

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from llamacpp_core import InvalidParameterError, Llama
-from llamacpp_core.sampling import EXTRA_FIELDS, SAMPLER_NAMES, sampling_fields
+from llamacpp_core.request.sampling import EXTRA_FIELDS, SAMPLER_NAMES, sampling_fields
 
 NAN, INF = math.nan, math.inf
 NOT_NUMBERS: tuple[Any, ...] = (NAN, INF, -INF, "1", True, [1], {}, ...)

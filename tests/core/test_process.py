@@ -289,7 +289,7 @@ def test_llama_cpps_own_failed_allocation_is_an_error(run_python: Run, smollm2_p
     code = """
 import resource, sys
 from llamacpp_core import *
-from llamacpp_core import memory
+from llamacpp_core.engine.load import memory
 memory.available_memory = lambda: None  # as on a system that does not tell
 resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
 try:

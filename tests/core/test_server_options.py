@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llamacpp_core import InvalidParameterError, Llama, LoadOptions, ModelNotFoundError
-from llamacpp_core.server_options import server_flags, server_option_names
+from llamacpp_core.engine.load.server_options import server_flags, server_option_names
 
 SMALL: dict[str, Any] = {"n_ctx": 256, "n_parallel": 1, "warmup": False}
 

@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from llamacpp_core import InvalidParameterError, Llama, ModelLoadError
+from llamacpp_core.engine.load.template_check import check_templates
 from llamacpp_core.errors import InvalidMessageError
-from llamacpp_core.template_check import check_templates
 
 MODEL = "smollm2-135m-instruct"
 ALL_MESSAGES = "{% for message in messages %}{{ message.content }}{% endfor %}"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from llamacpp_core import plot
+from llamacpp_core.display import plot
 from llamacpp_core.errors import InvalidParameterError
 
 

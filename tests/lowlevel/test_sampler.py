@@ -44,7 +44,7 @@ def drawn(sampler: Sampler, logits: np.ndarray, times: int) -> Counter[int]:
 
 
 def test_greedy_loop_is_llama_cpp_s_own(model: Model, context: Context) -> None:
-    from llamacpp_core._ffi import lib
+    from llamacpp_core.native import lib
 
     tokens = model.tokenize("Once upon a time")
     context.decode(tokens)
@@ -65,7 +65,7 @@ def test_greedy_loop_is_llama_cpp_s_own(model: Model, context: Context) -> None:
 
 
 def test_a_whole_chain_is_llama_cpp_s_own(model: Model, context: Context) -> None:
-    from llamacpp_core._ffi import lib
+    from llamacpp_core.native import lib
 
     context.decode(model.tokenize(PROMPT))
 

@@ -314,6 +314,6 @@ def minilm_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def minilm_gguf(minilm_package: Path) -> Path:
     """The embedding model, converted."""
-    from llamacpp_core.models.convert_bert import convert_bert
+    from llamacpp_core.models.bert.convert import convert_bert
 
     return convert_bert(minilm_package, minilm_package / "m.gguf", dtype="f16", progress=False)

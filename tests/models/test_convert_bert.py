@@ -12,9 +12,9 @@ from safetensors.numpy import save_file
 
 from llamacpp_core.errors import InvalidParameterError, MissingDependencyError, ModelLoadError
 from llamacpp_core.models import GGUFArray, read_gguf_header
-from llamacpp_core.models.convert_bert import convert_bert
+from llamacpp_core.models.bert.convert import convert_bert
+from llamacpp_core.models.bert.safetensors_file import as_float32, read_safetensors
 from llamacpp_core.models.cpu import has_bf16_flag, preferred_dtype
-from llamacpp_core.models.safetensors_file import as_float32, read_safetensors
 
 WIDTH, FORWARD, LAYERS, POSITIONS = 32, 64, 2, 16
 VOCABULARY = [

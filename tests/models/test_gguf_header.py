@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from llamacpp_core.errors import ModelLoadError, ModelNotFoundError
 from llamacpp_core.models import GGUFArray, read_gguf_header
-from llamacpp_core.models.gguf_types import FILE_TYPES, TENSOR_TYPES
+from llamacpp_core.models.gguf.types import FILE_TYPES, TENSOR_TYPES
 
 from .conftest import write_gguf
 

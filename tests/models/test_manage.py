@@ -113,7 +113,7 @@ def test_remove_touches_no_file_of_ones_own(tiny_gguf: Path) -> None:
 
 
 def llamacpp(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    script = "import sys; from llamacpp_core.cli import main; sys.argv[0] = 'llamacpp'; main()"
+    script = "import sys; from llamacpp_integrations.cli import main; sys.argv[0] = 'llamacpp'; main()"
     return subprocess.run(
         [sys.executable, "-c", script, *arguments],
         capture_output=True,
@@ -206,7 +206,9 @@ def test_cli_version_and_help() -> None:
 @pytest.mark.parametrize("missing", ["typer", "rich"])
 @pytest.mark.usefixtures("cache")
 def test_cli_without_its_extra(missing: str) -> None:
-    script = f"import sys; sys.modules[{missing!r}] = None; from llamacpp_core.cli import main; main()"
+    script = (
+        f"import sys; sys.modules[{missing!r}] = None; from llamacpp_integrations.cli import main; main()"
+    )
     shown = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
     )

@@ -7,10 +7,10 @@ import random
 from typing import Any
 
 from llamacpp_core import Llama
-from llamacpp_core.call_probe import own_call
-from llamacpp_core.chat_plan import _Request
-from llamacpp_core.results import OutputParser
-from llamacpp_core.tool_calls import CALL_CLOSE, CALL_OPEN
+from llamacpp_core.request.call_probe import own_call
+from llamacpp_core.request.template import _Request
+from llamacpp_core.response.assemblers import OutputParser
+from llamacpp_core.response.tool_calls import CALL_CLOSE, CALL_OPEN
 
 ARGUMENTS = {"place": 'Łódź (old "town")', "limit": 3}
 TOOL = {

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llamacpp_core import Llama
-from llamacpp_core._ffi import lib
+from llamacpp_core.native import lib
 
 CONTROL = lib.LLAMA_TOKEN_ATTR_CONTROL | lib.LLAMA_TOKEN_ATTR_UNKNOWN
 
@@ -17,7 +17,7 @@ CONTROL = lib.LLAMA_TOKEN_ATTR_CONTROL | lib.LLAMA_TOKEN_ATTR_UNKNOWN
 @functools.cache
 def control_tokens(llm: Llama) -> dict[int, str]:
     """The control tokens of the vocabulary, and their text."""
-    from llamacpp_core._ffi import ffi
+    from llamacpp_core.native import ffi
 
     with llm._engine.model() as model:
         vocab = lib.llama_model_get_vocab(model)

@@ -27,7 +27,7 @@ from llamacpp_core.chat_format.formatter import (
 from llamacpp_core.chat_format.named import ToolSyntax, named_format
 from llamacpp_core.chat_format.registry import LlamaChatCompletionHandler
 from llamacpp_core.errors import InvalidParameterError, UnsupportedCapabilityError
-from llamacpp_core.sampling import EXTRA_FIELDS
+from llamacpp_core.request.sampling import EXTRA_FIELDS
 from llamacpp_core.types import CreateChatCompletionResponse, CreateChatCompletionStreamResponse
 
 __all__ = [

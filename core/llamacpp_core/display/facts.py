@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from llamacpp_core.display.markup import Html, escape, fragment, terminal_text
 
 if TYPE_CHECKING:
-    from llamacpp_core.info import Capabilities, ModelInfo
+    from llamacpp_core.engine.info import Capabilities, ModelInfo
 
 __all__ = ["info_html", "size_text"]
 

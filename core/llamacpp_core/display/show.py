@@ -42,7 +42,7 @@ def picture(value: Any) -> Html:
     Raises:
         InvalidParameterError: There is none for it.
     """
-    from llamacpp_core.info import ModelInfo
+    from llamacpp_core.engine.info import ModelInfo
 
     if isinstance(value, Html):
         return value

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from llamacpp_core._ffi import ffi, lib
 from llamacpp_core.errors import InvalidParameterError
 from llamacpp_core.lowlevel._checks import integer, real, token_list
+from llamacpp_core.native import ffi, lib
 
 __all__ = ["Kept", "breakers", "grammar", "logit_bias", "seed", "share", "triggers"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llamacpp_core._ffi import ffi
+from llamacpp_core.native import ffi
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llamacpp_core._ffi import ffi, lib
 from llamacpp_core.errors import InvalidParameterError
 from llamacpp_core.lowlevel._checks import INT32_MAX, boolean, integer
 from llamacpp_core.lowlevel._owned import NativeHandle, NativeObject
+from llamacpp_core.native import ffi, lib
 
 if TYPE_CHECKING:
     import numpy as np

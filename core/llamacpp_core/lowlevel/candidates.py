@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from llamacpp_core._ffi import ffi
 from llamacpp_core.errors import EngineError, InvalidParameterError
 from llamacpp_core.lowlevel._checks import integer
+from llamacpp_core.native import ffi
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from llamacpp_core._checks import unknown_name
-from llamacpp_core._ffi import checked, ffi, lib
-from llamacpp_core._native_log import drain_errors
 from llamacpp_core.errors import (
     ContextOverflowError,
     GenerationError,
@@ -25,6 +23,8 @@ from llamacpp_core.lowlevel.context_params import context_params
 from llamacpp_core.lowlevel.lora import LoraAdapter, apply_loras
 from llamacpp_core.lowlevel.memory import Memory
 from llamacpp_core.lowlevel.state import StateMixin
+from llamacpp_core.native import checked, ffi, lib
+from llamacpp_core.native.log import drain_errors
 
 if TYPE_CHECKING:
     import numpy as np

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from llamacpp_core._ffi import ffi, lib
 from llamacpp_core.errors import InvalidParameterError
 from llamacpp_core.lowlevel._checks import boolean, finite, integer, one_of
+from llamacpp_core.native import ffi, lib
 
 __all__ = ["context_params"]
 

@@ -6,11 +6,11 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from llamacpp_core._ffi import checked, ffi, lib
-from llamacpp_core._native_log import drain_errors
 from llamacpp_core.errors import EngineError, InvalidParameterError, ModelLoadError
 from llamacpp_core.lowlevel._checks import file_path, finite
 from llamacpp_core.lowlevel._owned import NativeHandle, NativeObject, because
+from llamacpp_core.native import checked, ffi, lib
+from llamacpp_core.native.log import drain_errors
 
 if TYPE_CHECKING:
     from llamacpp_core.lowlevel.model import Model

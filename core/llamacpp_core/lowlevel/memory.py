@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from llamacpp_core._ffi import checked, ffi, lib
 from llamacpp_core.errors import EngineError, InvalidParameterError, UnsupportedCapabilityError
 from llamacpp_core.lowlevel._checks import INT32_MAX, integer, position_range
+from llamacpp_core.native import checked, ffi, lib
 
 if TYPE_CHECKING:
     from llamacpp_core.lowlevel.context import Context

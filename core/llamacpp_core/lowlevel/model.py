@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from llamacpp_core._ffi import checked, ffi, lib, text
-from llamacpp_core._native_log import drain_errors, set_native_level
 from llamacpp_core.errors import (
     InvalidParameterError,
     ModelLoadError,
@@ -18,7 +16,9 @@ from llamacpp_core.errors import (
 from llamacpp_core.lowlevel._checks import boolean, file_path, finite, integer, one_of
 from llamacpp_core.lowlevel._owned import NativeHandle, NativeObject, because
 from llamacpp_core.lowlevel.vocabulary import Vocabulary
-from llamacpp_core.metadata import metadata_problem
+from llamacpp_core.models.metadata import metadata_problem
+from llamacpp_core.native import checked, ffi, lib, text
+from llamacpp_core.native.log import drain_errors, set_native_level
 
 if TYPE_CHECKING:
     from llamacpp_core.lowlevel.context import Context

@@ -11,9 +11,9 @@ import threading
 from collections.abc import Callable
 from typing import Any, Self
 
-from llamacpp_core._ffi import ffi, lib
 from llamacpp_core.errors import EngineError, InvalidParameterError
 from llamacpp_core.lowlevel.candidates import Candidates
+from llamacpp_core.native import ffi, lib
 
 __all__ = ["PythonSampler", "new_python_sampler", "raise_pending"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from llamacpp_core._ffi import checked, ffi, lib, text
 from llamacpp_core.errors import (
     EngineError,
     GenerationError,
@@ -16,6 +15,7 @@ from llamacpp_core.lowlevel import _sampler_arguments as arguments
 from llamacpp_core.lowlevel._checks import finite, integer, real
 from llamacpp_core.lowlevel._owned import NativeHandle, NativeObject
 from llamacpp_core.lowlevel.python_sampler import PythonSampler, new_python_sampler, raise_pending
+from llamacpp_core.native import checked, ffi, lib, text
 
 if TYPE_CHECKING:
     from llamacpp_core.lowlevel.candidates import Candidates

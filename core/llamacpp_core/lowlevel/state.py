@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llamacpp_core._ffi import checked, ffi, lib
-from llamacpp_core._native_log import drain_errors
 from llamacpp_core.errors import GenerationError, InvalidParameterError
 from llamacpp_core.lowlevel._checks import file_path, token_list
 from llamacpp_core.lowlevel._owned import NativeObject, because
+from llamacpp_core.native import checked, ffi, lib
+from llamacpp_core.native.log import drain_errors
 
 if TYPE_CHECKING:
     from llamacpp_core.lowlevel.model import Model

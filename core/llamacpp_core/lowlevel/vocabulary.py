@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llamacpp_core._ffi import checked, ffi, lib, text
 from llamacpp_core.errors import EngineError, InvalidParameterError
 from llamacpp_core.lowlevel._checks import integer, token_list
+from llamacpp_core.native import checked, ffi, lib, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

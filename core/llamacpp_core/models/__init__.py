@@ -7,14 +7,14 @@ without loading it; :func:`list_models`, :func:`pull`, :func:`info` and :func:`r
 
 from __future__ import annotations
 
+from llamacpp_core.models.bert.wordpiece import WordPieceTokenizer
 from llamacpp_core.models.cache import cache_dir
 from llamacpp_core.models.catalog import CatalogEntry, load_catalog
 from llamacpp_core.models.cpu import preferred_dtype
-from llamacpp_core.models.gguf_header import GGUFArray, GGUFHeader, TensorInfo, read_gguf_header
+from llamacpp_core.models.gguf.header import GGUFArray, GGUFHeader, TensorInfo, read_gguf_header
 from llamacpp_core.models.manage import ContextMemory, ListedModel, ModelInfo, info, list_models, pull, remove
 from llamacpp_core.models.memory import kv_cache_bytes, kv_is_upper_bound, weights_bytes
 from llamacpp_core.models.resolve import ResolvedModel, resolve_hub, resolve_model
-from llamacpp_core.models.wordpiece import WordPieceTokenizer
 
 __all__ = [
     "CatalogEntry",

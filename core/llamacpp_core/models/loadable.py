@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llamacpp_core.errors import ModelLoadError
-from llamacpp_core.metadata import metadata_problem
-from llamacpp_core.models.gguf_header import GGUFHeader
+from llamacpp_core.models.gguf.header import GGUFHeader
+from llamacpp_core.models.metadata import metadata_problem
 
 __all__ = ["check_loadable"]
 

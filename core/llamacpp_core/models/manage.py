@@ -9,7 +9,7 @@ from pathlib import Path
 from llamacpp_core.errors import InvalidParameterError, MissingDependencyError, ModelNotFoundError
 from llamacpp_core.models import cache, hub
 from llamacpp_core.models.catalog import CatalogEntry, HubSource, find_entry, load_catalog, unknown_model
-from llamacpp_core.models.gguf_header import GGUFHeader, read_gguf_header
+from llamacpp_core.models.gguf.header import GGUFHeader, read_gguf_header
 from llamacpp_core.models.memory import kv_cache_bytes, kv_is_upper_bound, weights_bytes
 from llamacpp_core.models.resolve import ResolvedModel, resolve_model
 from llamacpp_core.models.wheel_models import cached_files

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from llamacpp_core.errors import InvalidParameterError
-from llamacpp_core.models.gguf_header import GGUFHeader
-from llamacpp_core.models.gguf_types import TENSOR_TYPES
+from llamacpp_core.models.gguf.header import GGUFHeader
+from llamacpp_core.models.gguf.types import TENSOR_TYPES
 
 __all__ = ["KV_TYPES", "kv_cache_bytes", "kv_is_upper_bound", "weights_bytes"]
 

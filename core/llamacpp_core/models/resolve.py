@@ -11,7 +11,7 @@ from llamacpp_core._checks import boolean
 from llamacpp_core.errors import InvalidParameterError, ModelLoadError, ModelNotFoundError
 from llamacpp_core.models import hub
 from llamacpp_core.models.catalog import CatalogEntry, HubSource, WheelSource, find_entry, unknown_model
-from llamacpp_core.models.gguf_header import GGUFHeader, read_gguf_header
+from llamacpp_core.models.gguf.header import GGUFHeader, read_gguf_header
 from llamacpp_core.models.loadable import check_loadable
 from llamacpp_core.models.wheel_models import cached_file, ensure_wheel_model
 

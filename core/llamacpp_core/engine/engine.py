@@ -1,0 +1,379 @@
+"""The native engine: opened once, fed by any thread or event loop, drained by one thread.
+
+One delivery thread per engine waits inside the native layer, without the interpreter lock, and hands
+every result to the request it belongs to. A consumer waits on its request: a thread on a lock, a
+coroutine on a future. No native thread ever calls into Python, so an interpreter that is shutting
+down, forking or busy cannot be hurt by one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import itertools
+import json
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from llamacpp_core.engine.in_flight import Event, Request, wake_all
+from llamacpp_core.engine.plan import Plan, TemplateRefusedError
+from llamacpp_core.errors import (
+    EngineClosedError,
+    EngineError,
+    ForkedProcessError,
+    InvalidParameterError,
+    ModelAllocationError,
+    ModelLoadError,
+)
+from llamacpp_core.native import ffi, lib
+from llamacpp_core.native import log as _native_log
+from llamacpp_core.native.failures import error_from_report, last_error, last_report
+
+__all__ = [
+    "TASK_COMPLETION",
+    "TASK_EMBEDDING",
+    "TASK_RERANK",
+    "Engine",
+]
+
+#: Sets of tools that an engine keeps.
+_MAX_TOOLS = 32
+
+_live: weakref.WeakSet[_Core] = weakref.WeakSet()
+
+TASK_COMPLETION: int = lib.LC_TASK_COMPLETION
+TASK_EMBEDDING: int = lib.LC_TASK_EMBEDDING
+TASK_RERANK: int = lib.LC_TASK_RERANK
+
+
+class _Core:
+    """What the delivery thread and the engine share; it outlives an engine that is garbage."""
+
+    def __init__(self, native: Any) -> None:
+        self.native = native
+        self.pid = os.getpid()
+        # Reentrant, because the garbage collector may cancel a request wherever this is held.
+        self.lock = threading.RLock()
+        self.idle = threading.Condition(self.lock)
+        self.users = 0
+        self.closing = False
+        self.requests: weakref.WeakValueDictionary[int, Request] = weakref.WeakValueDictionary()
+        self.numbers = itertools.count(1)
+        self.thread = threading.Thread(target=self._deliver, name="llamacpp-delivery", daemon=True)
+        _live.add(self)
+        self.thread.start()
+
+    @contextlib.contextmanager
+    def use(self) -> Iterator[Any]:
+        """The native engine, kept open for the length of the block.
+
+        Raises:
+            EngineClosedError: The engine is closed.
+            ForkedProcessError: This process is a fork of the one that opened the engine.
+        """
+        self.check_process()
+        with self.lock:
+            if self.closing:
+                raise EngineClosedError("the engine is closed: create a new Llama")
+            self.users += 1
+        try:
+            yield self.native
+        finally:
+            with self.lock:
+                self.users -= 1
+                if self.closing and not self.users:
+                    self.idle.notify_all()
+
+    def check_process(self) -> None:
+        if self.pid != os.getpid():
+            raise ForkedProcessError(
+                "this engine was opened before a fork and does not work in the child: "
+                "load the model after forking, or start workers with the 'spawn' method"
+            )
+
+    def close(self) -> None:
+        if self.pid != os.getpid():
+            return  # its threads are in the parent, which also frees the memory
+        with self.lock:
+            if not self.closing:
+                self.closing = True
+                lib.lc_engine_wake(self.native)
+        if threading.current_thread() is not self.thread:
+            self.thread.join()
+
+    def _deliver(self) -> None:
+        events = ffi.new("const lc_event **")
+        try:
+            while not self.closing:
+                n = lib.lc_engine_take(self.native, events)
+                if n < 0:
+                    self._fail_all(last_error())
+                    break
+                if n:
+                    self._hand_out(events[0], n)
+                _native_log.set_native_level()
+                if lib.lc_log_pending():
+                    _native_log.drain()
+        except Exception as error:
+            # Nobody else would wake those who wait for results.
+            self._fail_all(EngineError(f"the delivery of results failed: {error!r}"))
+        self._shut_down()
+
+    def _hand_out(self, events: Any, n: int) -> None:
+        waiters = []
+        for i in range(n):
+            event = Event.from_native(events[i])
+            with self.lock:
+                request = self.requests.get(event.request)
+                if event.is_last:
+                    self.requests.pop(event.request, None)
+            if request is not None and (waiter := request.deliver(event)):
+                waiters.append(waiter)
+        wake_all(waiters)
+
+    def _fail_all(self, error: EngineError | Exception) -> None:
+        with self.lock:
+            open_requests = list(self.requests.values())
+            self.requests.clear()
+        wake_all([waiter for request in open_requests if (waiter := request.fail(error))])
+
+    def _shut_down(self) -> None:
+        with self.lock:
+            self.closing = True
+            while self.users:
+                self.idle.wait()
+        self._fail_all(EngineClosedError("the engine was closed while this request was running"))
+        lib.lc_engine_close(self.native)
+        self.native = ffi.NULL
+        _native_log.drain()
+
+
+@atexit.register
+def _close_all() -> None:
+    for core in list(_live):
+        core.close()
+
+
+class Engine:
+    """llama.cpp's server core in this process.
+
+    Args:
+        options: llama-server options, each as a list of the flag and its values.
+        path: The model file, for messages.
+        on_progress: Called now and then while the model loads, with a fraction from 0 to 1.
+
+    Raises:
+        ModelLoadError: The model cannot be loaded.
+        ModelAllocationError: The weights or the context do not fit into memory.
+        InvalidParameterError: An option is unknown or has a value that cannot work.
+    """
+
+    def __init__(
+        self,
+        options: Sequence[Sequence[str]],
+        *,
+        path: str,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> None:
+        self._core = _Core(_open(options, path, on_progress))
+        self.info: dict[str, Any] = json.loads(ffi.string(lib.lc_engine_info(self._core.native)))
+        self._known_tools: dict[str, Any] = {}
+
+    def __del__(self) -> None:
+        core = getattr(self, "_core", None)
+        if core is not None and not core.closing and core.pid == os.getpid():
+            core.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the engine was closed."""
+        return self._core.closing
+
+    def close(self) -> None:
+        """Ends every request with :class:`EngineClosedError` and frees the model. Can be repeated."""
+        self._core.close()
+
+    @contextlib.contextmanager
+    def model(self) -> Iterator[Any]:
+        """The ``llama_model *``, valid inside the block."""
+        with self._core.use() as native:
+            yield lib.lc_engine_model(native)
+
+    @property
+    def n_active(self) -> int:
+        """How many requests are waiting or running."""
+        with self._core.use() as native:
+            return int(lib.lc_engine_active(native))
+
+    def plan_chat(self, body: dict[str, Any], tools: str = "") -> Plan:
+        """Renders a conversation with the model's template and tokenises it.
+
+        Args:
+            body: What ``lc_plan_chat`` in ``engine.h`` describes.
+            tools: JSON text of the tools that the template describes; empty for none.
+
+        Raises:
+            InvalidParameterError: The template refuses the conversation, or llama.cpp the request.
+        """
+        text = _to_json(body)
+        described = self._tools(tools) if tools else ffi.NULL
+        with self._core.use() as native:
+            plan = lib.lc_plan_chat(native, described, text, len(text))
+            if plan == ffi.NULL:
+                raise _as_bad_request(last_report())
+        return Plan(plan)
+
+    def _tools(self, text: str) -> Any:
+        """Tools in the native layer, kept because many requests have the same."""
+        known = self._known_tools.get(text)
+        if known is None:
+            data = text.encode()
+            made = lib.lc_tools_new(data, len(data))
+            if made == ffi.NULL:
+                raise last_error()
+            known = ffi.gc(made, lib.lc_tools_free)
+            if len(self._known_tools) >= _MAX_TOOLS:
+                self._known_tools.pop(next(iter(self._known_tools)), None)
+            self._known_tools[text] = known
+        return known
+
+    def plan_tokens(self, prompts: Sequence[Sequence[int]]) -> Plan:
+        """Plans prompts that are token ids already."""
+        flat = ffi.new("int32_t[]", [token for prompt in prompts for token in prompt])
+        lengths = ffi.new("int32_t[]", [len(prompt) for prompt in prompts])
+        with self._core.use() as native:
+            plan = lib.lc_plan_tokens(native, flat, lengths, len(prompts))
+            if plan == ffi.NULL:
+                raise last_error()
+        return Plan(plan)
+
+    def plan_rerank(self, query: str, documents: Sequence[str]) -> Plan:
+        """Plans pairs of a query and a document in the way that a cross-encoder was trained on."""
+        text = _to_json({"query": query, "documents": list(documents)})
+        with self._core.use() as native:
+            plan = lib.lc_plan_rerank(native, text, len(text))
+            if plan == ffi.NULL:
+                raise last_error()
+        return Plan(plan)
+
+    def submit(self, plan: Plan, kind: int, params: dict[str, Any]) -> Request:
+        """Puts a planned request into the engine's batch and returns at once.
+
+        Args:
+            plan: What to run; used up by this.
+            kind: One of the ``TASK_*`` constants of this module.
+            params: llama-server's sampling fields, merged over the plan's own.
+
+        Raises:
+            InvalidParameterError: llama.cpp refuses a field.
+            EngineClosedError: The engine is closed.
+        """
+        text = _to_json(params)
+        core = self._core
+        with core.use() as native:
+            request = Request(next(core.numbers), self._cancel)
+            with core.lock:
+                core.requests[request.number] = request
+            if lib.lc_submit(native, plan._native, request.number, kind, text, len(text)) < 0:
+                report = last_report()
+                request.cancel()
+                raise _as_bad_request(report)
+        return request
+
+    def slot_file(self, slot: int, path: str, *, restore: bool, timeout_s: int = 60) -> int:
+        """Writes what a slot remembers to a file, or reads it back; returns how many tokens it holds.
+
+        llama.cpp trusts the file that it reads: check it before.
+
+        Raises:
+            EngineError: The slot was busy for too long, or the file cannot be written or does not fit.
+        """
+        with self._core.use() as native:
+            n_tokens = lib.lc_slot_file(native, slot, os.fsencode(path), restore, timeout_s)
+            if n_tokens < 0:
+                raise EngineError(last_report()["message"])
+        return int(n_tokens)
+
+    def _cancel(self, number: int) -> None:
+        with contextlib.suppress(EngineClosedError, ForkedProcessError), self._core.use() as native:
+            with self._core.lock:
+                self._core.requests.pop(number, None)
+            lib.lc_cancel(native, number)
+
+
+def _to_json(value: Any) -> bytes:
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidParameterError(
+            f"a text holds the lone surrogate {error.object[error.start]!r}, which no UTF-8 text can hold: "
+            "decode the input with errors='replace'"
+        ) from None
+
+
+def _as_bad_request(report: dict[str, Any]) -> Exception:
+    """Planning and submitting run on the caller's request alone, so a failure is a bad request."""
+    if report["type"] == "template_refused":
+        return TemplateRefusedError(report["message"], parameter="messages")
+    if report["type"] == "native":
+        return InvalidParameterError(report["message"])
+    return error_from_report(report)
+
+
+def _open(options: Sequence[Sequence[str]], path: str, on_progress: Callable[[float], None] | None) -> Any:
+    """Loads on a thread of its own, so that this one can report progress and obey Ctrl-C."""
+    text = _to_json({"options": [list(option) for option in options]})
+    state = ffi.new("lc_load_state *")
+    outcome: list[Any] = []
+
+    def load() -> None:
+        native = lib.lc_engine_open(text, len(text), state)
+        if state.cancel and native != ffi.NULL:
+            lib.lc_engine_close(native)
+            return
+        outcome.append(last_report() if native == ffi.NULL else native)
+
+    _native_log.set_native_level()
+    thread = threading.Thread(target=load, name="llamacpp-load")
+    with _native_log.collect_errors() as errors:
+        try:
+            thread.start()
+            while thread.is_alive():
+                thread.join(0.05)
+                if on_progress is not None:
+                    on_progress(state.progress)
+        except BaseException:
+            state.cancel = 1
+            if thread.is_alive():  # else it has not begun, and gives up by itself
+                thread.join()
+            if outcome and not isinstance(outcome[0], dict):
+                lib.lc_engine_close(outcome[0])
+            raise
+    if isinstance(outcome[0], dict):
+        raise _load_error(outcome[0], errors, path)
+    return outcome[0]
+
+
+def _load_error(report: dict[str, Any], log: list[str], path: str) -> Exception:
+    kind, message = report["type"], report["message"]
+    if kind == "invalid_template":
+        reason = next((line.partition("error: ")[2] for line in log if "error: " in line), message)
+        return InvalidParameterError(f"chat_template cannot be parsed: {reason}", parameter="chat_template")
+    if kind == "endless_template":
+        return InvalidParameterError(
+            f"chat_template would use up the stack: {message}", parameter="chat_template"
+        )
+    if kind in ("unknown_option", "invalid_option"):
+        return InvalidParameterError(message)
+    reason = "; ".join(dict.fromkeys(log)) or message
+    if kind == "out_of_memory" or any("alloc" in line for line in log):
+        return ModelAllocationError(
+            f"{path}: not enough memory for the weights or the context ({reason}): "
+            "use a smaller n_ctx or n_parallel, a quantised KV cache (type_k='q8_0', type_v='q8_0'), "
+            "or a smaller model",
+            path=path,
+        )
+    return ModelLoadError(f"{path}: llama.cpp cannot load this model: {reason}", path=path)

@@ -1,0 +1,201 @@
+"""From what a user calls a model, and load options, to a running engine and facts about it."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from llamacpp_core.engine.engine import Engine
+from llamacpp_core.engine.info import ModelInfo, PromptCache, capabilities
+from llamacpp_core.engine.load.memory import check_context, fit_context
+from llamacpp_core.engine.load.options import LoadOptions
+from llamacpp_core.engine.load.template_check import check_templates
+from llamacpp_core.errors import InvalidParameterError
+from llamacpp_core.models.metadata import check_override_types
+
+if TYPE_CHECKING:
+    from llamacpp_core.models import GGUFHeader, ResolvedModel
+
+__all__ = ["load_engine", "model_info"]
+
+_logger = logging.getLogger("llamacpp_core.engine.load.loading")
+
+#: llama.cpp rounds the context of a request up to a multiple of this.
+_CONTEXT_STEP = 256
+#: Requests at once: for text generation, and for encoders, whose slots hold no cache.
+SLOTS = 4
+ENCODER_SLOTS = 32
+
+
+def load_engine(
+    resolved: ResolvedModel, options: LoadOptions, on_progress: Callable[[float], None] | None
+) -> tuple[Engine, ModelInfo]:
+    """Opens an engine with everything decided that the options leave open.
+
+    Raises:
+        ModelLoadError: The model cannot be loaded.
+        InvalidParameterError: The options contradict each other.
+    """
+    header = resolved.header
+    check_override_types(options.kv_overrides, header.metadata)
+    embedding = _wants_embedding(resolved, options)
+    encoder = embedding and _is_encoder(header)
+    n_parallel = _slots(options, embedding, encoder)
+    if options.pooling_type == "rank" and not _has_classifier(header):
+        raise InvalidParameterError(
+            "pooling_type='rank' needs a model with a classification head, which this file does not hold: "
+            "leave it out to rerank by embeddings or by asking the model",
+            parameter="pooling_type",
+        )
+    options, n_ctx, reason = _context(header, options, n_parallel, encoder)
+    path = os.fspath(resolved.path)
+    if not encoder and not options.on_gpu:
+        pool = n_ctx if options.kv_unified else n_ctx * n_parallel
+        check_context(header, pool, str(options.type_k or "f16"), str(options.type_v or "f16"), path)
+    if options.chat_template is None:
+        check_templates(header.chat_templates, path)
+    flags = options.flags(path, n_ctx=n_ctx, n_parallel=n_parallel, embedding=embedding)
+    if options.pooling_type is None and (pooling := _default_pooling(resolved, embedding)):
+        flags.append(["--pooling", pooling])
+    engine = Engine(flags, path=path, on_progress=on_progress)
+    return engine, model_info(engine, resolved, options, reason)
+
+
+def _context(
+    header: GGUFHeader, options: LoadOptions, n_parallel: int, encoder: bool
+) -> tuple[LoadOptions, int, str | None]:
+    """The context of one request, why it is less than wanted, and the options that go with it."""
+    trained = header.context_length or 4096
+    n_ctx, reason = options.n_ctx or trained, None
+    if not options.n_ctx and not encoder:
+        slots = 1 if options.kv_unified else n_parallel
+        n_ctx, reason = fit_context(
+            header, n_ctx, slots, str(options.type_k or "f16"), str(options.type_v or "f16")
+        )
+    if n_ctx > trained and _stretches(options):
+        # The server core gives no request more than the model file says.
+        length = {f"{header.architecture}.context_length": n_ctx}
+        options = dataclasses.replace(
+            options,
+            kv_overrides={**(options.kv_overrides or {}), **length},
+            yarn_orig_ctx=options.yarn_orig_ctx or trained,
+        )
+    elif n_ctx > trained:
+        reason = f"the model was trained with {trained} tokens (set rope_scaling_type to go beyond)"
+        _logger.warning("n_ctx=%d is reduced to %d: %s", n_ctx, trained, reason)
+        n_ctx = trained
+    return options, -(-n_ctx // _CONTEXT_STEP) * _CONTEXT_STEP, reason
+
+
+def _slots(options: LoadOptions, embedding: bool, encoder: bool) -> int:
+    """Requests at once, in agreement with the batch: llama.cpp ends the process when it is not."""
+    batch = min(options.n_batch, options.n_ubatch) if embedding else options.n_batch
+    if options.n_parallel is None:
+        slots = ENCODER_SLOTS if encoder else SLOTS
+        while slots > 1 and (slots > batch or (embedding and batch % slots)):
+            slots //= 2
+        return slots
+    if embedding and batch % options.n_parallel:
+        raise InvalidParameterError(
+            f"n_parallel ({options.n_parallel}) must divide n_ubatch ({batch}) when embeddings are on: "
+            "use a power of two",
+            parameter="n_parallel",
+        )
+    if options.n_parallel > batch:
+        raise InvalidParameterError(
+            f"n_parallel ({options.n_parallel}) must not be more than n_batch ({batch}): every request "
+            "needs room for a token in a step",
+            parameter="n_parallel",
+        )
+    return options.n_parallel
+
+
+def _default_pooling(resolved: ResolvedModel, embedding: bool) -> str | None:
+    """The pooling where neither the caller nor the model file names one; None to leave it to the file."""
+    if resolved.rerank:
+        return "rank"
+    header = resolved.header
+    if not embedding or header.metadata.get(f"{header.architecture}.pooling_type"):
+        return None
+    return "mean"
+
+
+def _wants_embedding(resolved: ResolvedModel, options: LoadOptions) -> bool:
+    if options.embedding is not None:
+        return options.embedding
+    return resolved.embedding or resolved.rerank or options.pooling_type not in (None, "none")
+
+
+def _has_classifier(header: GGUFHeader) -> bool:
+    """Whether a model that scores is in the file; of a split model only the first part is known."""
+    return header.split_count > 1 or any(tensor.name.startswith("cls.") for tensor in header.tensors)
+
+
+def _is_encoder(header: GGUFHeader) -> bool:
+    return header.metadata.get(f"{header.architecture}.attention.causal") is False
+
+
+def _stretches(options: LoadOptions) -> bool:
+    return bool(
+        options.rope_scaling_type
+        or options.rope_freq_base
+        or options.rope_freq_scale
+        or options.yarn_orig_ctx
+    )
+
+
+def model_info(
+    engine: Engine, resolved: ResolvedModel, options: LoadOptions, reduced: str | None
+) -> ModelInfo:
+    """Facts about a loaded model."""
+    from llamacpp_core.models.memory import kv_cache_bytes
+
+    native: dict[str, Any] = engine.info
+    header = resolved.header
+    cache_bytes = 0
+    if native["has_memory"]:
+        cache_bytes = kv_cache_bytes(
+            header, native["n_ctx"], str(options.type_k or "f16"), str(options.type_v or "f16")
+        )
+    return ModelInfo(
+        name=resolved.name,
+        path=os.fspath(resolved.path),
+        architecture=header.architecture or "unknown",
+        n_params=native["n_params"],
+        size_bytes=native["model_bytes"],
+        quantization=native["ftype"],
+        n_ctx_train=header.context_length or native["n_ctx_train"],
+        n_ctx=native["n_ctx_per_slot"],
+        n_ctx_reduced=reduced,
+        n_parallel=native["n_parallel"],
+        n_batch=native["n_batch"],
+        n_ubatch=native["n_ubatch"],
+        n_threads=native["n_threads"],
+        n_embd=native["n_embd"],
+        n_vocab=native["n_vocab"],
+        pooling=native["pooling"],
+        bos_token=native["bos_token"],
+        eos_token=native["eos_token"],
+        chat_template=native["chat_template"],
+        prompt_cache=PromptCache(
+            slot_tokens=native["n_ctx"] if native["has_memory"] else 0,
+            slot_bytes=cache_bytes,
+            ram_mib=native["cache_ram_mib"],
+        ),
+        capabilities=capabilities(native, native_calls=_has_native_calls(engine)),
+        lora=tuple((adapter["path"], adapter["scale"]) for adapter in native["lora"]),
+    )
+
+
+def _has_native_calls(engine: Engine) -> bool:
+    """Whether the template describes tools, and calls in its form can be read back."""
+    from llamacpp_core.request.template import ChatPlanner
+
+    native = engine.info
+    caps = native["template_caps"]
+    described = caps.get("supports_tools") and caps.get("supports_tool_calls")
+    generates = native["has_decoder"] and native["has_memory"]
+    return bool(described and generates) and ChatPlanner(engine).reads_own_calls()

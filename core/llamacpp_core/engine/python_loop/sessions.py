@@ -1,0 +1,302 @@
+"""Low-level contexts on an engine's weights, each with the tokens that are in it.
+
+The engine decodes many requests in one batch and samples natively. Where Python has a say in every token
+(logits processors, stopping criteria, ``Llama.eval``), a request runs in a context of its own instead, over
+the same weights.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from llamacpp_core.engine.engine import Engine
+from llamacpp_core.engine.info import ModelInfo
+from llamacpp_core.engine.load.options import LoadOptions
+from llamacpp_core.errors import EngineClosedError, EngineError, UnsupportedCapabilityError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from llamacpp_core.lowlevel import Context, LoraAdapter, Model
+
+__all__ = ["Session", "SessionPool"]
+
+T = TypeVar("T")
+
+#: Contexts are made in steps of this many tokens.
+_STEP = 256
+#: Rows of logits that are asked for at once.
+_ROWS = 32
+
+_live: weakref.WeakSet[SessionPool] = weakref.WeakSet()
+
+
+class Session:
+    """A context and the tokens that it remembers. For one thread at a time, under its lock.
+
+    Attributes:
+        tokens: What has been decoded.
+        lock: Held while the context works.
+    """
+
+    def __init__(self, pool: SessionPool, context: Context) -> None:
+        self._pool = pool
+        self.context = context
+        self.tokens: list[int] = []
+        self.lock = threading.RLock()
+        self._scales: tuple[float, ...] = ()
+        self.n_ctx = context.n_ctx_seq
+
+    @contextmanager
+    def working(self) -> Iterator[Context]:
+        """The context, while nobody closes it.
+
+        Raises:
+            EngineClosedError: The model was closed.
+        """
+        with self.lock:
+            if self._pool.closed:
+                raise EngineClosedError("the model was closed while this request was running")
+            yield self.context
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        with self.working() as context:
+            context.memory.clear()
+            self.tokens = []
+
+    def truncate(self, n_tokens: int) -> None:
+        """Forgets all but the first tokens; where the model cannot forget a part, everything."""
+        if n_tokens >= len(self.tokens):
+            return
+        with self.working() as context:
+            try:
+                context.memory.seq_rm(0, n_tokens)
+                self.tokens = self.tokens[:n_tokens]
+            except UnsupportedCapabilityError:
+                self.clear()
+
+    def rewind(self, prompt: Sequence[int], *, keep_all: bool = False) -> int:
+        """Forgets what a prompt does not begin with; returns how many of its tokens are remembered.
+
+        Args:
+            prompt: The tokens that are to come.
+            keep_all: Remember the whole prompt, if it is there. Else its last token is always decoded
+                again, for its logits.
+        """
+        most = len(prompt) if keep_all else max(len(prompt) - 1, 0)
+        n_common = 0
+        for mine, wanted in zip(self.tokens, prompt[:most], strict=False):
+            if mine != wanted:
+                break
+            n_common += 1
+        self.truncate(n_common)
+        return len(self.tokens)
+
+    def decode(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """Decodes tokens and returns the logits after the last, float32 of shape [n_vocab], copied."""
+        with self.working() as context:
+            context.decode(tokens)
+            self.tokens.extend(tokens)
+            return context.logits().copy()
+
+    def decode_rows(self, tokens: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+        """Decodes tokens; gives the logits after every one of them, float32 of shape [n_vocab], copied."""
+        from llamacpp_core.lowlevel import Batch
+
+        for start in range(0, len(tokens), _ROWS):
+            part = list(tokens[start : start + _ROWS])
+            with self.working() as context, Batch(len(part)) as batch:
+                for offset, token in enumerate(part):
+                    batch.add(token, len(self.tokens) + offset, output=True)
+                context.decode(batch)
+                self.tokens.extend(part)
+                rows = [context.logits(i).copy() for i in range(len(part))]
+            yield from rows
+
+    def restore(self, data: bytes, tokens: Sequence[int]) -> None:
+        """Takes on a state: llama.cpp's bytes of a sequence, and its tokens.
+
+        Raises:
+            InvalidParameterError: It does not fit this context.
+        """
+        self.clear()
+        with self.working() as context:
+            context.load_sequence(data, 0)
+            self.tokens = list(tokens)
+
+    def use_loras(self, scales: tuple[float, ...]) -> None:
+        """Applies the model's LoRA adapters with these scales; a change forgets the tokens."""
+        if scales == self._scales:
+            return
+        self.clear()
+        with self.working() as context:
+            adapters = self._pool.adapters()
+            context.set_loras({a: s for a, s in zip(adapters, scales, strict=True) if s})
+            self._scales = scales
+
+
+class SessionPool:
+    """Makes the low-level contexts of one loaded model, and closes them before it.
+
+    Args:
+        engine: The engine that owns the weights.
+        info: Facts about the model.
+        options: How it was loaded.
+    """
+
+    def __init__(self, engine: Engine, info: ModelInfo, options: LoadOptions) -> None:
+        self._engine = engine
+        self._info = info
+        self._options = options
+        self._lock = threading.RLock()
+        self._model: Model | None = None
+        self._adapters: list[LoraAdapter] | None = None
+        self._open: set[Session] = set()
+        self._idle: Session | None = None
+        self.closed = False
+        self._pid = os.getpid()
+        self.default_seed = options.seed
+        _live.add(self)
+
+    @property
+    def model(self) -> Model:
+        """The engine's weights, as the low level sees them.
+
+        Raises:
+            EngineClosedError: The model was closed.
+        """
+        with self._lock:
+            if self.closed:
+                raise EngineClosedError("the engine is closed: create a new Llama")
+            if self._model is None:
+                from llamacpp_core.lowlevel import Model
+
+                with self._engine.model() as pointer:
+                    self._model = Model._borrow(pointer, self._engine)
+            return self._model
+
+    def adapters(self) -> list[LoraAdapter]:
+        """The LoRA adapters that the model was loaded with, in their order."""
+        with self._lock:
+            if self._adapters is None:
+                self._adapters = [self.model.load_lora(path) for path, _ in self._info.lora]
+            return self._adapters
+
+    def new(self, n_ctx: int) -> Session:
+        """A new session that holds ``n_ctx`` tokens."""
+        with self._lock:
+            context = self.model.create_context(n_ctx=n_ctx, **self._context_options())
+            session = Session(self, context)
+            self._open.add(session)
+            return session
+
+    def borrow(self, prompt: Sequence[int], max_tokens: int | None) -> Session:
+        """A session with room for a prompt and an answer; give it back with :meth:`give_back`."""
+        most = self._info.n_ctx
+        needed = most if max_tokens is None else min(most, len(prompt) + max_tokens)
+        with self._lock:
+            idle, self._idle = self._idle, None
+        if idle is not None:
+            if idle.n_ctx >= needed:
+                return idle
+            self.discard(idle)
+        return self.new(min(most, -(-needed // _STEP) * _STEP))
+
+    def give_back(self, session: Session) -> None:
+        """Keeps a session, with what it remembers, for the next request; one is kept."""
+        surplus: Session | None = session
+        with self._lock:
+            if not self.closed and (self._idle is None or self._idle.n_ctx < session.n_ctx):
+                surplus, self._idle = self._idle, session
+        if surplus is not None:
+            self.discard(surplus)
+
+    def save_idle(self, save: Callable[[list[int], bytes], T]) -> T:
+        """Gives the tokens and the state of the session that is kept to a function; returns its result.
+
+        Raises:
+            EngineError: None is kept.
+        """
+        with self._lock:
+            session = self._idle
+            if session is None:
+                raise EngineError("the last request's context was given up: there is nothing to save")
+            with session.working() as context:
+                return save(session.tokens, context.save_sequence(0))
+
+    def restore_idle(self, data: bytes, tokens: Sequence[int], n_ctx: int) -> None:
+        """Keeps a session with a restored state for the next request."""
+        session = self.new(n_ctx)
+        try:
+            session.restore(data, tokens)
+        except BaseException:
+            self.discard(session)
+            raise
+        with self._lock:
+            surplus, self._idle = self._idle, session
+        if surplus is not None:
+            self.discard(surplus)
+
+    def discard(self, session: Session) -> None:
+        """Frees a session."""
+        with self._lock:
+            self._open.discard(session)
+        with session.lock:
+            session.context.close()
+
+    def close(self) -> None:
+        """Frees every session; who works on one gets :class:`EngineClosedError`. Can be repeated."""
+        if self._pid != os.getpid():
+            return  # the parent's; another thread may have held a lock at the fork
+        with self._lock:
+            if self.closed:
+                return
+            self.closed = True
+            sessions, self._open, self._idle = list(self._open), set(), None
+        for session in sessions:
+            if not session.context.closed:
+                session.context.interrupt()
+            with session.lock:
+                session.context.close()
+        if self._model is not None:
+            self._model.close()
+
+    def _context_options(self) -> dict[str, Any]:
+        o = self._options
+        flash: dict[Any, str] = {True: "enabled", False: "disabled", "auto": "auto"}
+        given: dict[str, Any] = {
+            "n_batch": o.n_batch,
+            "n_ubatch": min(o.n_ubatch, o.n_batch),
+            "n_threads": self._info.n_threads,
+            "n_threads_batch": o.n_threads_batch,
+            "flash_attn": flash[o.flash_attn],
+            "type_k": o.type_k,
+            "type_v": o.type_v,
+            "offload_kqv": o.offload_kqv,
+            "op_offload": o.op_offload,
+            "swa_full": o.swa_full,
+            "rope_scaling_type": o.rope_scaling_type,
+            "rope_freq_base": o.rope_freq_base,
+            "rope_freq_scale": o.rope_freq_scale,
+            "yarn_ext_factor": o.yarn_ext_factor,
+            "yarn_attn_factor": o.yarn_attn_factor if o.yarn_attn_factor >= 0 else None,
+            "yarn_beta_fast": o.yarn_beta_fast if o.yarn_beta_fast >= 0 else None,
+            "yarn_beta_slow": o.yarn_beta_slow if o.yarn_beta_slow >= 0 else None,
+            "yarn_orig_ctx": o.yarn_orig_ctx,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@atexit.register
+def _close_all() -> None:
+    # Registered after the engine's own, so it runs before the weights are freed.
+    for pool in list(_live):
+        pool.close()

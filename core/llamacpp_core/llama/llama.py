@@ -1,0 +1,292 @@
+"""The public class: a model in this process, with the methods that OpenAI's clients taught everybody."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+from llamacpp_core._checks import boolean
+from llamacpp_core.engine.info import ModelInfo
+from llamacpp_core.engine.load.loading import load_engine
+from llamacpp_core.engine.load.options import LoadOptions
+from llamacpp_core.errors import InvalidParameterError
+from llamacpp_core.llama.chat import ChatMethods
+from llamacpp_core.llama.evaluation import EvalMethods
+from llamacpp_core.llama.progress import LoadProgress
+from llamacpp_core.llama.settings import (
+    Settings,
+    chat_handler_for,
+    chat_template_for,
+    make_load_options,
+    read_settings,
+)
+from llamacpp_core.llama.state import StateMethods
+from llamacpp_core.llama.tokens import TokenMethods
+from llamacpp_core.llama.vectors import VectorMethods
+from llamacpp_core.lowlevel.vocab import Vocab
+from llamacpp_core.request.chat import ChatPreparer
+from llamacpp_core.request.completion import CompletionPreparer
+from llamacpp_core.request.vectors import VectorPreparer
+
+if TYPE_CHECKING:
+    from llamacpp_core.llama.speculative import LlamaPromptLookupDecoding
+    from llamacpp_core.models import ResolvedModel
+
+__all__ = ["Llama"]
+
+
+class Llama(ChatMethods, EvalMethods, StateMethods, VectorMethods, TokenMethods):
+    """A language model in this process.
+
+    One object serves any number of threads and event loops at once: their requests share the steps of one
+    batch. Close it, or use it in a ``with`` block, to free the memory.
+
+    Args:
+        model: A catalog name, a path to a GGUF file, or ``hf:owner/repo:file-or-glob.gguf``.
+        model_path: The same under llama-cpp-python's name.
+        verbose: Show llama.cpp's log on stderr.
+        progress: Show progress of downloads and slow loads on stderr. None: on a terminal only.
+        chat_format: A named chat format (:data:`~llamacpp_core.chat_format.NAMED_FORMATS`), a registered
+            one, or ``chat_template.<name>`` for another template of the file. None: the model's own.
+        chat_handler: What answers conversations in place of the engine: a function with the keywords of
+            ``create_chat_completion``, ``llama`` and ``messages``.
+        chat_template: A Jinja chat template, or the path of one, in place of the model's own.
+        draft_model: Speculative decoding: the path of a smaller model, or a
+            :class:`~llamacpp_core.llama.speculative.LlamaPromptLookupDecoding`.
+        lora_path: A LoRA adapter; ``lora`` takes several.
+        lora_scale: Its scale.
+        vocab_only: Load the vocabulary and no weights.
+        logits_all: :meth:`eval` keeps the logits of every token.
+        last_n_tokens_size: Tokens that the repetition penalties look back over.
+        spm_infill: Filling in the middle puts the suffix first.
+        load_options: The fields of :class:`~llamacpp_core.LoadOptions`, as keywords, and names of
+            llama-cpp-python's constructor that change nothing here (``no_perf``).
+
+    Attributes:
+        info: What the model is, and what it can do.
+        options: How it was loaded.
+        settings: How it is used.
+
+    Raises:
+        ModelNotFoundError: There is no such model.
+        ModelLoadError: The file is not a usable model.
+        ModelAllocationError: The weights or the context do not fit into memory.
+        InvalidParameterError: A load option is unknown or cannot work.
+
+    Example:
+        >>> with Llama("smollm2-135m-instruct") as llm:  # doctest: +SKIP
+        ...     llm.create_chat_completion([{"role": "user", "content": "Hello!"}])
+    """
+
+    info: ModelInfo
+    options: LoadOptions
+    settings: Settings
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | None = None,
+        *,
+        model_path: str | os.PathLike[str] | None = None,
+        verbose: bool = False,
+        progress: bool | None = None,
+        chat_format: str | None = None,
+        chat_handler: Callable[..., Any] | None = None,
+        chat_template: str | os.PathLike[str] | None = None,
+        draft_model: str | os.PathLike[str] | LlamaPromptLookupDecoding | None = None,
+        lora_path: str | os.PathLike[str] | None = None,
+        lora_scale: float = 1.0,
+        vocab_only: bool = False,
+        logits_all: bool = False,
+        last_n_tokens_size: int = 64,
+        spm_infill: bool = False,
+        **load_options: Any,
+    ) -> None:
+        self._closed = True  # until everything below has worked
+        if (model is None) == (model_path is None):
+            raise InvalidParameterError("give one model: Llama('name, path or hf:...')", parameter="model")
+        named = {
+            "chat_format": chat_format,
+            "chat_handler": chat_handler,
+            "chat_template": chat_template,
+            "draft_model": draft_model,
+            "lora_path": lora_path,
+            "lora_scale": lora_scale,
+            "vocab_only": vocab_only,
+            "logits_all": logits_all,
+            "last_n_tokens_size": last_n_tokens_size,
+            "spm_infill": spm_infill,
+        }
+        self._configure({**named, **load_options}, verbose)
+        from llamacpp_core.models import resolve_model
+
+        self._load(resolve_model(model if model is not None else model_path, progress=progress), progress)  # type: ignore[arg-type]
+
+    def _configure(self, given: dict[str, Any], verbose: bool) -> None:
+        self.verbose = boolean("verbose", verbose)
+        if verbose:
+            _show_log()
+        self.settings, options = read_settings(given)
+        self.options = make_load_options(options)
+        self.chat_handler = self.settings.chat_handler
+        self._seed: int | None = None
+        self._last: Any = None
+        self._evaluation = None
+        self._next_slot = 0
+        self.cache = None
+
+    def _load(self, resolved: ResolvedModel, progress: bool | None) -> None:
+        self._resolved = resolved
+        self._choose_format(resolved)
+        with LoadProgress(resolved.name, progress) as on_progress:
+            if self.settings.vocab_only:
+                self._load_vocab(resolved)
+            else:
+                self._engine, self.info = load_engine(resolved, self.options, on_progress)
+        self._vocab = Vocab(self._engine)
+        if not self.settings.vocab_only:
+            self._prepare(resolved)
+        if self.chat_format is None and self.info.chat_template:
+            self.chat_format = "chat_template.default"
+        self._engine_format = self._engine_format or self.chat_format
+        self._closed = False
+
+    def _choose_format(self, resolved: ResolvedModel) -> None:
+        """Gives the engine the template of the chat format, unless Python does the format."""
+        name = self.chat_format = self.settings.chat_format
+        self._engine_format, self._format_stops = name, ()
+        if name is None or chat_handler_for(name) is not None:
+            return
+        template, self._format_stops = chat_template_for(name, resolved.header)
+        if template is not None:
+            self.options = dataclasses.replace(self.options, chat_template=template)
+
+    def _prepare(self, resolved: ResolvedModel) -> None:
+        from llamacpp_core.engine.python_loop.sessions import SessionPool
+
+        self._sessions = SessionPool(self._engine, self.info, self.options)
+        self._chat = ChatPreparer(self._engine, self._vocab, self.info, safe=self.options.safe_prompts)
+        self._completion = CompletionPreparer(
+            self._engine, self._vocab, self.info, suffix_first=self.settings.spm_infill
+        )
+        self._vectors = VectorPreparer(self._engine, self._vocab, self.info, _wordpiece(resolved, self.info))
+
+    def _load_vocab(self, resolved: ResolvedModel) -> None:
+        from llamacpp_core.llama.vocab_only import NoWeights, VocabEngine, vocab_info
+
+        engine: Any = VocabEngine(resolved, self.options.kv_overrides)
+        self._engine, self.info = engine, vocab_info(resolved, engine)
+        nothing: Any = NoWeights()
+        self._chat = self._completion = self._vectors = self._sessions = nothing
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        repo_id: str,
+        filename: str | None = None,
+        additional_files: Sequence[str] | None = None,
+        local_dir: str | os.PathLike[str] | None = None,
+        local_dir_use_symlinks: Any = "auto",  # noqa: ARG003  (llama-cpp-python's)
+        cache_dir: str | os.PathLike[str] | None = None,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        verbose: bool = False,
+        progress: bool | None = None,
+        **load_options: Any,
+    ) -> Self:
+        """Loads a model from the Hugging Face Hub, fetching it on first use.
+
+        Args:
+            repo_id: ``owner/repo``.
+            filename: Name of the GGUF file, or a glob that matches one model.
+            additional_files: Further GGUF files of the repository to fetch, by name or glob. The parts of a
+                split model are fetched without being named.
+            local_dir: Folder to put the files into.
+            local_dir_use_symlinks: Accepted for llama-cpp-python's sake; the hub's client has dropped it.
+            cache_dir: Folder of the hub's cache.
+            revision: Branch, tag or commit.
+            token: Token for gated repositories; None for the hub's own rules.
+            verbose: Show llama.cpp's log on stderr.
+            progress: Show progress on stderr. None: on a terminal only.
+            load_options: As for :class:`Llama`.
+        """
+        from llamacpp_core.models import resolve_hub
+
+        llama = cls.__new__(cls)
+        llama._closed = True
+        llama._configure(load_options, verbose)
+        resolved = resolve_hub(
+            repo_id,
+            filename,
+            revision=revision,
+            local_dir=local_dir,
+            cache_dir=cache_dir,
+            token=token,
+            progress=progress,
+            additional_files=additional_files or (),
+        )
+        llama._load(resolved, progress)
+        return llama
+
+    def close(self) -> None:
+        """Ends all requests with :class:`~llamacpp_core.errors.EngineClosedError` and frees the memory."""
+        if not self._closed:
+            self._closed = True
+            if not self.settings.vocab_only:
+                self._sessions.close()
+            self._engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            warnings.warn(
+                f"{self!r} was not closed: use `with` or call close()",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )
+            self.close()
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "info"):
+            return "<Llama: not loaded>"
+        state = "closed" if self._closed else f"n_ctx={self.info.n_ctx}, n_parallel={self.info.n_parallel}"
+        return f"<Llama {self.info.name}: {self.info.architecture}, {self.info.quantization}, {state}>"
+
+    def _repr_html_(self) -> str | None:
+        from llamacpp_core.display import info_html
+
+        return str(info_html(self.info, closed=self._closed)) if hasattr(self, "info") else None
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a Llama holds native memory and cannot be pickled: pickle its options and load it again"
+        )
+
+
+def _wordpiece(resolved: ResolvedModel, info: ModelInfo) -> Any:
+    """BERT's own tokenizer where llama.cpp's differs from it; None for every other model."""
+    if resolved.header.metadata.get("tokenizer.ggml.model") != "bert" or not info.capabilities.embedding:
+        return None
+    from llamacpp_core.models.bert.wordpiece import WordPieceTokenizer
+
+    return WordPieceTokenizer.from_gguf(resolved.path).encode
+
+
+def _show_log() -> None:
+    logger = logging.getLogger("llamacpp_core")
+    if not any(getattr(handler, "llamacpp_verbose", False) for handler in logger.handlers):
+        handler = logging.StreamHandler()
+        handler.llamacpp_verbose = True  # type: ignore[attr-defined]
+        handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+        logger.addHandler(handler)
+    logger.setLevel(logging.INFO)

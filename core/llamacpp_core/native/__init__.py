@@ -1,0 +1,39 @@
+"""The one import point of the native extension.
+
+Everything else takes ``ffi`` and ``lib`` from here, so that what the extension offers, and how its
+failures become Python exceptions, stands in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llamacpp_core.native._native import ffi, lib
+
+__all__ = ["checked", "ffi", "lib", "text"]
+
+
+def text(pointer: Any) -> str:
+    """Returns a native UTF-8 string as ``str``; "" for a null pointer.
+
+    What is not UTF-8 (llama.cpp passes on what a model file holds) becomes U+FFFD.
+    """
+    if pointer == ffi.NULL:
+        return ""
+    found: bytes = ffi.string(pointer)
+    return found.decode("utf-8", errors="replace")
+
+
+def checked(error: type[Exception], function: Callable[..., Any], *arguments: Any) -> Any:
+    """Calls a function of llama.cpp's C API and raises ``error`` if it threw a C++ exception.
+
+    The binding catches every C++ exception and keeps its message per thread; without this check a
+    failed call looks like one that returned zero.
+    """
+    lib.lc_take_exception()
+    result = function(*arguments)
+    message = lib.lc_take_exception()
+    if message != ffi.NULL:
+        raise error(f"llama.cpp: {text(message)}")
+    return result

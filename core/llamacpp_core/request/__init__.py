@@ -1,0 +1,9 @@
+"""From a call's arguments to a planned request: messages, tools, template, constraint, sampling.
+
+``chat.py``, ``completion.py`` and ``vectors.py`` prepare the three kinds of request; ``runner.py`` submits
+what they prepared and hands out the response. The other files are the steps in between.
+"""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -1,0 +1,144 @@
+"""Runs a prepared request to its end, as a response or as a stream, for threads and coroutines."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncGenerator, Callable, Generator
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from llamacpp_core.engine.in_flight import Event
+from llamacpp_core.engine.plan import Plan
+from llamacpp_core.request.reasoning_first import AnswerPart, ReasoningFirst
+from llamacpp_core.response.assemblers import ChatAssembler, CompletionAssembler
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+__all__ = ["Prepared", "Running", "Runs", "aoff_loop", "arun", "astream", "run", "stream"]
+
+T = TypeVar("T")
+
+#: Inputs above this many characters are prepared off the event loop.
+_LARGE = 8_000
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request that only has to be submitted.
+
+    Attributes:
+        plan: The prompt and its constraint.
+        kind: The engine's task.
+        params: llama-server's sampling fields.
+        assembler: Makes the response.
+        answer: What follows when this was only the reasoning; None when it is everything.
+    """
+
+    plan: Plan
+    kind: int
+    params: dict[str, Any]
+    assembler: ChatAssembler | CompletionAssembler
+    answer: AnswerPart | None = None
+
+
+class Running(Protocol):
+    """A request in flight."""
+
+    def next(self) -> Event:
+        """Waits for the next event on this thread."""
+
+    async def anext(self) -> Event:
+        """Waits for the next event in this coroutine."""
+
+    def cancel(self) -> None:
+        """Ends the request; does nothing to one that has ended."""
+
+
+class Runs(Protocol):
+    """What runs requests: the engine, or a loop of its own."""
+
+    def submit(self, plan: Plan, kind: int, params: dict[str, Any]) -> Running:
+        """Starts a planned request."""
+
+
+def _submit(engine: Runs, prepared: Prepared) -> Running:
+    running = engine.submit(prepared.plan, prepared.kind, prepared.params)
+    if prepared.answer is None:
+        return running
+    kind = prepared.kind
+    return ReasoningFirst(
+        lambda plan, params: engine.submit(plan, kind, params),
+        running,
+        prepared.params.get("n", 1),
+        prepared.answer,
+    )
+
+
+def run(engine: Runs, prepared: Prepared) -> dict[str, Any]:
+    """Waits for the whole response on this thread."""
+    request = _submit(engine, prepared)
+    try:
+        while not prepared.assembler.done:
+            prepared.assembler.add(request.next())
+    finally:
+        request.cancel()
+    return prepared.assembler.response()
+
+
+async def arun(engine: Runs, prepared: Prepared) -> dict[str, Any]:
+    """Waits for the whole response in this coroutine."""
+    request = _submit(engine, prepared)
+    try:
+        while not prepared.assembler.done:
+            prepared.assembler.add(await request.anext())
+    finally:
+        request.cancel()
+    return prepared.assembler.response()
+
+
+def stream(engine: Runs, prepared: Prepared) -> Generator[dict[str, Any], None, None]:
+    """Submits at once; the chunks come from an iterator whose ``close()`` frees the slot."""
+    return _chunks(_submit(engine, prepared), prepared)
+
+
+def _chunks(request: Running, prepared: Prepared) -> Generator[dict[str, Any], None, None]:
+    try:
+        while not prepared.assembler.done:
+            yield from prepared.assembler.chunks(request.next())
+    finally:
+        request.cancel()
+
+
+def astream(engine: Runs, prepared: Prepared) -> AsyncGenerator[dict[str, Any], None]:
+    """Submits at once; the chunks come from an async iterator whose ``aclose()`` frees the slot."""
+    return _achunks(_submit(engine, prepared), prepared)
+
+
+async def _achunks(request: Running, prepared: Prepared) -> AsyncGenerator[dict[str, Any], None]:
+    try:
+        while not prepared.assembler.done:
+            for chunk in prepared.assembler.chunks(await request.anext()):
+                yield chunk
+    finally:
+        request.cancel()
+
+
+@cache
+def _executor() -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(1, "llamacpp-prepare")
+
+
+async def aoff_loop(work: Callable[[], T], size: int) -> T:
+    """Runs CPU work that prepares a request so that the event loop stays responsive.
+
+    Small inputs run here, between two turns of the loop; large ones on one thread that all requests share.
+    """
+    import asyncio
+
+    if size > _LARGE:
+        return await asyncio.get_running_loop().run_in_executor(_executor(), work)
+    await asyncio.sleep(0)
+    return work()

@@ -1,0 +1,335 @@
+"""Embeddings and reranking."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from llamacpp_core._checks import boolean, check_text, choice, integer
+from llamacpp_core.engine.engine import TASK_COMPLETION, TASK_EMBEDDING, TASK_RERANK, Engine
+from llamacpp_core.engine.in_flight import EMBEDDING, FINAL, SCORE, Event
+from llamacpp_core.engine.info import ModelInfo
+from llamacpp_core.engine.plan import Plan
+from llamacpp_core.errors import ContextOverflowError, InvalidParameterError, UnsupportedCapabilityError
+from llamacpp_core.lowlevel.vocab import Vocab
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["OVERFLOW", "EmbeddingBatch", "RerankBatch", "VectorPreparer", "check_query", "normalise"]
+
+Overflow = Literal["error", "truncate", "chunk"]
+OVERFLOW = ("error", "truncate", "chunk")
+
+YES_NO = (
+    "Document:\n{document}\n\nQuestion: {query}\n\n"
+    'Is the document relevant to the question? Answer "Yes" or "No".'
+)
+
+
+def check_query(query: Any) -> None:
+    """Checks the query of a reranking.
+
+    Raises:
+        InvalidParameterError: It is not text, or empty.
+    """
+    if not isinstance(query, str) or not query:
+        raise InvalidParameterError("query must be a string that is not empty", parameter="query")
+    check_text("query", query)
+
+
+def normalise(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows scaled to Euclidean length 1; a zero row stays zero."""
+    import numpy as np
+
+    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    out: NDArray[np.float32] = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+    return out
+
+
+class EmbeddingBatch:
+    """The texts of one call, as pieces that fit into the model, and how their vectors come together.
+
+    Attributes:
+        plan: The pieces' tokens; None when there is nothing to compute.
+        n_tokens: Tokens of all pieces.
+    """
+
+    def __init__(
+        self,
+        plan: Plan | None,
+        owners: Sequence[int],
+        lengths: Sequence[int],
+        n_texts: int,
+        unit: bool,
+        dim: int,
+    ) -> None:
+        self.plan = plan
+        self.kind = TASK_EMBEDDING
+        self.params: dict[str, Any] = {"embd_normalize": 2 if unit else -1}
+        self.n_tokens = sum(lengths)
+        self._owners = owners
+        self._lengths = lengths
+        self._n_texts = n_texts
+        self._unit = unit
+        self._dim = dim
+        self._rows: list[NDArray[np.float32] | None] = [None] * len(owners)
+        self._left = len(owners)
+
+    @property
+    def done(self) -> bool:
+        """Whether every piece has its vector."""
+        return not self._left
+
+    def add(self, event: Event) -> None:
+        """Takes in the vector of one piece."""
+        import numpy as np
+
+        if event.kind == EMBEDDING:
+            self._rows[event.position] = np.frombuffer(event.data, dtype=np.float32).reshape(event.shape)
+            self._left -= 1
+
+    def vectors(self) -> NDArray[np.float32]:
+        """The vectors, shape [n_texts, dim].
+
+        A text in several pieces has the mean of their vectors, weighted by their tokens.
+        """
+        import numpy as np
+
+        out = np.zeros((self._n_texts, self._dim), dtype=np.float32)
+        weights = np.zeros((self._n_texts, 1), dtype=np.float32)
+        for row, owner, length in zip(self._rows, self._owners, self._lengths, strict=True):
+            assert row is not None
+            out[owner] += row[0] * length
+            weights[owner] += length
+        if len(self._owners) == self._n_texts:
+            return np.concatenate([row for row in self._rows if row is not None]) if self._n_texts else out
+        out /= np.maximum(weights, 1)
+        return normalise(out) if self._unit else out
+
+
+class RerankBatch:
+    """One score per document of one call."""
+
+    def __init__(
+        self, plan: Plan, kind: int, params: dict[str, Any], n: int, score: Callable[[Event], float]
+    ) -> None:
+        self.plan: Plan | None = plan
+        self.kind = kind
+        self.params = params
+        self.scores = [math.nan] * n
+        self._score = score
+        self._left = n
+
+    @property
+    def done(self) -> bool:
+        """Whether every document has its score."""
+        return not self._left
+
+    def add(self, event: Event) -> None:
+        """Takes in the score of one document."""
+        if event.kind in (SCORE, FINAL):
+            self.scores[event.position] = self._score(event)
+            self._left -= 1
+
+
+class VectorPreparer:
+    """Plans embeddings and reranking for one loaded model.
+
+    Args:
+        engine: The engine.
+        vocab: The model's vocabulary.
+        info: Facts about the model.
+        tokenize: Token ids of a text for embedding, with the tokens that belong around it.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        vocab: Vocab,
+        info: ModelInfo,
+        tokenize: Callable[[str], list[int]] | None = None,
+    ) -> None:
+        self._engine = engine
+        self._vocab = vocab
+        self._info = info
+        self._tokenize = tokenize or (lambda s: vocab.tokenize(s, add_special=True, parse_special=False))
+
+    @property
+    def limit(self) -> int:
+        """Tokens that one input may have."""
+        return min(self._info.n_ctx, self._info.n_ubatch)
+
+    def embedding(
+        self, texts: Sequence[Any], *, unit: bool, overflow: Any, max_tokens: int | None
+    ) -> EmbeddingBatch:
+        """Checks and tokenises texts.
+
+        Args:
+            texts: Strings, or lists of token ids.
+            unit: Scale the vectors to length 1.
+            overflow: What to do with a text that is too long: "error", "truncate" or "chunk".
+            max_tokens: A limit below the model's own.
+
+        Raises:
+            UnsupportedCapabilityError: The model was loaded without embeddings.
+            ContextOverflowError: A text is too long, and ``overflow`` is "error".
+        """
+        if not self._info.capabilities.embedding:
+            raise UnsupportedCapabilityError(
+                "embeddings are off: load the model with Llama(..., embedding=True)", parameter="embedding"
+            )
+        if self._info.pooling == "rank":
+            raise UnsupportedCapabilityError(
+                f"{self._info.name} is a reranker: it computes scores, not embeddings"
+            )
+        if self._info.pooling == "none":
+            raise UnsupportedCapabilityError(
+                "pooling_type='none' gives no vector per text: load the model with pooling_type='mean', "
+                "'cls' or 'last'",
+                parameter="pooling_type",
+            )
+        if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Sequence):
+            raise InvalidParameterError(
+                f"input must be a list of texts, got {type(texts).__name__}", parameter="input"
+            )
+        boolean("normalize", unit)
+        choice(*OVERFLOW)("overflow", overflow)
+        limit = self.limit
+        if max_tokens is not None:
+            limit = min(limit, integer(3)("max_tokens", max_tokens))
+        pieces: list[list[int]] = []
+        owners: list[int] = []
+        for i, entry in enumerate(texts):
+            for piece in self._fit(i, self._tokens(i, entry), overflow, limit):
+                pieces.append(piece)
+                owners.append(i)
+        plan = self._engine.plan_tokens(pieces) if pieces else None
+        return EmbeddingBatch(plan, owners, [len(p) for p in pieces], len(texts), unit, self._info.n_embd)
+
+    def _tokens(self, index: int, entry: Any) -> list[int]:
+        name = f"input[{index}]"
+        if isinstance(entry, str):
+            tokens = self._tokenize(check_text(name, entry))
+        else:
+            tokens = self._vocab.check(entry, name)
+        if not tokens:
+            filler = next((t for t in (self._vocab.bos, self._vocab.eos, self._vocab.nl) if t >= 0), None)
+            if filler is None:
+                raise InvalidParameterError(f"{name} has no tokens: give some text", parameter=name)
+            tokens = [filler]
+        return tokens
+
+    def _fit(self, index: int, tokens: list[int], overflow: str, limit: int) -> list[list[int]]:
+        if len(tokens) <= limit:
+            return [tokens]
+        if overflow == "error":
+            lowered = limit < self.limit
+            raise ContextOverflowError(
+                f"input[{index}] has {len(tokens)} tokens and {'max_tokens' if lowered else 'the model'} "
+                f"allows {limit} at once: shorten it, pass overflow='truncate' or overflow='chunk', or "
+                + (
+                    "raise max_tokens"
+                    if lowered
+                    else "load the model with larger n_ctx, n_batch and n_ubatch"
+                ),
+                n_prompt_tokens=len(tokens),
+                n_ctx=limit,
+                parameter=f"input[{index}]",
+            )
+        head, tail = self._frame(tokens)
+        body = tokens[len(head) : len(tokens) - len(tail)]
+        room = limit - len(head) - len(tail)
+        starts = range(0, len(body), room) if overflow == "chunk" else (0,)
+        return [[*head, *body[start : start + room], *tail] for start in starts]
+
+    def _frame(self, tokens: list[int]) -> tuple[list[int], list[int]]:
+        """The tokens around the text, which every piece keeps: without them a vector is another one."""
+        head = tokens[:1] if tokens[0] == self._vocab.bos and self._vocab.bos >= 0 else []
+        ends = {token for token in (self._vocab.eos, self._vocab.sep) if token >= 0}
+        tail = tokens[-1:] if tokens[-1] in ends else []
+        return head, tail
+
+    def rerank(self, query: Any, documents: Sequence[Any]) -> EmbeddingBatch | RerankBatch:
+        """Checks a query and documents and plans their scores.
+
+        Raises:
+            UnsupportedCapabilityError: The model can neither score nor generate.
+            ContextOverflowError: The query and a document together are too long.
+        """
+        check_query(query)
+        if isinstance(documents, str | bytes | Mapping) or not isinstance(documents, Sequence):
+            raise InvalidParameterError(
+                f"documents must be a list of strings, got {type(documents).__name__}",
+                parameter="documents",
+            )
+        for i, document in enumerate(documents):
+            if not isinstance(document, str):
+                raise InvalidParameterError(f"documents[{i}] must be a string", parameter=f"documents[{i}]")
+            check_text(f"documents[{i}]", document)
+        mode = self._info.capabilities.rerank
+        if mode == "cross-encoder":
+            plan = self._engine.plan_rerank(query, documents)
+            self._check_pairs(plan)
+            return RerankBatch(plan, TASK_RERANK, {}, len(documents), _native_score)
+        if mode == "embedding":
+            return self.embedding([query, *documents], unit=True, overflow="chunk", max_tokens=None)
+        if mode == "yes-no":
+            return self._yes_no(query, documents)
+        raise UnsupportedCapabilityError(
+            f"{self._info.name} can neither embed nor generate: it cannot rerank"
+        )
+
+    def _check_pairs(self, plan: Plan) -> None:
+        for i in range(plan.n_prompts):
+            if plan.n_tokens(i) > self.limit:
+                raise ContextOverflowError(
+                    f"the query and documents[{i}] have {plan.n_tokens(i)} tokens together and the model "
+                    f"takes {self.limit} at once: shorten the document, or load the model with larger n_ctx "
+                    "and n_ubatch",
+                    n_prompt_tokens=plan.n_tokens(i),
+                    n_ctx=self.limit,
+                    parameter=f"documents[{i}]",
+                )
+
+    def _yes_no(self, query: str, documents: Sequence[str]) -> RerankBatch:
+        prompts = []
+        for i, document in enumerate(documents):
+            content = YES_NO.format(document=document, query=query)
+            if self._info.capabilities.chat:
+                tokens = self._engine.plan_chat({"messages": [{"role": "user", "content": content}]}).tokens()
+            else:
+                tokens = self._vocab.tokenize(content + "\nAnswer:", add_special=True, parse_special=False)
+            if len(tokens) >= self._info.n_ctx:
+                raise ContextOverflowError(
+                    f"the query and documents[{i}] have {len(tokens)} tokens together and the context of one "
+                    f"request holds {self._info.n_ctx}: shorten the document",
+                    n_prompt_tokens=len(tokens),
+                    n_ctx=self._info.n_ctx,
+                    parameter=f"documents[{i}]",
+                )
+            prompts.append(tokens)
+        params = {"n_predict": 1, "n_probs": 200, "temperature": 0.0, "cache_prompt": True}
+        return RerankBatch(
+            self._engine.plan_tokens(prompts), TASK_COMPLETION, params, len(documents), _yes_score
+        )
+
+
+def _native_score(event: Event) -> float:
+    from struct import unpack
+
+    return float(unpack("f", event.data)[0])
+
+
+def _yes_score(event: Event) -> float:
+    """P(yes) / (P(yes) + P(no)) over the first token of the answer, in any case and with a leading space."""
+    mass = {"yes": 0.0, "no": 0.0}
+    probs = event.json.get("probs", ())
+    for entry in probs[0]["top_logprobs"] if probs else ():
+        word = entry["token"].strip().lower()
+        if word in mass:
+            mass[word] += math.exp(entry["logprob"])
+    total = mass["yes"] + mass["no"]
+    return mass["yes"] / total if total > 0 else 0.0

@@ -1,0 +1,384 @@
+"""From the engine's events to OpenAI-shaped responses and chunks."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from llamacpp_core.engine.in_flight import CHUNK, FINAL, TEXT, Event
+from llamacpp_core.native.build_info import system_fingerprint
+from llamacpp_core.response.logprobs import chat_logprob, completion_logprobs, mean_logprob
+
+__all__ = ["ChatAssembler", "CompletionAssembler", "OutputParser"]
+
+Delta = dict[str, Any]
+
+
+class OutputParser(Protocol):
+    """Splits the text of an answer into message deltas: content, reasoning, tool calls."""
+
+    def feed(self, text: str) -> list[Delta]:
+        """Deltas that a further piece of text completes."""
+
+    def finish(self) -> list[Delta]:
+        """What is left when the text has ended."""
+
+
+class _Choice:
+    """What has come in for one of the ``n`` answers."""
+
+    def __init__(self, parser: OutputParser | None) -> None:
+        self.parser = parser
+        self.started = False
+        self.text: list[str] = []
+        self.reasoning: list[str] = []
+        self.calls: dict[int, dict[str, Any]] = {}
+        self.logprobs: list[dict[str, Any]] = []
+        self.waiting: list[dict[str, Any]] = []  # logprobs of tokens whose text has not come
+        self.final: dict[str, Any] | None = None
+
+    def merge(self, delta: Delta) -> None:
+        """Adds a delta to the message."""
+        if delta.get("content"):
+            self.text.append(delta["content"])
+        if delta.get("reasoning_content"):
+            self.reasoning.append(delta["reasoning_content"])
+        for piece in delta.get("tool_calls", ()):
+            call = self.calls.setdefault(
+                piece["index"], {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
+            )
+            call["id"] = piece.get("id") or call["id"]
+            function = piece.get("function", {})
+            call["function"]["name"] += function.get("name", "")
+            call["function"]["arguments"] += function.get("arguments", "")
+
+    @property
+    def finish_reason(self) -> str:
+        assert self.final is not None
+        cut = self.final["stop_type"] not in ("eos", "word")
+        if cut and not getattr(self.parser, "complete", False):
+            return "length"
+        return "tool_calls" if self.calls else "stop"
+
+
+class _Assembler:
+    """What chat and text completions share."""
+
+    prefix = ""
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        n: int,
+        n_logprobs: int | None,
+        include_usage: bool,
+        piece: Callable[[int], bytes] | None,
+    ) -> None:
+        self.id = self.prefix + uuid.uuid4().hex
+        self.created = int(time.time())
+        self.model = model
+        self.fingerprint = system_fingerprint()
+        self.n_logprobs = n_logprobs
+        self.piece = piece
+        self.include_usage = include_usage
+        self.choices = [_Choice(None) for _ in range(n)]
+
+    @property
+    def done(self) -> bool:
+        """Whether every answer has ended."""
+        return all(choice.final is not None for choice in self.choices)
+
+    def envelope(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "object": kind,
+            "created": self.created,
+            "model": self.model,
+            "system_fingerprint": self.fingerprint,
+            "choices": choices,
+        }
+
+    def usage(self) -> dict[str, Any]:
+        """Tokens of the prompt, counted once, and of all answers."""
+        finals = [choice.final for choice in self.choices if choice.final is not None]
+        prompt = max((final["n_prompt"] for final in finals), default=0)
+        cached = max((final["n_cached"] for final in finals), default=0)
+        completion = sum(final["n_decoded"] for final in finals)
+        return {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+            "prompt_tokens_details": {"cached_tokens": cached},
+        }
+
+    def timings(self) -> dict[str, Any]:
+        """llama.cpp's timings of the first answer; of several, each has its own."""
+        final = self.choices[0].final
+        return dict(final["timings"]) if final else {}
+
+    def keep_probs(self, choice: _Choice, body: dict[str, Any], text: str) -> list[dict[str, Any]]:
+        """The logprobs that come with a piece of text, and those that waited for it.
+
+        Tokens without text may be the beginning of a stop string: those of one belong to no answer.
+        """
+        if body.get("stop_type") == "word":
+            choice.waiting.clear()
+        top = self.n_logprobs or 0
+        choice.waiting += [chat_logprob(entry, top, self.piece) for entry in body.get("probs", ())]
+        if not text and "stop_type" not in body:
+            return []
+        entries, choice.waiting = choice.waiting, []
+        choice.logprobs += entries
+        return entries
+
+
+class ChatAssembler(_Assembler):
+    """Builds a chat completion, or its chunks.
+
+    Args:
+        model: The name to report.
+        n: How many answers there are.
+        n_logprobs: Alternatives per token in ``logprobs``; None for no logprobs.
+        include_usage: Send a last chunk that holds only the usage, as OpenAI does on request.
+        new_parser: Makes the parser of one answer; None when the native layer parses.
+        legacy_functions: Report a call under the deprecated ``function_call``.
+        count_tokens: Counts the tokens of a text, for the usage of reasoning.
+        piece: The bytes of a token, for ``logprobs``.
+    """
+
+    prefix = "chatcmpl-"
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        n: int = 1,
+        n_logprobs: int | None = None,
+        include_usage: bool = False,
+        new_parser: Callable[[], OutputParser] | None = None,
+        legacy_functions: bool = False,
+        count_tokens: Callable[[str], int] | None = None,
+        piece: Callable[[int], bytes] | None = None,
+    ) -> None:
+        super().__init__(model=model, n=n, n_logprobs=n_logprobs, include_usage=include_usage, piece=piece)
+        self.legacy_functions = legacy_functions
+        self.count_tokens = count_tokens
+        if new_parser is not None:
+            for choice in self.choices:
+                choice.parser = new_parser()
+
+    def _deltas(self, choice: _Choice, event: Event) -> tuple[list[Delta], list[dict[str, Any]]]:
+        """What an event adds to the message, and its logprobs."""
+        if event.kind == TEXT:
+            text = event.text
+            return (choice.parser.feed(text) if choice.parser else [{"content": text}]), []
+        body = event.json
+        deltas: list[Delta] = list(body.get("deltas", ()))
+        text = body.get("text") or body.get("raw_text") or ""
+        if "deltas" in body and "raw_text" not in body:
+            text = ""
+        if text:
+            deltas += choice.parser.feed(text) if choice.parser else [{"content": text}]
+        if event.kind == FINAL:
+            choice.final = body
+            if choice.parser:
+                deltas += choice.parser.finish()
+        return deltas, self.keep_probs(choice, body, text) if self.n_logprobs is not None else []
+
+    def add(self, event: Event) -> None:
+        """Takes in an event of a request that is not streamed."""
+        choice = self.choices[event.position]
+        deltas, _ = self._deltas(choice, event)
+        for delta in deltas:
+            choice.merge(delta)
+
+    def response(self) -> dict[str, Any]:
+        """The chat completion."""
+        out = self.envelope("chat.completion", [self._finished(i, c) for i, c in enumerate(self.choices)])
+        out["usage"] = self.usage()
+        out["timings"] = self.timings()
+        return out
+
+    def usage(self) -> dict[str, Any]:
+        """Tokens, with those of the reasoning counted apart."""
+        usage = super().usage()
+        if self.count_tokens is not None:
+            reasoning = sum(self.count_tokens("".join(c.reasoning)) for c in self.choices if c.reasoning)
+            usage["completion_tokens_details"] = {"reasoning_tokens": reasoning}
+        return usage
+
+    def _finished(self, index: int, choice: _Choice) -> dict[str, Any]:
+        text = "".join(choice.text)
+        calls = [choice.calls[i] for i in sorted(choice.calls)]
+        message: dict[str, Any] = {"role": "assistant", "content": text if text or not calls else None}
+        if choice.reasoning:
+            message["reasoning_content"] = "".join(choice.reasoning)
+        reason = choice.finish_reason
+        if calls and self.legacy_functions:
+            message["function_call"] = calls[0]["function"]
+            reason = "function_call" if reason == "tool_calls" else reason
+        elif calls:
+            message["tool_calls"] = calls
+        logprobs = {"content": choice.logprobs} if self.n_logprobs is not None else None
+        return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": reason}
+
+    def chunks(self, event: Event) -> list[dict[str, Any]]:
+        """The chunks that an event of a streamed request gives."""
+        choice = self.choices[event.position]
+        deltas, probs = self._deltas(choice, event)
+        out = []
+        if not choice.started:
+            choice.started = True
+            out.append(self._chunk(event.position, {"role": "assistant", "content": ""}))
+        if event.kind == CHUNK and (progress := event.json.get("progress")):
+            out.append(self._chunk(event.position, {}) | {"prompt_progress": progress})
+            return out
+        for delta in deltas:
+            choice.merge(delta)
+            out.append(self._chunk(event.position, self._legacy(delta), probs))
+            probs = []
+        if probs:
+            out.append(self._chunk(event.position, {}, probs))
+        if choice.final is not None and event.kind == FINAL:
+            reason = choice.finish_reason
+            if reason == "tool_calls" and self.legacy_functions:
+                reason = "function_call"
+            out.append(self._chunk(event.position, {}, finish_reason=reason))
+            if self.done:
+                out[-1] |= {"usage": self.usage(), "timings": self.timings()}
+                if self.include_usage:
+                    del out[-1]["usage"]
+                    out.append(self.envelope("chat.completion.chunk", []) | {"usage": self.usage()})
+        return out
+
+    def _legacy(self, delta: Delta) -> Delta:
+        if not (self.legacy_functions and "tool_calls" in delta):
+            return delta
+        return {"function_call": delta["tool_calls"][0].get("function", {})}
+
+    def _chunk(
+        self,
+        index: int,
+        delta: Delta,
+        probs: list[dict[str, Any]] | None = None,
+        finish_reason: str | None = None,
+    ) -> dict[str, Any]:
+        choice = {
+            "index": index,
+            "delta": delta,
+            "logprobs": {"content": probs} if probs else None,
+            "finish_reason": finish_reason,
+        }
+        return self.envelope("chat.completion.chunk", [choice])
+
+
+class CompletionAssembler(_Assembler):
+    """Builds a text completion, or its chunks.
+
+    Args:
+        model: The name to report.
+        n: How many answers are generated.
+        n_logprobs: Alternatives per token in ``logprobs``; None for no logprobs.
+        include_usage: Send a last chunk that holds only the usage.
+        echo: Text to put in front of every answer.
+        offset: Characters before the first token that ``logprobs`` tells of.
+        best: How many answers to report, the likeliest per token; None for all.
+        piece: The bytes of a token, for ``logprobs``.
+    """
+
+    prefix = "cmpl-"
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        n: int = 1,
+        n_logprobs: int | None = None,
+        include_usage: bool = False,
+        echo: str = "",
+        offset: int = 0,
+        best: int | None = None,
+        piece: Callable[[int], bytes] | None = None,
+    ) -> None:
+        super().__init__(model=model, n=n, n_logprobs=n_logprobs, include_usage=include_usage, piece=piece)
+        self.echo = echo
+        self.offset = offset
+        self.best = best
+        self._prompt_logprobs: list[dict[str, Any]] = []
+
+    def _text(self, choice: _Choice, event: Event) -> tuple[str, list[dict[str, Any]]]:
+        if event.kind == TEXT:
+            return event.text, []
+        body = event.json
+        if event.kind == FINAL:
+            choice.final = body
+        if "prompt_probs" in body:
+            top = self.n_logprobs or 0
+            self._prompt_logprobs = [chat_logprob(entry, top) for entry in body["prompt_probs"]]
+        text, probs = body.get("text", ""), []
+        if self.n_logprobs is not None or self.best is not None:
+            probs = self.keep_probs(choice, body, text)
+        return text, probs if self.n_logprobs is not None else []
+
+    def add(self, event: Event) -> None:
+        """Takes in an event of a request that is not streamed."""
+        choice = self.choices[event.position]
+        text, _ = self._text(choice, event)
+        choice.text.append(text)
+
+    def response(self) -> dict[str, Any]:
+        """The text completion."""
+        order = self.choices
+        if self.best is not None:
+            order = sorted(order, key=lambda c: mean_logprob(c.logprobs), reverse=True)[: self.best]
+        choices = [self._finished(i, choice) for i, choice in enumerate(order)]
+        out = self.envelope("text_completion", choices)
+        out["usage"] = self.usage()
+        out["timings"] = self.timings()
+        return out
+
+    def _finished(self, index: int, choice: _Choice) -> dict[str, Any]:
+        logprobs = None
+        if self.n_logprobs is not None:
+            logprobs = completion_logprobs([*self._prompt_logprobs, *choice.logprobs], self.offset)
+        return {
+            "text": self.echo + "".join(choice.text),
+            "index": index,
+            "logprobs": logprobs,
+            "finish_reason": choice.finish_reason,
+        }
+
+    def chunks(self, event: Event) -> list[dict[str, Any]]:
+        """The chunks that an event of a streamed request gives."""
+        if event.kind == CHUNK and (progress := event.json.get("progress")):
+            return [self._chunk(event.position, "", None) | {"prompt_progress": progress}]
+        choice = self.choices[event.position]
+        offset = self.offset + sum(len(entry["token"]) for entry in choice.logprobs)
+        text, probs = self._text(choice, event)
+        if not choice.started:
+            choice.started = True
+            text = self.echo + text
+            probs = [*self._prompt_logprobs, *probs]
+        elif self._prompt_logprobs:
+            offset += sum(len(entry["token"]) for entry in self._prompt_logprobs)
+        out = []
+        if text or probs:
+            logprobs = completion_logprobs(probs, offset) if probs else None
+            out.append(self._chunk(event.position, text, logprobs))
+        if event.kind == FINAL:
+            out.append(self._chunk(event.position, "", None, choice.finish_reason))
+            if self.done:
+                out[-1] |= {"usage": self.usage(), "timings": self.timings()}
+                if self.include_usage:
+                    del out[-1]["usage"]
+                    out.append(self.envelope("text_completion", []) | {"usage": self.usage()})
+        return out
+
+    def _chunk(
+        self, index: int, text: str, logprobs: dict[str, Any] | None, finish_reason: str | None = None
+    ) -> dict[str, Any]:
+        choice = {"text": text, "index": index, "logprobs": logprobs, "finish_reason": finish_reason}
+        return self.envelope("text_completion", [choice])

@@ -18,7 +18,7 @@ from llamacpp_core.models import resolve_model
 CHAT_MODEL = "smollm2-135m-instruct"
 EMBEDDING_MODEL = "all-minilm-l6-v2"
 
-pytest_plugins = ["template_counts", "workers"]
+pytest_plugins = ["running", "template_counts", "workers"]
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from typing import Any
 from _pairs import paired, table
 
 from llamacpp_core import Llama
-from llamacpp_core.response.tool_calls import call_instructions
+from llamacpp_core.request.tool_choice import call_instructions
 
 QUESTION = "Write a long story about a lighthouse keeper and the sea."
 MESSAGES = [{"role": "user", "content": QUESTION}]

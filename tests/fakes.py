@@ -23,8 +23,9 @@ from llamacpp_core.engine.info import Capabilities, ModelInfo, PromptCache
 from llamacpp_core.errors import ContextOverflowError, UnsupportedCapabilityError
 from llamacpp_core.request.messages import normalise_messages, normalise_tools
 from llamacpp_core.request.sampling import sampling_fields
+from llamacpp_core.request.tool_choice import resolve_tool_choice
 from llamacpp_core.response.assemblers import ChatAssembler, CompletionAssembler
-from llamacpp_core.response.tool_calls import new_call_id, resolve_tool_choice
+from llamacpp_core.response.tool_calls import new_call_id
 
 __all__ = ["Answer", "ScriptedLlama", "scripted_info"]
 

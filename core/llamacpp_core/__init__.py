@@ -44,7 +44,7 @@ if _TYPE_CHECKING:
         StoppingCriteriaList,
     )
     from llamacpp_core.grammar import LlamaGrammar
-    from llamacpp_core.llama.cache import LlamaCache, LlamaRAMCache
+    from llamacpp_core.llama.compat import LlamaCache, LlamaPromptLookupDecoding, LlamaRAMCache
     from llamacpp_core.llama.saved_state import LlamaState
 
 __all__ = [
@@ -62,6 +62,7 @@ __all__ = [
     "LlamaCache",
     "LlamaCppError",
     "LlamaGrammar",
+    "LlamaPromptLookupDecoding",
     "LlamaRAMCache",
     "LlamaState",
     "LoadOptions",
@@ -91,9 +92,10 @@ _logging.getLogger("llamacpp_core").addHandler(_logging.NullHandler())
 
 # Not needed by most, so not loaded with the package.
 _LATER = {
-    "LlamaCache": "llama.cache",
+    "LlamaCache": "llama.compat",
     "LlamaGrammar": "grammar",
-    "LlamaRAMCache": "llama.cache",
+    "LlamaPromptLookupDecoding": "llama.compat",
+    "LlamaRAMCache": "llama.compat",
     "LlamaState": "llama.saved_state",
     "LogitsProcessorList": "engine.python_loop.callbacks",
     "MinTokensLogitsProcessor": "engine.python_loop.callbacks",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import math
 from collections.abc import Callable, Iterable
+from types import ModuleType
 from typing import Any
 
-from llamacpp_core.errors import InvalidParameterError
+from llamacpp_core.errors import InvalidParameterError, MissingDependencyError
 
-__all__ = ["boolean", "check_text", "choice", "integer", "number", "shown", "text", "unknown_name"]
+__all__ = ["boolean", "check_text", "choice", "integer", "number", "require", "shown", "text", "unknown_name"]
 
 Check = Callable[[str, Any], Any]
 
@@ -120,3 +122,26 @@ def check_text(name: str, value: str) -> str:
             parameter=name,
         ) from None
     return value
+
+
+def require(module: str, purpose: str, extra: str = "models") -> ModuleType:
+    """Imports an optional dependency where it is needed.
+
+    Args:
+        module: What to import.
+        purpose: What needs it, for the message.
+        extra: The extra of the distribution that brings it.
+
+    Returns:
+        The module.
+
+    Raises:
+        MissingDependencyError: It is not installed; the message names the extra.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        missing = (error.name or module).partition(".")[0]
+        raise MissingDependencyError(
+            f'{purpose} needs {missing}: pip install "llamacpp-integrations[{extra}]"', name=missing
+        ) from error

@@ -11,8 +11,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from llamacpp_core._checks import require
 from llamacpp_core.errors import LlamaCppError
-from llamacpp_core.models.optional import require
 
 if TYPE_CHECKING:
     import typer

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llamacpp_core.models.optional import require
+from llamacpp_core._checks import require
 from llamacpp_integrations.cli import measure
 from llamacpp_integrations.cli.shared import (
     CHAT_MODEL,

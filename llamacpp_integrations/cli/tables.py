@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from llamacpp_core._checks import require
 from llamacpp_core.errors import InvalidParameterError
-from llamacpp_core.models.optional import require
 
 if TYPE_CHECKING:
     import numpy as np

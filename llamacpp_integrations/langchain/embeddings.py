@@ -106,7 +106,7 @@ class LlamaCppEmbeddings(LlamaCppModel, Embeddings):
         if self.dimensions is not None:
             vectors = vectors[:, : self.dimensions]
             if self.normalize:
-                from llamacpp_core.request.vectors import normalise
+                from llamacpp_core.response.vectors import normalise
 
                 vectors = normalise(vectors)
         rows: list[list[float]] = vectors.tolist()

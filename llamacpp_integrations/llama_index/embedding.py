@@ -172,7 +172,7 @@ class LlamaCppEmbedding(LlamaCppComponent, BaseEmbedding):
         if self.dimensions is not None:
             vectors = vectors[:, : self.dimensions]
             if self.normalize:
-                from llamacpp_core.request.vectors import normalise
+                from llamacpp_core.response.vectors import normalise
 
                 vectors = normalise(vectors)
         rows: list[Embedding] = vectors.tolist()

@@ -124,7 +124,7 @@ def test_own_functions_are_bound() -> None:
 
 def test_the_stub_knows_our_functions() -> None:
     root = Path(__file__).parents[2]
-    stub = (root / "core" / "llamacpp_core" / "_native.pyi").read_text(encoding="utf-8")
+    stub = (root / "core" / "llamacpp_core" / "native" / "_native.pyi").read_text(encoding="utf-8")
     text = re.sub(r"//.*", "", (root / "native" / "engine.h").read_text(encoding="utf-8"))
     declared = {
         name: [part for part in arguments.split(",") if part.strip() not in ("", "void")]

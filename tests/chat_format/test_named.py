@@ -13,9 +13,9 @@ from llamacpp_core.chat_format import (
     NAMED_FORMATS,
     Jinja2ChatFormatter,
     NamedChatFormatter,
-    constants,
     named_format,
 )
+from llamacpp_core.chat_format.named import constants
 from llamacpp_core.errors import InvalidMessageError, InvalidParameterError, UnsupportedCapabilityError
 
 CONVERSATION = [

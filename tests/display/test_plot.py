@@ -80,7 +80,7 @@ def test_similarity_matrix(ax: Any) -> None:
 def test_without_matplotlib_the_extra_is_named() -> None:
     code = (
         "import sys; sys.modules['matplotlib'] = None\n"
-        "from llamacpp_core import plot, MissingDependencyError\n"
+        "from llamacpp_core import MissingDependencyError\nfrom llamacpp_core.display import plot\n"
         "try:\n    plot.throughput({1: 1.0})\n"
         "except MissingDependencyError as error:\n    print(error)"
     )

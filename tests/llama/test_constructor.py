@@ -12,12 +12,12 @@ from llamacpp_core import (
     InvalidParameterError,
     Llama,
     LlamaCache,
+    LlamaPromptLookupDecoding,
     LlamaRAMCache,
     ModelNotFoundError,
     UnsupportedCapabilityError,
 )
 from llamacpp_core.llama.settings import make_load_options, read_settings
-from llamacpp_core.llama.speculative import LlamaPromptLookupDecoding
 
 CAPITAL = "The capital of France is"
 

@@ -316,4 +316,4 @@ def minilm_gguf(minilm_package: Path) -> Path:
     """The embedding model, converted."""
     from llamacpp_core.models.bert.convert import convert_bert
 
-    return convert_bert(minilm_package, minilm_package / "m.gguf", dtype="f16", progress=False)
+    return convert_bert(minilm_package, minilm_package / "m.gguf", dtype="f16")

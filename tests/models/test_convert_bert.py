@@ -97,6 +97,13 @@ def edit(path: Path, **changes: Any) -> None:
     write_json(path, json.loads(path.read_text()) | changes)
 
 
+def test_progress_goes_up_to_the_whole(checkpoint: Path, tmp_path: Path) -> None:
+    parts: list[float] = []
+    convert_bert(checkpoint, tmp_path / "m.gguf", dtype="f16", on_progress=parts.append)
+    assert parts == sorted(set(parts))
+    assert parts[-1] == 1
+
+
 def test_metadata_and_vocabulary(checkpoint: Path, tmp_path: Path) -> None:
     path = convert_bert(checkpoint, tmp_path / "m.gguf", dtype="f16", name="tiny bert")
     header = read_gguf_header(path)

@@ -9,20 +9,6 @@ without a template (``named_format``, ``Llama(chat_format="vicuna")``), a templa
 
 from __future__ import annotations
 
-from llamacpp_core.chat_format.constants import (
-    CHATML_BOS_TOKEN,
-    CHATML_CHAT_TEMPLATE,
-    CHATML_EOS_TOKEN,
-    LLAMA3_INSTRUCT_BOS_TOKEN,
-    LLAMA3_INSTRUCT_CHAT_TEMPLATE,
-    LLAMA3_INSTRUCT_EOS_TOKEN,
-    MISTRAL_INSTRUCT_BOS_TOKEN,
-    MISTRAL_INSTRUCT_CHAT_TEMPLATE,
-    MISTRAL_INSTRUCT_EOS_TOKEN,
-    MIXTRAL_INSTRUCT_BOS_TOKEN,
-    MIXTRAL_INSTRUCT_CHAT_TEMPLATE,
-    MIXTRAL_INSTRUCT_EOS_TOKEN,
-)
 from llamacpp_core.chat_format.formatter import (
     ChatFormatter,
     ChatFormatterResponse,
@@ -36,6 +22,20 @@ from llamacpp_core.chat_format.handlers import (
     hf_tokenizer_config_to_chat_formatter,
 )
 from llamacpp_core.chat_format.named import NAMED_FORMATS, NamedFormat, named_format
+from llamacpp_core.chat_format.named.constants import (
+    CHATML_BOS_TOKEN,
+    CHATML_CHAT_TEMPLATE,
+    CHATML_EOS_TOKEN,
+    LLAMA3_INSTRUCT_BOS_TOKEN,
+    LLAMA3_INSTRUCT_CHAT_TEMPLATE,
+    LLAMA3_INSTRUCT_EOS_TOKEN,
+    MISTRAL_INSTRUCT_BOS_TOKEN,
+    MISTRAL_INSTRUCT_CHAT_TEMPLATE,
+    MISTRAL_INSTRUCT_EOS_TOKEN,
+    MIXTRAL_INSTRUCT_BOS_TOKEN,
+    MIXTRAL_INSTRUCT_CHAT_TEMPLATE,
+    MIXTRAL_INSTRUCT_EOS_TOKEN,
+)
 from llamacpp_core.chat_format.registry import (
     LlamaChatCompletionHandler,
     LlamaChatCompletionHandlerRegistry,

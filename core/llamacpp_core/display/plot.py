@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from llamacpp_core._checks import require
 from llamacpp_core.errors import InvalidParameterError
-from llamacpp_core.models.optional import require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

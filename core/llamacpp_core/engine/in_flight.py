@@ -10,7 +10,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from llamacpp_core.errors import EngineError, ForkedProcessError, RequestCancelledError
 from llamacpp_core.native import ffi, lib
@@ -19,7 +19,7 @@ from llamacpp_core.native.failures import error_from_report
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["Event", "Request", "wake_all"]
+__all__ = ["Event", "Request", "Running", "wake_all"]
 
 TEXT: int = lib.LC_EVENT_TEXT
 CHUNK: int = lib.LC_EVENT_CHUNK
@@ -63,6 +63,19 @@ class Event(NamedTuple):
         """The data of a chunk, final or error event."""
         value: dict[str, Any] = json.loads(self.data)
         return value
+
+
+class Running(Protocol):
+    """A request in flight: :class:`Request`, or several behind the same methods."""
+
+    def next(self) -> Event:
+        """Waits for the next event on this thread."""
+
+    async def anext(self) -> Event:
+        """Waits for the next event in this coroutine."""
+
+    def cancel(self) -> None:
+        """Ends the request; does nothing to one that has ended."""
 
 
 class _Future(NamedTuple):

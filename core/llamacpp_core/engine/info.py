@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Capabilities", "ModelInfo", "PromptCache", "capabilities"]
+__all__ = ["Capabilities", "ModelInfo", "PromptCache", "capabilities", "draw_with"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -110,9 +111,24 @@ class ModelInfo:
         return dataclasses.asdict(self)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:  # noqa: ARG002
-        from llamacpp_core.display import info_html
+        return _draw(self)
 
-        return info_html(self)._repr_mimebundle_()
+
+def _as_text(info: ModelInfo) -> dict[str, str]:
+    return {"text/plain": repr(info)}
+
+
+_draw: Callable[[ModelInfo], dict[str, str]] = _as_text
+
+
+def draw_with(draw: Callable[[ModelInfo], dict[str, str]]) -> None:
+    """Sets how notebooks draw facts, since the pictures lie in a room above this one.
+
+    Args:
+        draw: Makes the texts of a picture, by their MIME types.
+    """
+    global _draw
+    _draw = draw
 
 
 def capabilities(native: dict[str, Any], *, native_calls: bool) -> Capabilities:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from llamacpp_core._checks import boolean
-from llamacpp_core.engine.info import ModelInfo
-from llamacpp_core.engine.load.loading import load_engine
+from llamacpp_core.engine.info import ModelInfo, draw_with
+from llamacpp_core.engine.load.loading import load_engine, model_info
 from llamacpp_core.engine.load.options import LoadOptions
 from llamacpp_core.errors import InvalidParameterError
 from llamacpp_core.llama.chat import ChatMethods
@@ -27,13 +27,14 @@ from llamacpp_core.llama.settings import (
 from llamacpp_core.llama.state import StateMethods
 from llamacpp_core.llama.tokens import TokenMethods
 from llamacpp_core.llama.vectors import VectorMethods
-from llamacpp_core.lowlevel.vocab import Vocab
 from llamacpp_core.request.chat import ChatPreparer
 from llamacpp_core.request.completion import CompletionPreparer
+from llamacpp_core.request.template import ChatPlanner
 from llamacpp_core.request.vectors import VectorPreparer
 
 if TYPE_CHECKING:
-    from llamacpp_core.llama.speculative import LlamaPromptLookupDecoding
+    from llamacpp_core.llama.compat import LlamaPromptLookupDecoding
+    from llamacpp_core.lowlevel.vocab import Vocab
     from llamacpp_core.models import ResolvedModel
 
 __all__ = ["Llama"]
@@ -56,7 +57,7 @@ class Llama(ChatMethods, EvalMethods, StateMethods, VectorMethods, TokenMethods)
             ``create_chat_completion``, ``llama`` and ``messages``.
         chat_template: A Jinja chat template, or the path of one, in place of the model's own.
         draft_model: Speculative decoding: the path of a smaller model, or a
-            :class:`~llamacpp_core.llama.speculative.LlamaPromptLookupDecoding`.
+            :class:`~llamacpp_core.LlamaPromptLookupDecoding`.
         lora_path: A LoRA adapter; ``lora`` takes several.
         lora_scale: Its scale.
         vocab_only: Load the vocabulary and no weights.
@@ -145,8 +146,8 @@ class Llama(ChatMethods, EvalMethods, StateMethods, VectorMethods, TokenMethods)
             if self.settings.vocab_only:
                 self._load_vocab(resolved)
             else:
-                self._engine, self.info = load_engine(resolved, self.options, on_progress)
-        self._vocab = Vocab(self._engine)
+                self._load_weights(resolved, on_progress)
+        self._vocab = self._lent_vocab()
         if not self.settings.vocab_only:
             self._prepare(resolved)
         if self.chat_format is None and self.info.chat_template:
@@ -173,6 +174,16 @@ class Llama(ChatMethods, EvalMethods, StateMethods, VectorMethods, TokenMethods)
             self._engine, self._vocab, self.info, suffix_first=self.settings.spm_infill
         )
         self._vectors = VectorPreparer(self._engine, self._vocab, self.info, _wordpiece(resolved, self.info))
+
+    def _lent_vocab(self) -> Vocab:
+        from llamacpp_core.lowlevel.vocab import Vocab
+
+        return Vocab(self._engine.model)
+
+    def _load_weights(self, resolved: ResolvedModel, on_progress: Callable[[float], None]) -> None:
+        self._engine, reduced = load_engine(resolved, self.options, on_progress)
+        native_calls = ChatPlanner(self._engine).reads_own_calls()
+        self.info = model_info(self._engine, resolved, self.options, reduced, native_calls=native_calls)
 
     def _load_vocab(self, resolved: ResolvedModel) -> None:
         from llamacpp_core.llama.vocab_only import NoWeights, VocabEngine, vocab_info
@@ -271,6 +282,15 @@ class Llama(ChatMethods, EvalMethods, StateMethods, VectorMethods, TokenMethods)
         raise TypeError(
             "a Llama holds native memory and cannot be pickled: pickle its options and load it again"
         )
+
+
+def _drawn(info: ModelInfo) -> dict[str, str]:
+    from llamacpp_core.display import info_html
+
+    return info_html(info)._repr_mimebundle_()
+
+
+draw_with(_drawn)
 
 
 def _wordpiece(resolved: ResolvedModel, info: ModelInfo) -> Any:

@@ -224,7 +224,7 @@ def _draft(args: dict[str, Any]) -> None:
     model = args.pop("draft_model", None)
     if model is None:
         return
-    from llamacpp_core.llama.speculative import LlamaPromptLookupDecoding
+    from llamacpp_core.llama.compat import LlamaPromptLookupDecoding
 
     if isinstance(model, str | os.PathLike):
         path = Path(model)

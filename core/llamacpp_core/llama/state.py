@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from llamacpp_core.engine.info import ModelInfo
     from llamacpp_core.engine.load.options import LoadOptions
     from llamacpp_core.engine.python_loop.sessions import SessionPool
-    from llamacpp_core.llama.cache import LlamaRAMCache
+    from llamacpp_core.llama.compat import LlamaRAMCache
     from llamacpp_core.llama.evaluation import Evaluation
     from llamacpp_core.llama.saved_state import LlamaState
 
@@ -60,7 +60,7 @@ class StateMethods:
         Raises:
             UnsupportedCapabilityError: The cache is of another kind; says what to use.
         """
-        from llamacpp_core.llama.cache import check_cache
+        from llamacpp_core.llama.compat import check_cache
 
         self.cache = check_cache(cache)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from llamacpp_core.engine.engine import Engine
     from llamacpp_core.engine.info import ModelInfo
     from llamacpp_core.engine.load.options import LoadOptions
-    from llamacpp_core.llama.tokenizer import LlamaTokenizer
+    from llamacpp_core.llama.compat import LlamaTokenizer
     from llamacpp_core.lowlevel.vocab import Vocab
     from llamacpp_core.models import ResolvedModel
     from llamacpp_core.request.chat import ChatPreparer
@@ -59,7 +59,7 @@ class TokenMethods:
 
     def tokenizer(self) -> LlamaTokenizer:
         """The tokenizer as an object of its own."""
-        from llamacpp_core.llama.tokenizer import LlamaTokenizer
+        from llamacpp_core.llama.compat import LlamaTokenizer
 
         return LlamaTokenizer(self._vocab)
 

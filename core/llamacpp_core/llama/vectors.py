@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from llamacpp_core._checks import boolean, integer, text, unknown_name
 from llamacpp_core.llama.progress import batch_progress
 from llamacpp_core.request.runner import aoff_loop
-from llamacpp_core.request.vectors import EmbeddingBatch, RerankBatch, VectorPreparer, check_query
+from llamacpp_core.request.vectors import VectorPreparer, check_query
+from llamacpp_core.response.vectors import EmbeddingBatch, RerankBatch
 
 if TYPE_CHECKING:
     import numpy as np

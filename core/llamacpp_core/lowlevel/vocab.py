@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import AbstractContextManager
 from typing import Any
 
 from llamacpp_core._checks import boolean, shown, text
-from llamacpp_core.engine.engine import Engine
 from llamacpp_core.errors import EngineError, InvalidParameterError
 from llamacpp_core.native import checked, ffi, lib
 
@@ -14,12 +14,16 @@ __all__ = ["Vocab"]
 
 
 class Vocab:
-    """The vocabulary of a loaded model. All methods can be called from any thread."""
+    """The vocabulary of a loaded model. All methods can be called from any thread.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        with engine.model() as model:
-            vocab = lib.llama_model_get_vocab(model)
+    Args:
+        model: Lends the ``llama_model *`` for the time of a ``with`` block.
+    """
+
+    def __init__(self, model: Callable[[], AbstractContextManager[Any]]) -> None:
+        self._model = model
+        with model() as pointer:
+            vocab = lib.llama_model_get_vocab(pointer)
             self.n_tokens: int = lib.llama_vocab_n_tokens(vocab)
             self.bos: int = lib.llama_vocab_bos(vocab)
             self.eos: int = lib.llama_vocab_eos(vocab)
@@ -41,7 +45,7 @@ class Vocab:
         data = _utf8(text)
         options = (boolean("add_bos", add_special), boolean("special", parse_special))
         size = len(data) + 16
-        with self._engine.model() as model:
+        with self._model() as model:
             vocab = lib.llama_model_get_vocab(model)
             tokens = ffi.new("llama_token[]", size)
             n = checked(EngineError, lib.llama_tokenize, vocab, data, len(data), tokens, size, *options)
@@ -60,7 +64,7 @@ class Vocab:
         ids = self.check(tokens)
         buffer: Any = ffi.new("llama_token[]", ids)
         size = 8 * len(ids) + 16
-        with self._engine.model() as model:
+        with self._model() as model:
             vocab = lib.llama_model_get_vocab(model)
             out = ffi.new("char[]", size)
             n = lib.llama_detokenize(vocab, buffer, len(ids), out, size, False, special)
@@ -83,7 +87,7 @@ class Vocab:
         ids, special = self.check(tokens), boolean("special", special)
         parts = []
         size = 64
-        with self._engine.model() as model:
+        with self._model() as model:
             vocab = lib.llama_model_get_vocab(model)
             out = ffi.new("char[]", size)
             for token in ids:
@@ -99,7 +103,7 @@ class Vocab:
     def suppressed(self) -> list[int]:
         """Tokens that the model's file says must never be generated."""
         size = ffi.new("int32_t *")
-        with self._engine.model() as model:
+        with self._model() as model:
             tokens = lib.llama_vocab_get_suppress_tokens(lib.llama_model_get_vocab(model), size)
             return ffi.unpack(tokens, size[0]) if size[0] else []
 
@@ -109,13 +113,13 @@ class Vocab:
 
     def ends(self) -> list[int]:
         """Every token that ends an answer."""
-        with self._engine.model() as model:
+        with self._model() as model:
             vocab = lib.llama_model_get_vocab(model)
             return [token for token in range(self.n_tokens) if lib.llama_vocab_is_eog(vocab, token)]
 
     def fim(self) -> dict[str, int]:
         """The tokens for filling in the middle that the model has: "pre", "suf" and "mid"."""
-        with self._engine.model() as model:
+        with self._model() as model:
             vocab = lib.llama_model_get_vocab(model)
             found = {name: getattr(lib, f"llama_vocab_fim_{name}")(vocab) for name in ("pre", "suf", "mid")}
         return {name: token for name, token in found.items() if token >= 0}

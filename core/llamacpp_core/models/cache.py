@@ -16,9 +16,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from llamacpp_core._checks import require
 from llamacpp_core.errors import ModelDownloadError, ModelIntegrityError, ModelLoadError, ModelNotFoundError
 from llamacpp_core.models.gguf.header import GGUFHeader, read_gguf_header
-from llamacpp_core.models.optional import require
 
 __all__ = ["CachedFile", "cache_dir", "locked", "remove_entry", "sha256_of"]
 

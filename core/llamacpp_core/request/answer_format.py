@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from llamacpp_core.request.constraints import Constraint
 from llamacpp_core.request.template import Begin, PlannedChat
 from llamacpp_core.response.assemblers import OutputParser
 from llamacpp_core.response.parsers import (
@@ -25,29 +26,11 @@ from llamacpp_core.response.parsers import (
 )
 from llamacpp_core.response.tool_calls import CALL_CLOSE, CALL_OPEN, ForcedCallParser, TaggedCallParser
 
-__all__ = ["AnswerFormat", "Constraint", "FreeFormats", "constrained", "possible_calls"]
+__all__ = ["AnswerFormat", "FreeFormats", "constrained", "possible_calls"]
 
 #: llama.cpp's number for grammar triggers that are words.
 TRIGGER_WORD = 1
 _MAX_FORMATS = 256
-
-
-class Constraint(NamedTuple):
-    """What an answer has to be.
-
-    Attributes:
-        gbnf: The grammar.
-        tagged: The grammar admits calls between ``<tool_call>`` tags, beside other text.
-        calls: The grammar admits calls and nothing else.
-        lazy: The grammar holds only from the first ``<tool_call>`` on.
-        json: The grammar admits one JSON value and nothing else.
-    """
-
-    gbnf: str
-    tagged: bool = False
-    calls: bool = False
-    lazy: bool = False
-    json: bool = False
 
 
 class AnswerFormat(NamedTuple):

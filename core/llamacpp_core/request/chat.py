@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llamacpp_core._checks import boolean, choice, integer, text
 from llamacpp_core.engine.engine import TASK_COMPLETION, Engine
 from llamacpp_core.engine.info import ModelInfo
 from llamacpp_core.engine.plan import Plan
 from llamacpp_core.errors import ContextOverflowError, InvalidParameterError, UnsupportedCapabilityError
-from llamacpp_core.lowlevel.vocab import Vocab
 from llamacpp_core.request.answer_format import (
     AnswerFormat,
-    Constraint,
     FreeFormats,
     constrained,
     possible_calls,
 )
-from llamacpp_core.request.constraints import constraint_for, grammar_text, response_schema, schema_limits
+from llamacpp_core.request.constraints import (
+    Constraint,
+    constraint_for,
+    grammar_text,
+    response_schema,
+    schema_limits,
+)
 from llamacpp_core.request.history import generic_history, with_instructions
 from llamacpp_core.request.messages import dump_tools, normalise_messages, normalise_tools
 from llamacpp_core.request.reasoning_first import AnswerPart
 from llamacpp_core.request.runner import Prepared
 from llamacpp_core.request.sampling import sampling_fields
 from llamacpp_core.request.template import Begin, ChatPlanner, PlannedChat
+from llamacpp_core.request.tool_choice import ToolChoice, call_instructions, resolve_tool_choice
 from llamacpp_core.response.assemblers import ChatAssembler
-from llamacpp_core.response.tool_calls import ToolChoice, call_instructions, resolve_tool_choice
+
+if TYPE_CHECKING:
+    from llamacpp_core.lowlevel.vocab import Vocab
 
 __all__ = ["ChatPreparer", "grammar_text"]
 

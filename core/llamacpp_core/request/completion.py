@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llamacpp_core._checks import boolean, check_text, integer, text
 from llamacpp_core.engine.engine import TASK_COMPLETION, Engine
 from llamacpp_core.engine.info import ModelInfo
 from llamacpp_core.errors import ContextOverflowError, InvalidParameterError, UnsupportedCapabilityError
-from llamacpp_core.lowlevel.vocab import Vocab
 from llamacpp_core.request.chat import grammar_text
 from llamacpp_core.request.runner import Prepared
 from llamacpp_core.request.sampling import sampling_fields
 from llamacpp_core.response.assemblers import CompletionAssembler
+
+if TYPE_CHECKING:
+    from llamacpp_core.lowlevel.vocab import Vocab
 
 __all__ = ["CompletionPreparer"]
 

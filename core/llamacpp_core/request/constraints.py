@@ -5,22 +5,40 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llamacpp_core.errors import InvalidParameterError
-from llamacpp_core.request.answer_format import Constraint
 from llamacpp_core.request.messages import dump_tools
-from llamacpp_core.response.tool_calls import CALL_CLOSE, CALL_OPEN, ToolChoice
+from llamacpp_core.request.tool_choice import ToolChoice
+from llamacpp_core.response.tool_calls import CALL_CLOSE, CALL_OPEN
 
 if TYPE_CHECKING:
     from llamacpp_core.grammar import SchemaLimits
 
-__all__ = ["constraint_for", "grammar_text", "response_schema", "schema_limits"]
+__all__ = ["Constraint", "constraint_for", "grammar_text", "response_schema", "schema_limits"]
 
 Schema = Mapping[str, Any] | bool
 
 _MAX_CALLS = 16
 _TOKENS_PER_CALL = 200
+
+
+class Constraint(NamedTuple):
+    """What an answer has to be.
+
+    Attributes:
+        gbnf: The grammar.
+        tagged: The grammar admits calls between ``<tool_call>`` tags, beside other text.
+        calls: The grammar admits calls and nothing else.
+        lazy: The grammar holds only from the first ``<tool_call>`` on.
+        json: The grammar admits one JSON value and nothing else.
+    """
+
+    gbnf: str
+    tagged: bool = False
+    calls: bool = False
+    lazy: bool = False
+    json: bool = False
 
 
 def grammar_text(grammar: Any) -> str | None:

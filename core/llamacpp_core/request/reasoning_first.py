@@ -11,20 +11,12 @@ import dataclasses
 import json
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
-from llamacpp_core.engine.in_flight import CHUNK, FINAL, TEXT, Event
+from llamacpp_core.engine.in_flight import CHUNK, FINAL, TEXT, Event, Running
 from llamacpp_core.engine.plan import Plan
 
 __all__ = ["AnswerPart", "ReasoningFirst"]
-
-
-class _Running(Protocol):
-    def next(self) -> Event: ...
-
-    async def anext(self) -> Event: ...
-
-    def cancel(self) -> None: ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,7 +47,7 @@ class ReasoningFirst:
     """
 
     def __init__(
-        self, submit: Callable[[Plan, dict[str, Any]], _Running], first: _Running, n: int, answer: AnswerPart
+        self, submit: Callable[[Plan, dict[str, Any]], Running], first: Running, n: int, answer: AnswerPart
     ) -> None:
         self._submit = submit
         self._running = first

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from llamacpp_core.engine.in_flight import Event
+from llamacpp_core.engine.in_flight import Running
 from llamacpp_core.engine.plan import Plan
 from llamacpp_core.request.reasoning_first import AnswerPart, ReasoningFirst
 from llamacpp_core.response.assemblers import ChatAssembler, CompletionAssembler
@@ -15,7 +15,7 @@ from llamacpp_core.response.assemblers import ChatAssembler, CompletionAssembler
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ["Prepared", "Running", "Runs", "aoff_loop", "arun", "astream", "run", "stream"]
+__all__ = ["Prepared", "Runs", "aoff_loop", "arun", "astream", "run", "stream"]
 
 T = TypeVar("T")
 
@@ -40,19 +40,6 @@ class Prepared:
     params: dict[str, Any]
     assembler: ChatAssembler | CompletionAssembler
     answer: AnswerPart | None = None
-
-
-class Running(Protocol):
-    """A request in flight."""
-
-    def next(self) -> Event:
-        """Waits for the next event on this thread."""
-
-    async def anext(self) -> Event:
-        """Waits for the next event in this coroutine."""
-
-    def cancel(self) -> None:
-        """Ends the request; does nothing to one that has ended."""
 
 
 class Runs(Protocol):

@@ -113,7 +113,12 @@ class ChatPlanner:
         self._call_forms: dict[str, CallForm] = {}
 
     def reads_own_calls(self) -> bool:
-        """Whether calls in the template's own form can be read back."""
+        """Whether the template describes tools, and calls in its form can be read back."""
+        native = self._engine.info
+        caps = native["template_caps"]
+        described = caps.get("supports_tools") and caps.get("supports_tool_calls")
+        if not (described and native["has_decoder"] and native["has_memory"]):
+            return False
         kwargs, think = self._kwargs({}, constrained=True)
         head = {"kwargs": kwargs, "enable_thinking": think}
         try:

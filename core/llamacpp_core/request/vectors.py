@@ -1,24 +1,21 @@
-"""Embeddings and reranking."""
+"""Plans embeddings and reranking: tokens that fit into the model, one list for each vector or score."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from llamacpp_core._checks import boolean, check_text, choice, integer
-from llamacpp_core.engine.engine import TASK_COMPLETION, TASK_EMBEDDING, TASK_RERANK, Engine
-from llamacpp_core.engine.in_flight import EMBEDDING, FINAL, SCORE, Event
+from llamacpp_core.engine.engine import TASK_COMPLETION, TASK_RERANK, Engine
 from llamacpp_core.engine.info import ModelInfo
 from llamacpp_core.engine.plan import Plan
 from llamacpp_core.errors import ContextOverflowError, InvalidParameterError, UnsupportedCapabilityError
-from llamacpp_core.lowlevel.vocab import Vocab
+from llamacpp_core.response.vectors import EmbeddingBatch, RerankBatch, native_score, yes_score
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from llamacpp_core.lowlevel.vocab import Vocab
 
-__all__ = ["OVERFLOW", "EmbeddingBatch", "RerankBatch", "VectorPreparer", "check_query", "normalise"]
+__all__ = ["OVERFLOW", "VectorPreparer", "check_query"]
 
 Overflow = Literal["error", "truncate", "chunk"]
 OVERFLOW = ("error", "truncate", "chunk")
@@ -38,101 +35,6 @@ def check_query(query: Any) -> None:
     if not isinstance(query, str) or not query:
         raise InvalidParameterError("query must be a string that is not empty", parameter="query")
     check_text("query", query)
-
-
-def normalise(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows scaled to Euclidean length 1; a zero row stays zero."""
-    import numpy as np
-
-    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    out: NDArray[np.float32] = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
-    return out
-
-
-class EmbeddingBatch:
-    """The texts of one call, as pieces that fit into the model, and how their vectors come together.
-
-    Attributes:
-        plan: The pieces' tokens; None when there is nothing to compute.
-        n_tokens: Tokens of all pieces.
-    """
-
-    def __init__(
-        self,
-        plan: Plan | None,
-        owners: Sequence[int],
-        lengths: Sequence[int],
-        n_texts: int,
-        unit: bool,
-        dim: int,
-    ) -> None:
-        self.plan = plan
-        self.kind = TASK_EMBEDDING
-        self.params: dict[str, Any] = {"embd_normalize": 2 if unit else -1}
-        self.n_tokens = sum(lengths)
-        self._owners = owners
-        self._lengths = lengths
-        self._n_texts = n_texts
-        self._unit = unit
-        self._dim = dim
-        self._rows: list[NDArray[np.float32] | None] = [None] * len(owners)
-        self._left = len(owners)
-
-    @property
-    def done(self) -> bool:
-        """Whether every piece has its vector."""
-        return not self._left
-
-    def add(self, event: Event) -> None:
-        """Takes in the vector of one piece."""
-        import numpy as np
-
-        if event.kind == EMBEDDING:
-            self._rows[event.position] = np.frombuffer(event.data, dtype=np.float32).reshape(event.shape)
-            self._left -= 1
-
-    def vectors(self) -> NDArray[np.float32]:
-        """The vectors, shape [n_texts, dim].
-
-        A text in several pieces has the mean of their vectors, weighted by their tokens.
-        """
-        import numpy as np
-
-        out = np.zeros((self._n_texts, self._dim), dtype=np.float32)
-        weights = np.zeros((self._n_texts, 1), dtype=np.float32)
-        for row, owner, length in zip(self._rows, self._owners, self._lengths, strict=True):
-            assert row is not None
-            out[owner] += row[0] * length
-            weights[owner] += length
-        if len(self._owners) == self._n_texts:
-            return np.concatenate([row for row in self._rows if row is not None]) if self._n_texts else out
-        out /= np.maximum(weights, 1)
-        return normalise(out) if self._unit else out
-
-
-class RerankBatch:
-    """One score per document of one call."""
-
-    def __init__(
-        self, plan: Plan, kind: int, params: dict[str, Any], n: int, score: Callable[[Event], float]
-    ) -> None:
-        self.plan: Plan | None = plan
-        self.kind = kind
-        self.params = params
-        self.scores = [math.nan] * n
-        self._score = score
-        self._left = n
-
-    @property
-    def done(self) -> bool:
-        """Whether every document has its score."""
-        return not self._left
-
-    def add(self, event: Event) -> None:
-        """Takes in the score of one document."""
-        if event.kind in (SCORE, FINAL):
-            self.scores[event.position] = self._score(event)
-            self._left -= 1
 
 
 class VectorPreparer:
@@ -273,7 +175,7 @@ class VectorPreparer:
         if mode == "cross-encoder":
             plan = self._engine.plan_rerank(query, documents)
             self._check_pairs(plan)
-            return RerankBatch(plan, TASK_RERANK, {}, len(documents), _native_score)
+            return RerankBatch(plan, TASK_RERANK, {}, len(documents), native_score)
         if mode == "embedding":
             return self.embedding([query, *documents], unit=True, overflow="chunk", max_tokens=None)
         if mode == "yes-no":
@@ -313,23 +215,5 @@ class VectorPreparer:
             prompts.append(tokens)
         params = {"n_predict": 1, "n_probs": 200, "temperature": 0.0, "cache_prompt": True}
         return RerankBatch(
-            self._engine.plan_tokens(prompts), TASK_COMPLETION, params, len(documents), _yes_score
+            self._engine.plan_tokens(prompts), TASK_COMPLETION, params, len(documents), yes_score
         )
-
-
-def _native_score(event: Event) -> float:
-    from struct import unpack
-
-    return float(unpack("f", event.data)[0])
-
-
-def _yes_score(event: Event) -> float:
-    """P(yes) / (P(yes) + P(no)) over the first token of the answer, in any case and with a leading space."""
-    mass = {"yes": 0.0, "no": 0.0}
-    probs = event.json.get("probs", ())
-    for entry in probs[0]["top_logprobs"] if probs else ():
-        word = entry["token"].strip().lower()
-        if word in mass:
-            mass[word] += math.exp(entry["logprob"])
-    total = mass["yes"] + mass["no"]
-    return mass["yes"] / total if total > 0 else 0.0

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llamacpp_core.chat_format.constants import LLAMA3_INSTRUCT_CHAT_TEMPLATE, MIXTRAL_INSTRUCT_CHAT_TEMPLATE
 from llamacpp_core.chat_format.named._plain import plain_template
+from llamacpp_core.chat_format.named.constants import (
+    LLAMA3_INSTRUCT_CHAT_TEMPLATE,
+    MIXTRAL_INSTRUCT_CHAT_TEMPLATE,
+)
 
 if TYPE_CHECKING:
     from llamacpp_core.chat_format.named import ToolSyntax

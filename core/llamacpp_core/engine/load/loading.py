@@ -14,7 +14,6 @@ from llamacpp_core.engine.load.memory import check_context, fit_context
 from llamacpp_core.engine.load.options import LoadOptions
 from llamacpp_core.engine.load.template_check import check_templates
 from llamacpp_core.errors import InvalidParameterError
-from llamacpp_core.models.metadata import check_override_types
 
 if TYPE_CHECKING:
     from llamacpp_core.models import GGUFHeader, ResolvedModel
@@ -32,13 +31,18 @@ ENCODER_SLOTS = 32
 
 def load_engine(
     resolved: ResolvedModel, options: LoadOptions, on_progress: Callable[[float], None] | None
-) -> tuple[Engine, ModelInfo]:
+) -> tuple[Engine, str | None]:
     """Opens an engine with everything decided that the options leave open.
+
+    Returns:
+        The engine, and why the context of a request is less than wanted; None if it is not.
 
     Raises:
         ModelLoadError: The model cannot be loaded.
         InvalidParameterError: The options contradict each other.
     """
+    from llamacpp_core.models.metadata import check_override_types
+
     header = resolved.header
     check_override_types(options.kv_overrides, header.metadata)
     embedding = _wants_embedding(resolved, options)
@@ -60,8 +64,7 @@ def load_engine(
     flags = options.flags(path, n_ctx=n_ctx, n_parallel=n_parallel, embedding=embedding)
     if options.pooling_type is None and (pooling := _default_pooling(resolved, embedding)):
         flags.append(["--pooling", pooling])
-    engine = Engine(flags, path=path, on_progress=on_progress)
-    return engine, model_info(engine, resolved, options, reason)
+    return Engine(flags, path=path, on_progress=on_progress), reason
 
 
 def _context(
@@ -148,9 +151,22 @@ def _stretches(options: LoadOptions) -> bool:
 
 
 def model_info(
-    engine: Engine, resolved: ResolvedModel, options: LoadOptions, reduced: str | None
+    engine: Engine,
+    resolved: ResolvedModel,
+    options: LoadOptions,
+    reduced: str | None,
+    *,
+    native_calls: bool,
 ) -> ModelInfo:
-    """Facts about a loaded model."""
+    """Facts about a loaded model.
+
+    Args:
+        engine: The engine.
+        resolved: The model's files.
+        options: How it was loaded.
+        reduced: Why the context of a request is less than wanted; None if it is not.
+        native_calls: The template describes tools, and calls in its form can be read back.
+    """
     from llamacpp_core.models.memory import kv_cache_bytes
 
     native: dict[str, Any] = engine.info
@@ -185,17 +201,6 @@ def model_info(
             slot_bytes=cache_bytes,
             ram_mib=native["cache_ram_mib"],
         ),
-        capabilities=capabilities(native, native_calls=_has_native_calls(engine)),
+        capabilities=capabilities(native, native_calls=native_calls),
         lora=tuple((adapter["path"], adapter["scale"]) for adapter in native["lora"]),
     )
-
-
-def _has_native_calls(engine: Engine) -> bool:
-    """Whether the template describes tools, and calls in its form can be read back."""
-    from llamacpp_core.request.template import ChatPlanner
-
-    native = engine.info
-    caps = native["template_caps"]
-    described = caps.get("supports_tools") and caps.get("supports_tool_calls")
-    generates = native["has_decoder"] and native["has_memory"]
-    return bool(described and generates) and ChatPlanner(engine).reads_own_calls()

@@ -12,7 +12,6 @@ from typing import Any, Literal
 from llamacpp_core._checks import boolean, check_text, choice, integer, number, text
 from llamacpp_core.engine.load.server_options import server_flags
 from llamacpp_core.errors import InvalidParameterError, ModelNotFoundError
-from llamacpp_core.models.metadata import overrides_flag
 from llamacpp_core.native import lib
 
 __all__ = ["CACHE_TYPES", "LoadOptions"]
@@ -149,7 +148,7 @@ class LoadOptions:
             self, "rope_scaling_type", _named("rope_scaling_type", self.rope_scaling_type, _ROPE_SCALING)
         )
         object.__setattr__(self, "lora", _loras(self.lora))
-        overrides_flag(self.kv_overrides)
+        _overrides_flag(self.kv_overrides)
         server_flags(self.server_options)
         if self.mmproj is not None:
             object.__setattr__(self, "mmproj", _file("mmproj", self.mmproj))
@@ -198,7 +197,7 @@ class LoadOptions:
             ("--load-mode", _load_mode(self.use_mmap, self.use_mlock)),
             ("--threads", self.n_threads),
             ("--threads-batch", self.n_threads_batch),
-            ("--override-kv", overrides_flag(self.kv_overrides)),
+            ("--override-kv", _overrides_flag(self.kv_overrides)),
             ("--seed", self.seed),
             ("--rope-scaling", self.rope_scaling_type),
             ("--rope-freq-base", self.rope_freq_base or None),
@@ -362,3 +361,9 @@ def _load_mode(mmap: bool, mlock: bool) -> str | None:
     if mlock:
         return "mmap+mlock" if mmap else "mlock"
     return None if mmap else "none"
+
+
+def _overrides_flag(values: Mapping[str, bool | int | float | str] | None) -> str | None:
+    from llamacpp_core.models.metadata import overrides_flag
+
+    return overrides_flag(values)

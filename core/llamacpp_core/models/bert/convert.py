@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llamacpp_core._checks import require
 from llamacpp_core.errors import InvalidParameterError, ModelLoadError
 from llamacpp_core.models.bert.safetensors_file import as_float32, read_safetensors
-from llamacpp_core.models.optional import require
-from llamacpp_core.models.progress import ProgressBar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,7 +68,12 @@ class _Checkpoint:
 
 
 def convert_bert(
-    checkpoint: Path, target: Path, *, dtype: str, name: str | None = None, progress: bool | None = None
+    checkpoint: Path,
+    target: Path,
+    *,
+    dtype: str,
+    name: str | None = None,
+    on_progress: Callable[[float], None] | None = None,
 ) -> Path:
     """Convert a checkpoint; the same input gives the same bytes.
 
@@ -81,7 +85,7 @@ def convert_bert(
         target: The file to write.
         dtype: ``"f32"``, ``"f16"``, ``"bf16"`` or ``"q8_0"``.
         name: The model's name for the metadata; None for the folder's.
-        progress: Show a bar; None for on a terminal only.
+        on_progress: Called with the part of the tensors that is done, up to 1.
 
     Returns:
         `target`.
@@ -102,11 +106,11 @@ def convert_bert(
     try:
         _add_metadata(writer, source, name or checkpoint.name, _FILE_TYPES[dtype])
         _add_tokenizer(writer, source)
-        with ProgressBar(f"converting to {dtype}", len(tensors), unit="tensor", progress=progress) as bar:
-            for tensor in sorted(tensors):
-                data, kind = _encode(gguf, tensor, as_float32(*tensors[tensor]), dtype)
-                writer.add_tensor(tensor, data, raw_dtype=kind)
-                bar.advance()
+        for done, tensor in enumerate(sorted(tensors), start=1):
+            data, kind = _encode(gguf, tensor, as_float32(*tensors[tensor]), dtype)
+            writer.add_tensor(tensor, data, raw_dtype=kind)
+            if on_progress is not None:
+                on_progress(done / len(tensors))
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file(progress=False)

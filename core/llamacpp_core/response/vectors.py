@@ -1,0 +1,131 @@
+"""From the engine's events to vectors and scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from llamacpp_core.engine.engine import TASK_EMBEDDING
+from llamacpp_core.engine.in_flight import EMBEDDING, FINAL, SCORE, Event
+from llamacpp_core.engine.plan import Plan
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["EmbeddingBatch", "RerankBatch", "native_score", "normalise", "yes_score"]
+
+
+def normalise(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows scaled to Euclidean length 1; a zero row stays zero."""
+    import numpy as np
+
+    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    out: NDArray[np.float32] = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+    return out
+
+
+class EmbeddingBatch:
+    """The texts of one call, as pieces that fit into the model, and how their vectors come together.
+
+    Attributes:
+        plan: The pieces' tokens; None when there is nothing to compute.
+        n_tokens: Tokens of all pieces.
+    """
+
+    def __init__(
+        self,
+        plan: Plan | None,
+        owners: Sequence[int],
+        lengths: Sequence[int],
+        n_texts: int,
+        unit: bool,
+        dim: int,
+    ) -> None:
+        self.plan = plan
+        self.kind = TASK_EMBEDDING
+        self.params: dict[str, Any] = {"embd_normalize": 2 if unit else -1}
+        self.n_tokens = sum(lengths)
+        self._owners = owners
+        self._lengths = lengths
+        self._n_texts = n_texts
+        self._unit = unit
+        self._dim = dim
+        self._rows: list[NDArray[np.float32] | None] = [None] * len(owners)
+        self._left = len(owners)
+
+    @property
+    def done(self) -> bool:
+        """Whether every piece has its vector."""
+        return not self._left
+
+    def add(self, event: Event) -> None:
+        """Takes in the vector of one piece."""
+        import numpy as np
+
+        if event.kind == EMBEDDING:
+            self._rows[event.position] = np.frombuffer(event.data, dtype=np.float32).reshape(event.shape)
+            self._left -= 1
+
+    def vectors(self) -> NDArray[np.float32]:
+        """The vectors, shape [n_texts, dim].
+
+        A text in several pieces has the mean of their vectors, weighted by their tokens.
+        """
+        import numpy as np
+
+        out = np.zeros((self._n_texts, self._dim), dtype=np.float32)
+        weights = np.zeros((self._n_texts, 1), dtype=np.float32)
+        for row, owner, length in zip(self._rows, self._owners, self._lengths, strict=True):
+            assert row is not None
+            out[owner] += row[0] * length
+            weights[owner] += length
+        if len(self._owners) == self._n_texts:
+            return np.concatenate([row for row in self._rows if row is not None]) if self._n_texts else out
+        out /= np.maximum(weights, 1)
+        return normalise(out) if self._unit else out
+
+
+class RerankBatch:
+    """One score per document of one call."""
+
+    def __init__(
+        self, plan: Plan, kind: int, params: dict[str, Any], n: int, score: Callable[[Event], float]
+    ) -> None:
+        self.plan: Plan | None = plan
+        self.kind = kind
+        self.params = params
+        self.scores = [math.nan] * n
+        self._score = score
+        self._left = n
+
+    @property
+    def done(self) -> bool:
+        """Whether every document has its score."""
+        return not self._left
+
+    def add(self, event: Event) -> None:
+        """Takes in the score of one document."""
+        if event.kind in (SCORE, FINAL):
+            self.scores[event.position] = self._score(event)
+            self._left -= 1
+
+
+def native_score(event: Event) -> float:
+    """The score that a cross-encoder gives."""
+    from struct import unpack
+
+    return float(unpack("f", event.data)[0])
+
+
+def yes_score(event: Event) -> float:
+    """P(yes) / (P(yes) + P(no)) over the first token of the answer, in any case and with a leading space."""
+    mass = {"yes": 0.0, "no": 0.0}
+    probs = event.json.get("probs", ())
+    for entry in probs[0]["top_logprobs"] if probs else ():
+        word = entry["token"].strip().lower()
+        if word in mass:
+            mass[word] += math.exp(entry["logprob"])
+    total = mass["yes"] + mass["no"]
+    return mass["yes"] / total if total > 0 else 0.0

@@ -1,4 +1,4 @@
-"""The arrows between the floors point downwards, and what a module offers is what it names."""
+"""The house: imports point down a table of rooms, files stay short, and modules offer what they name."""
 
 from __future__ import annotations
 
@@ -18,6 +18,46 @@ CORE = Path(llamacpp_core.__file__).parent
 ROOT = CORE.parent.parent
 ADAPTERS = ROOT / "llamacpp_integrations"
 
+# Which room may import from which, at import time, in a function or for types alone. A room is a folder, or a
+# module beside the folders; a folder that is not named here belongs to the room around it. Imports point only
+# down this list, so there is no circle.
+ROOMS = {
+    "integrations/demo": "llamacpp_core integrations/langchain integrations/llama_index",
+    "integrations/langchain": (
+        "integrations llamacpp_core llama request response engine/load models _checks errors"
+    ),
+    "integrations/llama_index": (
+        "integrations llamacpp_core llama request response engine engine/load models types _checks errors"
+    ),
+    "integrations/cli": "llamacpp_core display engine/load models grammar native _checks errors",
+    "integrations": "engine/load _checks errors",
+    "llamacpp_core": "llama engine engine/load engine/python_loop grammar errors",
+    "llama": (
+        "chat_format chat_format/named request response display engine engine/load engine/python_loop "
+        "lowlevel models models/bert grammar types _checks errors"
+    ),
+    "chat_format": "chat_format/named request grammar types errors",
+    "chat_format/named": "errors",
+    "request": "response engine lowlevel grammar _checks errors",
+    "response": "engine native errors",
+    "display": "engine _checks errors",
+    "engine/python_loop": "engine/load engine lowlevel errors",
+    "engine/load": "engine models native _checks errors",
+    "engine": "native errors",
+    "lowlevel": "models grammar native _checks errors",
+    "models": "models/bert models/gguf _checks errors",
+    "models/bert": "models/gguf _checks errors",
+    "models/gguf": "errors",
+    "grammar": "errors",
+    "native": "errors",
+    "types": "",
+    "_checks": "errors",
+    "errors": "",
+}
+MOST_ENTRIES = 14
+MOST_LINES = 400
+MOST_LINES_OF_A_FUNCTION = 50
+
 FRAMEWORKS = {
     "langchain",
     "langchain_core",
@@ -30,53 +70,58 @@ FRAMEWORKS = {
     "torch",
     "transformers",
 }
-# Modules whose job is the border to native code.
-NATIVE = {
-    "_ffi",
-    "_native_errors",
-    "_native_log",
-    "build_info",
-    "engine",
-    "options",
-    "parsers",
-    "plan",
-    "request",
-    "server_options",
-    "template_check",
-    "vocab",
-}
 
 
 def modules(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.py"))
 
 
-def name_of(path: Path, package: Path = CORE) -> str:
+def name_of(path: Path) -> str:
+    package = CORE if path.is_relative_to(CORE) else ADAPTERS
     parts = path.relative_to(package.parent).with_suffix("").parts
     return ".".join(part for part in parts if part != "__init__")
 
 
-def imports(path: Path, *, at_import_time: bool = False) -> Iterator[str]:
+def imports(path: Path) -> Iterator[str]:
     """Absolute names of what a file imports: modules, and modules with the imported name behind them."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    nodes: list[ast.AST] = list(_toplevel(tree)) if at_import_time else list(ast.walk(tree))
-    for node in nodes:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path}: relative import"
-            yield node.module or ""
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def _toplevel(tree: ast.AST) -> Iterator[ast.AST]:
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            continue
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            continue
-        yield node
-        yield from _toplevel(node)
+def room_of(parts: tuple[str, ...]) -> str:
+    """The innermost room of a module, given by the parts of its dotted name."""
+    package, *inside = parts
+    names = ["integrations" if package == "llamacpp_integrations" else "", *inside]
+    while names:
+        if (room := "/".join(filter(None, names))) in ROOMS:
+            return room
+        names.pop()
+    assert package == "llamacpp_core", parts
+    return package
+
+
+def room_of_file(path: Path) -> str:
+    room = room_of(tuple(name_of(path).split(".")))
+    assert room != "llamacpp_core" or path == CORE / "__init__.py", f"{path} is in no room of the table"
+    return room
+
+
+def arrows() -> dict[tuple[str, str], list[str]]:
+    """Which room imports from which, with the modules and names."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for path in (*modules(CORE), *modules(ADAPTERS)):
+        here = room_of_file(path)
+        for name in imports(path):
+            if name.partition(".")[0] not in ("llamacpp_core", "llamacpp_integrations"):
+                continue
+            there = room_of(tuple(name.split(".")))
+            if there != here:
+                found.setdefault((here, there), []).append(f"{ids(path)}: {name}")
+    return found
 
 
 def ids(path: Path) -> str:
@@ -88,29 +133,57 @@ def test_core_knows_no_framework(path: Path) -> None:
     assert not {name.split(".")[0] for name in imports(path)} & FRAMEWORKS
 
 
-@pytest.mark.parametrize("path", modules(CORE), ids=ids)
-def test_native_code_is_touched_only_at_its_border(path: Path) -> None:
-    inside = path.relative_to(CORE)
-    if inside.parts[0] == "lowlevel" or inside.stem in NATIVE:
-        return
-    touched = {name for name in imports(path) if re.search(r"(^|\.)(_ffi|_native)(\.|$)|^cffi", name)}
-    allowed = {"_native"} if inside.parts[0] == "cli" else set()  # `llamacpp doctor` reports the build
-    assert not touched - allowed
+def test_rooms_import_only_what_the_table_allows() -> None:
+    allowed = {(room, other) for room, others in ROOMS.items() for other in others.split()}
+    found = arrows()
+    assert {pair: found[pair] for pair in found.keys() - allowed} == {}, "not in the table of rooms"
+    assert allowed - found.keys() == set(), "in the table of rooms, and not used any more"
+
+
+def test_the_table_of_rooms_points_down() -> None:
+    order = list(ROOMS)
+    for room, others in ROOMS.items():
+        for other in others.split():
+            assert order.index(other) > order.index(room), (room, other)
+
+
+def test_every_room_has_few_entries_on_its_floor() -> None:
+    for folder in (CORE, ADAPTERS):
+        marks = {"__pycache__", "py.typed"}
+        entries = [entry.name for entry in folder.iterdir() if entry.name not in marks]
+        assert len(entries) <= MOST_ENTRIES, sorted(entries)
+
+
+@pytest.mark.parametrize("folder", ["core", "llamacpp_integrations", "native", "tests"])
+def test_files_and_functions_stay_short(folder: str) -> None:
+    sources = [path for kind in ("*.py", "*.cpp", "*.h") for path in (ROOT / folder).rglob(kind)]
+    assert sources
+    for path in sources:
+        text = path.read_text(encoding="utf-8")
+        assert text.count("\n") <= MOST_LINES, path
+        for node in ast.walk(ast.parse(text)) if path.suffix == ".py" else ():
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert body_lines(node) <= MOST_LINES_OF_A_FUNCTION, f"{path}: {node.name}"
+
+
+def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function without its signature and docstring."""
+    documented = ast.get_docstring(function, clean=False) is not None
+    code = function.body[documented:]
+    return (function.end_lineno or 0) - code[0].lineno + 1 if code else 0
 
 
 def test_only_one_module_imports_the_extension() -> None:
-    found = {name_of(path) for path in modules(CORE) if "llamacpp_core.native._native" in imports(path)}
+    found = {
+        name_of(path) for path in modules(CORE) if any("native._native" in name for name in imports(path))
+    }
     assert found == {"llamacpp_core.native"}
 
 
 def test_adapters_never_touch_native_code() -> None:
     for path in modules(ADAPTERS):
         for name in imports(path):
-            assert not name.startswith(("llamacpp_core.native", "llamacpp_core.native._native", "cffi")), (
-                path,
-                name,
-            )
-            assert name.split(".")[-1] not in ("ffi", "lib"), (path, name)
+            assert name.split(".")[-1] not in ("ffi", "lib", "cffi", "_native"), (path, name)
 
 
 def test_adapters_do_not_know_each_other() -> None:

@@ -7,7 +7,7 @@ PYTEST_ARGS ?= --numprocesses auto --maxprocesses 4
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-native_sources := $(wildcard native/*)
+native_sources := $(shell find native -type f)
 
 .PHONY: help demo test check lint types format docs bench-tools notebooks clean
 .DEFAULT_GOAL := help

@@ -59,11 +59,7 @@ def main() -> None:
     """Loads the models, lets the others work once, and answers calls."""
     settings = json.loads(sys.argv[1])
     llm = Llama(settings["model"], n_ctx=1024, n_parallel=8, n_threads=settings["n_threads"])
-    # Other options for each, so that the same file twice is two engines.
-    others = [
-        Llama(name, n_threads=settings["n_threads"], n_parallel=16 + i)
-        for i, name in enumerate(settings["others"])
-    ]
+    others = [Llama(name, n_threads=settings["n_threads"]) for name in settings["others"]]
     for other in others:
         other.rerank("Which of these is about a bridge?", TEXTS[:8])
     serve(

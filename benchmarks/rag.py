@@ -98,7 +98,9 @@ class Job:
         warm = prompt(last.question, [last.text] * N_NOTES)
         for name, side in self.sides.items():
             self.lengths[name] = side.call("count", prompt=warm)
-            side.call("index", texts=[passage.text for passage in self.texts])
+            if name != "ours":
+                all_needed = "find" in self.phases and "index" not in self.phases
+                side.call("index", texts=[p.text for p in self.texts[: None if all_needed else 8]])
         if len(set(self.lengths.values())) > 1:
             raise SystemExit(f"the prompts have different lengths: {self.lengths}")
 

@@ -11,7 +11,7 @@ import threading
 import time
 
 from _passages import passages
-from _peers import serve
+from _peers import own_stdout, serve
 from _speed import prompt_speed, stream_speed
 
 from llamacpp_core import Llama
@@ -57,18 +57,19 @@ def embed_speed(embedder: Llama) -> float:
 
 def main() -> None:
     """Loads the models, lets the others work once, and answers calls."""
-    settings = json.loads(sys.argv[1])
+    out, settings = own_stdout(), json.loads(sys.argv[1])
     llm = Llama(settings["model"], n_ctx=1024, n_parallel=8, n_threads=settings["n_threads"])
     others = [Llama(name, n_threads=settings["n_threads"]) for name in settings["others"]]
     for other in others:
         other.rerank("Which of these is about a bridge?", TEXTS[:8])
     serve(
+        out,
         {
             "chat": lambda n: stream_speed(llm, n),
             "prompt": lambda n: prompt_speed(llm, n),
             "embed": lambda: embed_speed(others[0]),
             "while_indexing": lambda n: while_indexing(llm, others[0], n),
-        }
+        },
     )
     for engine in (*others, llm):
         engine.close()

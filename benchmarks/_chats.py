@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
-from _peers import llama_server, serve
+from _peers import llama_server, own_stdout, serve
 
 __all__ = ["CHATS", "Chat"]
 
@@ -112,7 +112,7 @@ CHATS: dict[str, Callable[[dict[str, Any], ExitStack], Chat]] = {
 
 def main() -> None:
     """Loads one chat model and answers batches."""
-    settings = json.loads(sys.argv[2])
+    out, settings = own_stdout(), json.loads(sys.argv[2])
     with ExitStack() as stack:
         chat = CHATS[sys.argv[1]](settings, stack)
 
@@ -125,7 +125,7 @@ def main() -> None:
                 raise RuntimeError("an answer is empty")
             return seconds
 
-        serve({"batch": batch, "count": chat.count})
+        serve(out, {"batch": batch, "count": chat.count})
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _peers import minilm, serve
+from _peers import minilm, own_stdout, serve
 
 Embed = Callable[[list[str]], np.ndarray]
 
@@ -51,7 +51,7 @@ def onnx_embed(model: str, n_threads: int) -> Embed:
 
     def embed(texts: list[str]) -> np.ndarray:
         order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
-        out = np.zeros((len(texts), loaded.get_sentence_embedding_dimension()), np.float32)
+        rows: list[Any] = [None] * len(texts)
         for at in range(0, len(order), 32):
             part = order[at : at + 32]
             tokens = tokenizer(
@@ -63,8 +63,9 @@ def onnx_embed(model: str, n_threads: int) -> Embed:
             )
             weights = mask[:, :, None].astype(np.float32)
             mean = (states * weights).sum(axis=1) / weights.sum(axis=1)
-            out[part] = mean / np.linalg.norm(mean, axis=1, keepdims=True)
-        return out
+            for i, row in zip(part, mean / np.linalg.norm(mean, axis=1, keepdims=True), strict=True):
+                rows[i] = row
+        return np.stack(rows)
 
     return embed
 
@@ -81,11 +82,12 @@ def _export(model: Any, path: Path) -> None:
         def forward(self, input_ids: Any, attention_mask: Any) -> Any:
             return self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
 
-    ids = torch.ones((2, 16), dtype=torch.int64)
+    # Two tensors: the exporter would take one tensor given twice for one input.
+    ids, mask = (torch.ones((2, 16), dtype=torch.int64) for _ in range(2))
     free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=512)}
     torch.onnx.export(
         States().eval(),
-        (ids, ids),
+        (ids, mask),
         str(path),
         input_names=["input_ids", "attention_mask"],
         output_names=["states"],
@@ -97,7 +99,7 @@ def _export(model: Any, path: Path) -> None:
 
 def main() -> None:
     """Loads one and answers calls."""
-    kind, settings = sys.argv[1], json.loads(sys.argv[2])
+    out, kind, settings = own_stdout(), sys.argv[1], json.loads(sys.argv[2])
     model = settings["model"] or minilm()
     if kind == "onnx":
         embed = onnx_embed(model, settings["n_threads"])
@@ -109,7 +111,7 @@ def main() -> None:
         embed(texts)
         return time.perf_counter() - start
 
-    serve({"seconds": seconds, "vectors": lambda texts: embed(texts).tolist()})
+    serve(out, {"seconds": seconds, "vectors": lambda texts: embed(texts).tolist()})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Sides of a comparison that run in a process, and where needed in a Python, of their own.
 
-One side is a script that ends in :func:`serve`; the benchmark talks to it through a :class:`Worker`. Only the
-standard library is imported here, so that any Python can run it.
+One side is a script that calls :func:`own_stdout` first and ends in :func:`serve`; the benchmark talks to it
+through a :class:`Worker`. Only the standard library is imported here, so that any Python can run it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-__all__ = ["LLAMA_CPP_PYTHON", "Worker", "chat_file", "llama_server", "minilm", "serve"]
+__all__ = ["LLAMA_CPP_PYTHON", "Worker", "chat_file", "llama_server", "minilm", "own_stdout", "serve"]
 
 LLAMA_CPP_PYTHON = "0.3.36"
 
@@ -40,7 +40,7 @@ class Worker:
     Args:
         name: Who it is, for messages.
         python: The interpreter.
-        script: The file; it must call :func:`serve`.
+        script: The file; it must call :func:`own_stdout` and :func:`serve`.
         arguments: Its command line.
 
     Raises:
@@ -102,13 +102,20 @@ class Worker:
         self.close()
 
 
-def serve(functions: Mapping[str, Callable[..., Any]]) -> None:
-    """Answers the calls of a :class:`Worker` until it closes.
-
-    What libraries print goes to stderr from here on.
-    """
+def own_stdout() -> TextIO:
+    """Standard output for the answers alone; what libraries print goes to stderr from here on."""
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    return out
+
+
+def serve(out: TextIO, functions: Mapping[str, Callable[..., Any]]) -> None:
+    """Answers the calls of a :class:`Worker` until it closes.
+
+    Args:
+        out: What :func:`own_stdout` gave before the libraries were loaded.
+        functions: What can be called, by name.
+    """
 
     def say(**answer: Any) -> None:
         out.write(json.dumps(answer) + "\n")

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from _chats import CHATS, Chat
-from _peers import minilm, serve
+from _peers import minilm, own_stdout, serve
 
 Messages = list[list[str]]
 #: What a reranker does: the order of some texts by how well they fit a question, best first.
@@ -165,7 +165,7 @@ def community(settings: dict[str, Any], stack: ExitStack) -> tuple[Any, Rerank]:
 
 def main() -> None:
     """Loads one side and answers calls."""
-    name, settings = sys.argv[1], json.loads(sys.argv[2])
+    out, name, settings = own_stdout(), sys.argv[1], json.loads(sys.argv[2])
     start = time.perf_counter()
     with ExitStack() as stack:
         chat = CHATS[name](settings, stack)
@@ -173,13 +173,14 @@ def main() -> None:
         side = Side(chat, *search)
         seconds = time.perf_counter() - start
         serve(
+            out,
             {
                 "load": lambda: seconds,
                 "count": chat.count,
                 "index": side.index,
                 "find": side.find,
                 "answer": side.answer,
-            }
+            },
         )
 
 

@@ -51,10 +51,16 @@ def peer_speed(worker: Worker, some: list[str]) -> float:
     return len(some) / float(worker.call("seconds", texts=some))
 
 
-def nearness(vectors: Any, reference: Any) -> str:
-    """The least and the mean cosine."""
+def nearness(name: str, vectors: Any, reference: Any) -> str:
+    """The least and the mean cosine.
+
+    Raises:
+        SystemExit: The vectors are of something else, so that their speed means nothing.
+    """
     a, b = np.asarray(vectors, np.float64), np.asarray(reference, np.float64)
     cosines = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    if cosines.min() < 0.98:
+        raise SystemExit(f"the vectors of {name} are others: cosine {cosines.min():.3f} to the reference")
     return f"{cosines.min():.6f} least, {cosines.mean():.6f} mean"
 
 
@@ -85,10 +91,10 @@ def main() -> None:
             reference = peers["f32"].call("vectors", texts=some)
             for name, llm in ours.items():
                 label = f"ours {name} ({llm.info.quantization}), {length}"
-                facts[f"cosine of {label}"] = nearness(llm.embed(some), reference)
+                facts[f"cosine of {label}"] = nearness(name, llm.embed(some), reference)
             for kind in kinds:
                 vectors = peers[kind].call("vectors", texts=some)
-                facts[f"cosine of {KINDS[kind]}, {length}"] = nearness(vectors, reference)
+                facts[f"cosine of {KINDS[kind]}, {length}"] = nearness(KINDS[kind], vectors, reference)
             sides = {f"ours {name}": partial(speed, llm, some) for name, llm in ours.items()}
             sides |= {kind: partial(peer_speed, peers[kind], some) for kind in kinds}
             got = in_turn(sides, args.pairs)

@@ -116,13 +116,16 @@ def langchain(args: Any) -> dict[str, Row]:
 
     def prompts() -> list[Any]:
         system = fresh_preamble(1000)
-        return [[["system", system], ["user", passage.question]] for passage in passages(16)]
+        return [[["system", system], ["user", passage.question]] for passage in passages(args.batch)]
 
     def batch(worker: Worker) -> float:
         return 60 / float(worker.call("batch", prompts=prompts()))
 
     def one_by_one(worker: Worker) -> float:
         return 60 / sum(worker.call("batch", prompts=[prompt]) for prompt in prompts())
+
+    def first_words(worker: Worker) -> int:
+        return int(worker.call("count", prompt=[["system", fresh_preamble(1000)], ["user", "Go on."]]))
 
     with ExitStack() as stack:
         ours = stack.enter_context(Worker("ours", sys.executable, CHATS, "ours", settings))
@@ -134,8 +137,12 @@ def langchain(args: Any) -> dict[str, Row]:
         else:
             name = "ours one by one"
             sides[name] = partial(one_by_one, ours)
+        tokens = first_words(ours)
         got = in_turn(sides, args.pairs)
-    return {f"batch of 16, 1,000 tokens shared, batches/min / {name}": compare(got["ours"], got[name])}
+    print(f"tokens of a preamble: {tokens}")
+    return {
+        f"batch of {args.batch}, 1,000 tokens shared, batches/min / {name}": compare(got["ours"], got[name])
+    }
 
 
 # LlamaIndex
@@ -184,6 +191,7 @@ def main() -> None:
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--sizes", type=int, nargs="*", default=[8, 32], help="engine: requests together")
     parser.add_argument("--prefix", type=int, default=1500, help="engine: tokens of the system prompt, about")
+    parser.add_argument("--batch", type=int, default=16, help="langchain: prompts of a batch")
     parser.add_argument("--parallel", type=int, default=8, help="langchain: requests at once, on both sides")
     parser.add_argument("--max-tokens", type=int, default=16, help="of each answer")
     parser.add_argument("--openai", metavar="PYTHON", help="langchain: a Python that has langchain-openai")

@@ -124,9 +124,6 @@ def langchain(args: Any) -> dict[str, Row]:
     def one_by_one(worker: Worker) -> float:
         return 60 / sum(worker.call("batch", prompts=[prompt]) for prompt in prompts())
 
-    def first_words(worker: Worker) -> int:
-        return int(worker.call("count", prompt=[["system", fresh_preamble(1000)], ["user", "Go on."]]))
-
     with ExitStack() as stack:
         ours = stack.enter_context(Worker("ours", sys.executable, CHATS, "ours", settings))
         sides: dict[str, Callable[[], float]] = {"ours": partial(batch, ours)}
@@ -137,9 +134,7 @@ def langchain(args: Any) -> dict[str, Row]:
         else:
             name = "ours one by one"
             sides[name] = partial(one_by_one, ours)
-        tokens = first_words(ours)
         got = in_turn(sides, args.pairs)
-    print(f"tokens of a preamble: {tokens}")
     return {
         f"batch of {args.batch}, 1,000 tokens shared, batches/min / {name}": compare(got["ours"], got[name])
     }

@@ -7,7 +7,7 @@ PYTEST_ARGS ?= --numprocesses auto --maxprocesses 4
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-native_sources := $(wildcard native/*)
+native_sources := $(shell find native -type f)
 
 .PHONY: help demo test check lint types format docs bench-tools notebooks clean
 .DEFAULT_GOAL := help
@@ -39,9 +39,9 @@ docs: $(VENV)/.dev ## Run the notebooks and build the pages into docs/_build/htm
 notebooks: $(VENV)/.dev ## Bring notebooks/*.ipynb up to their .py, without outputs
 	$(BIN)/python docs/pair_notebooks.py
 
-# llama.cpp's own programs, from the same source and with the same flags, for benchmarks/.
+# llama.cpp's own programs as published (OpenMP, none of native/llama_cpp), from the same source, for benchmarks/.
 bench-tools: $(VENV)/.dev ## Build llama-bench, llama-batched-bench and llama-server for benchmarks/
-	cmake -S native -B build/bench -G Ninja -DLLAMACPP_BUILD_BENCH_TOOLS=ON -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
+	cmake -S native -B build/bench -G Ninja -DLLAMACPP_BUILD_BENCH_TOOLS=ON -DLLAMACPP_CHANGES=OFF -DGGML_OPENMP=ON -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
 	cmake --build build/bench --target bench-tools
 
 clean: ## Remove the environment and the build, not the caches of models and sources
@@ -60,6 +60,7 @@ $(VENV)/.build: $(VENV)/.venv pyproject.toml $(native_sources)
 	@echo "Building llama.cpp into the extension module: some minutes the first time."
 	@$(PIP) install -q --group build
 	@$(PIP) install -q --no-build-isolation -e .
+	@$(BIN)/python -m llamacpp_core.native.selftest
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.build pyproject.toml

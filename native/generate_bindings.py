@@ -44,7 +44,7 @@ HEADERS: dict[str, tuple[str, re.Pattern[str]]] = {
         ),
     ),
 }
-OWN_HEADERS = ("guard.h", "lowlevel.h", "engine.h")
+OWN_HEADERS = ("guard.h", "lowlevel.h", "cores.h", "selftest.h", "engine.h")
 # Where types may come from although none of their functions is bound.
 TYPE_HEADERS = ("ggml-alloc.h", "ggml-cpu.h", "ggml-opt.h")
 

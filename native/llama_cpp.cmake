@@ -32,6 +32,7 @@ function(llama_cpp_find_source)
     # what llama.cpp would otherwise ask of git, which knows nothing about an unpacked archive
     string(SUBSTRING "${LLAMA_CPP_COMMIT}" 0 9 commit)
     set(LLAMA_BUILD_COMMIT "${commit}" PARENT_SCOPE)
+    set(LLAMA_CPP_SOURCE_IS_PINNED ON PARENT_SCOPE)
     message(STATUS "llama.cpp: ${source} (pinned, commit ${commit})")
   endif()
   set(LLAMA_CPP_SOURCE_DIR "${source}" PARENT_SCOPE)

@@ -66,6 +66,16 @@ bool give_back(const range & pages) {
     return pages.size > 0 && madvise(reinterpret_cast<void *>(pages.begin), pages.size, MADV_DONTNEED) == 0;
 }
 
+// Where the kernel gives huge pages to everybody, the first token of a layer would bring 2 MiB with it: of a small
+// model's cache, that is most of what there is.
+void keep_steps_small(const range & cache, size_t part) {
+    constexpr size_t huge_page = size_t(2) << 20;
+    if (part < 8 * huge_page) {
+        const range pages = whole_pages(cache);
+        madvise(reinterpret_cast<void *>(pages.begin), pages.size, MADV_NOHUGEPAGE);
+    }
+}
+
 } // namespace
 
 void lc_watch_caches() {
@@ -81,6 +91,7 @@ void lc_populate_caches(const llama_model * model, const llama_context * ctx) {
     const size_t n_parts = 2 * n_streams * std::max<size_t>(1, (size_t) llama_model_n_layer(model));
     for (const auto & [begin, size] : cleared) {
         const size_t part = size / n_parts;
+        keep_steps_small({ begin, size }, part);
         for (size_t i = 0; i < n_parts; i++) {
             populate(begin + i * part, part * std::min(n_tokens, n_cells) / n_cells);
         }

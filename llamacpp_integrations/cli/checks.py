@@ -13,6 +13,7 @@ from typing import Any
 
 from llamacpp_core.display.facts import size_text
 from llamacpp_core.errors import LlamaCppError
+from llamacpp_core.native.cpu_check import REBUILD, cpu_features, refusal
 from llamacpp_integrations.cli.shared import CHAT_MODEL, EMBEDDING_MODEL
 
 __all__ = ["BROKEN", "NOTE", "OK", "Finding", "examine", "try_model"]
@@ -28,7 +29,7 @@ EXTRAS = {
     "plot": ("matplotlib",),
     "notebook": ("ipykernel", "ipywidgets", "jupytext"),
 }
-# CPU feature as /proc/cpuinfo names it -> as llama.cpp reports that it was built for it.
+# CPU feature as Linux names it -> as llama.cpp reports that it was built for it.
 _FEATURES = {
     "avx": "AVX",
     "avx2": "AVX2",
@@ -43,7 +44,6 @@ _FEATURES = {
     "sve": "SVE",
 }
 _KINDS = {0: "CPU", 1: "GPU", 2: "integrated GPU", 3: "accelerator"}
-_REBUILD = "pip install --force-reinstall --no-deps . (in a checkout)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,8 @@ class Finding:
 
 def examine() -> Iterator[Finding]:
     """Looks at everything; a check that fails itself is a finding too."""
-    for check in (_versions, _build, _devices, _memory, _processes, _cache, _models, _extras):
+    native = (_build, _selftest, _devices) if refusal() is None else (_refusal,)
+    for check in (_versions, *native, _memory, _processes, _cache, _models, _extras):
         yield from _guarded(check)
 
 
@@ -107,12 +108,29 @@ def _build() -> Iterator[Finding]:
     for name, options in groups.items():
         yield Finding("build", f"{name} options", OK, ", ".join(options))
     built = {option.partition("=")[0] for options in groups.values() for option in options}
-    missing = [ours for flag, ours in _FEATURES.items() if flag in _cpu_flags() and ours not in built]
+    features = cpu_features()
+    missing = [ours for flag, ours in _FEATURES.items() if flag in features and ours not in built]
     if missing:
         detail = f"this CPU has {', '.join(missing)}, which this build does not use"
-        yield Finding("build", "CPU features", NOTE, detail, f"build on this machine: {_REBUILD}")
+        yield Finding("build", "CPU features", NOTE, detail, f"build on this machine: {REBUILD}")
     else:
         yield Finding("build", "CPU features", OK, "the build uses what this CPU has")
+
+
+def _refusal() -> Iterator[Finding]:
+    if (fault := refusal()) is not None:
+        yield Finding("build", "CPU features", BROKEN, fault.what, fault.advice)
+
+
+def _selftest() -> Iterator[Finding]:
+    from llamacpp_core.native.selftest import run_selftest
+
+    found = run_selftest()
+    if found.n_right:
+        detail = f"{found.n_right} kinds of matrix products are right"
+        yield Finding("build", "self-test", OK, detail)
+    for fault in found.faults:
+        yield Finding("build", "self-test", BROKEN, fault.what, fault.advice)
 
 
 def _groups(text: str) -> Iterator[tuple[str, list[str]]]:
@@ -132,18 +150,6 @@ def _groups(text: str) -> Iterator[tuple[str, list[str]]]:
         yield name, options
 
 
-def _cpu_flags() -> set[str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return set()
-    for line in lines:
-        key, _, value = line.partition(":")
-        if key.strip() in ("flags", "Features"):
-            return set(value.split())
-    return set()
-
-
 def _devices() -> Iterator[Finding]:
     from llamacpp_core.native.build_info import build_info
 
@@ -159,7 +165,7 @@ def _devices() -> Iterator[Finding]:
     yield Finding("devices", "CPU", OK, f"{', '.join(names) or platform.machine()}, {cores} logical cores")
     if not info["gpu_offload"]:
         if option := _unused_gpu():
-            advice = f'build with it: CMAKE_ARGS="-D{option}=on" {_REBUILD}'
+            advice = f'build with it: CMAKE_ARGS="-D{option}=on" {REBUILD}'
             yield Finding("devices", "GPU", NOTE, "there is one, and this build does not use it", advice)
         else:
             yield Finding("devices", "GPU", OK, "none found; this build runs on the CPU")

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from cli.process import Run
 
+from llamacpp_core.native import _cpu, selftest
+from llamacpp_core.native.build_info import build_info
+from llamacpp_core.native.cpu_check import Fault
 from llamacpp_integrations.cli import checks, measure
 from llamacpp_integrations.cli.checks import BROKEN, EXTRAS, NOTE, OK
 
@@ -56,6 +59,7 @@ def test_doctor(run: Run, smollm2_path: Path) -> None:
     found = {(finding["topic"], finding["name"]): finding for finding in result["findings"]}
     assert "generates" in found["try", str(smollm2_path)]["detail"]
     assert found["build", "llama.cpp"]["detail"]
+    assert found["build", "self-test"]["status"] == OK
     assert found["models", "smollm2-135m-instruct"]["status"] == OK
     assert {topic for topic, _ in found} >= {
         "versions", "build", "devices", "memory", "processes", "cache", "models", "extras",
@@ -105,15 +109,33 @@ def test_doctor_tells_of_a_cache_that_cannot_be_written(
 
 
 def test_doctor_compares_the_cpu_with_the_build(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "_cpu_flags", lambda: {"avx", "amx_int8"})
+    monkeypatch.setitem(build_info(), "system_info", "CPU : AVX = 1 | AVX2 = 1 | ")
+    monkeypatch.setattr(checks, "cpu_features", lambda: {"avx", "amx_int8"})
     (finding,) = [finding for finding in checks._build() if finding.name == "CPU features"]
     assert finding.status == NOTE
     assert "AMX_INT8" in finding.detail
+    monkeypatch.setattr(checks, "cpu_features", lambda: {"avx"})
+    (finding,) = [finding for finding in checks._build() if finding.name == "CPU features"]
+    assert finding.status == OK
+
+
+def test_doctor_tells_of_a_cpu_that_cannot_run_the_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_cpu, "missing", lambda: ["avx512f"])
+    findings = [finding for finding in checks.examine() if finding.status == BROKEN]
+    assert [(finding.topic, finding.name) for finding in findings] == [("build", "CPU features")]
+    assert "avx512f" in findings[0].detail
+    assert "pip install" in findings[0].advice
+
+
+def test_doctor_tells_what_the_selftest_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    fault = Fault("multiplying q4_0 matrices in AMX memory ended with SIGSEGV", "compile without")
+    monkeypatch.setattr(selftest, "run_selftest", lambda: selftest.SelfTest(3, (fault,)))
+    right, wrong = checks._selftest()
+    assert (right.status, wrong.status, wrong.advice) == (OK, BROKEN, "compile without")
+    assert "SIGSEGV" in wrong.detail
 
 
 def test_doctor_tells_of_a_gpu_that_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    from llamacpp_core.native.build_info import build_info
-
     monkeypatch.setitem(build_info(), "gpu_offload", False)
     monkeypatch.setattr(checks, "_unused_gpu", lambda: "GGML_CUDA")
     (finding,) = [finding for finding in checks._devices() if finding.name == "GPU"]

@@ -7,6 +7,7 @@ from typing import Any
 from llamacpp_core.errors import InvalidParameterError
 from llamacpp_core.lowlevel._checks import boolean, finite, integer, one_of
 from llamacpp_core.native import ffi, lib
+from llamacpp_core.native.cpu_threads import default_threads
 
 __all__ = ["context_params"]
 
@@ -54,7 +55,7 @@ def context_params(
         n_batch: Tokens that one decode takes.
         n_ubatch: Tokens that are computed together.
         n_seq_max: Number of sequences.
-        n_threads: Threads for one token; None for llama.cpp's choice.
+        n_threads: Threads for one token; None for one per physical core that this process may use.
         n_threads_batch: Threads for many tokens; None for the same as ``n_threads``.
         embeddings: Give embeddings of every token.
         pooling_type: "none", "mean", "cls", "last", "rank"; "unspecified" for the model's own.
@@ -88,10 +89,11 @@ def context_params(
         raise InvalidParameterError(
             f"n_ctx is {n_ctx}, too small for {n_seq_max} sequences", parameter="n_ctx"
         )
-    if n_threads is not None:
-        params.n_threads = params.n_threads_batch = integer(
-            n_threads, "n_threads", minimum=1, maximum=_THREADS_MAX
-        )
+    params.n_threads = params.n_threads_batch = (
+        default_threads()
+        if n_threads is None
+        else integer(n_threads, "n_threads", minimum=1, maximum=_THREADS_MAX)
+    )
     if n_threads_batch is not None:
         params.n_threads_batch = integer(n_threads_batch, "n_threads_batch", minimum=1, maximum=_THREADS_MAX)
     params.embeddings = boolean(embeddings, "embeddings")

@@ -7,9 +7,14 @@ failures become Python exceptions, stands in one place.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from llamacpp_core.native._native import ffi, lib
+from llamacpp_core.native.cpu_check import Refusal, refusal
+
+if TYPE_CHECKING or (_reason := refusal()) is None:
+    from llamacpp_core.native._native import ffi, lib
+else:
+    ffi = lib = Refusal(str(_reason))
 
 __all__ = ["checked", "ffi", "lib", "text"]
 

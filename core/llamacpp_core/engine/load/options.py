@@ -13,6 +13,7 @@ from llamacpp_core._checks import boolean, check_text, choice, integer, number, 
 from llamacpp_core.engine.load.server_options import server_flags
 from llamacpp_core.errors import InvalidParameterError, ModelNotFoundError
 from llamacpp_core.native import lib
+from llamacpp_core.native.cpu_threads import default_threads
 
 __all__ = ["CACHE_TYPES", "LoadOptions"]
 
@@ -50,7 +51,7 @@ class LoadOptions:
         n_batch: Tokens that one step takes in at most, not less than ``n_parallel``. Smaller reacts
             sooner, larger reads prompts faster.
         n_ubatch: Tokens computed at once. An encoder's input must fit into it.
-        n_threads: CPU threads for generating. None: one per physical core.
+        n_threads: CPU threads for generating. None: one per physical core that this process may use.
         n_threads_batch: CPU threads for reading prompts. None: as ``n_threads``.
         n_gpu_layers: Layers to keep on the GPU. -1: all; None: as many as fit.
         split_mode: How several GPUs share the model: "none", "layer" or "row".
@@ -195,7 +196,7 @@ class LoadOptions:
     def _optional(self) -> list[tuple[str, Any]]:
         return [
             ("--load-mode", _load_mode(self.use_mmap, self.use_mlock)),
-            ("--threads", self.n_threads),
+            ("--threads", self.n_threads or default_threads()),
             ("--threads-batch", self.n_threads_batch),
             ("--override-kv", _overrides_flag(self.kv_overrides)),
             ("--seed", self.seed),

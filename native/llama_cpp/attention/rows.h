@@ -1,0 +1,130 @@
+// Attention of a few queries over a block of keys: what one thread does for queries that share a key-value head.
+//
+// llama.cpp's kernel for few queries goes query by query and key by key, converts each key and value from half
+// precision for each of them, and adds up in half precision. Here up to four queries go together through
+// blocks of keys: each key and value is read and converted once, the sums stay in registers, in single precision,
+// and the maximum and the exponentials are those of a whole block (online soft-max, arXiv:2205.14135).
+#pragma once
+
+#include "simd.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+
+#ifdef LC_SIMD
+
+namespace lc_attention {
+
+using lc_simd::vec;
+
+constexpr int max_rows  = 4;   // queries that go together
+constexpr int block     = 64;  // keys that go together
+constexpr int max_width = 576; // floats of a key or a value: the largest head that llama.cpp knows
+
+// The running state of up to four queries.
+struct rows {
+    alignas(64) float q[max_rows][max_width];  // the queries, scaled
+    alignas(64) float sum[max_rows][max_width]; // sum of the values, each times exp(score - max)
+    alignas(64) float score[max_rows][block];
+    float max[max_rows];
+    float weight[max_rows]; // sum of exp(score - max)
+};
+
+template <int R> constexpr int keys_at_once() {
+    return lc_simd::many_registers ? 4 : R == 1 ? 8 : R == 4 ? 2 : 4;
+}
+
+// score[r][j] = q[r] . key[j] for j in [first, first + KEYS)
+template <int R, int KEYS, typename T>
+inline void dot(rows & s, const char * keys, size_t stride, int first, int width) {
+    vec acc[R][KEYS];
+    for (int r = 0; r < R; r++) {
+        for (int j = 0; j < KEYS; j++) {
+            acc[r][j] = lc_simd::zero();
+        }
+    }
+    const char * key = keys + first * stride;
+    for (int d = 0; d < width; d += lc_simd::width) {
+        vec k[KEYS];
+        for (int j = 0; j < KEYS; j++) {
+            k[j] = lc_simd::load(reinterpret_cast<const T *>(key + j * stride) + d);
+        }
+        for (int r = 0; r < R; r++) {
+            const vec q = lc_simd::load(s.q[r] + d);
+            for (int j = 0; j < KEYS; j++) {
+                acc[r][j] = lc_simd::fma(q, k[j], acc[r][j]);
+            }
+        }
+    }
+    for (int r = 0; r < R; r++) {
+        for (int j = 0; j < KEYS; j++) {
+            s.score[r][first + j] = lc_simd::sum(acc[r][j]);
+        }
+    }
+}
+
+template <int R, typename T>
+inline void dots(rows & s, const char * keys, size_t stride, int n, int width) {
+    constexpr int step = keys_at_once<R>();
+    int           j    = 0;
+    for (; j + step <= n; j += step) {
+        dot<R, step, T>(s, keys, stride, j, width);
+    }
+    for (; j < n; j++) {
+        dot<R, 1, T>(s, keys, stride, j, width);
+    }
+}
+
+// sum[r][d...] += score[r][j] * value[j][d...] over the block, for COLUMNS vectors from d on
+template <int R, int COLUMNS, typename T>
+inline void add_columns(rows & s, const char * values, size_t stride, int n, int d) {
+    vec acc[R][COLUMNS];
+    for (int r = 0; r < R; r++) {
+        for (int c = 0; c < COLUMNS; c++) {
+            acc[r][c] = lc_simd::load(s.sum[r] + d + c * lc_simd::width);
+        }
+    }
+    for (int j = 0; j < n; j++) {
+        const T * value = reinterpret_cast<const T *>(values + j * stride) + d;
+        vec       v[COLUMNS];
+        for (int c = 0; c < COLUMNS; c++) {
+            v[c] = lc_simd::load(value + c * lc_simd::width);
+        }
+        for (int r = 0; r < R; r++) {
+            const vec p = lc_simd::all(s.score[r][j]);
+            for (int c = 0; c < COLUMNS; c++) {
+                acc[r][c] = lc_simd::fma(p, v[c], acc[r][c]);
+            }
+        }
+    }
+    for (int r = 0; r < R; r++) {
+        for (int c = 0; c < COLUMNS; c++) {
+            lc_simd::store(s.sum[r] + d + c * lc_simd::width, acc[r][c]);
+        }
+    }
+}
+
+template <int R, typename T>
+inline void add_values(rows & s, const char * values, size_t stride, int n, int width) {
+    constexpr int columns = lc_simd::many_registers ? 4 : R == 1 ? 8 : R == 4 ? 2 : 4;
+    constexpr int step    = columns * lc_simd::width;
+    int           d       = 0;
+    for (; d + step <= width; d += step) {
+        add_columns<R, columns, T>(s, values, stride, n, d);
+    }
+    for (; d < width; d += lc_simd::width) {
+        add_columns<R, 1, T>(s, values, stride, n, d);
+    }
+}
+
+inline void scale_row(float * row, int width, float by) {
+    const vec factor = lc_simd::all(by);
+    for (int d = 0; d < width; d += lc_simd::width) {
+        lc_simd::store(row + d, lc_simd::mul(lc_simd::load(row + d), factor));
+    }
+}
+
+} // namespace lc_attention
+
+#endif

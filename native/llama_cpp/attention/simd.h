@@ -1,0 +1,82 @@
+// The few vector operations that attention needs, for the instruction sets that have a fast one.
+#pragma once
+
+#include <cstdint>
+
+#if defined(__AVX512F__)
+
+#    include <immintrin.h>
+#    define LC_SIMD 1
+
+namespace lc_simd {
+
+using vec                    = __m512;
+constexpr int width          = 16;
+constexpr int many_registers = 1; // 32 of them
+
+inline vec zero() { return _mm512_setzero_ps(); }
+inline vec all(float x) { return _mm512_set1_ps(x); }
+inline vec load(const float * p) { return _mm512_loadu_ps(p); }
+inline vec load(const uint16_t * p) { // IEEE half precision
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(p)));
+}
+inline void  store(float * p, vec x) { _mm512_storeu_ps(p, x); }
+inline vec   mul(vec a, vec b) { return _mm512_mul_ps(a, b); }
+inline vec   fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
+inline float sum(vec x) { return _mm512_reduce_add_ps(x); }
+
+} // namespace lc_simd
+
+#elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+
+#    include <immintrin.h>
+#    define LC_SIMD 1
+
+namespace lc_simd {
+
+using vec                    = __m256;
+constexpr int width          = 8;
+constexpr int many_registers = 0; // 16 of them
+
+inline vec zero() { return _mm256_setzero_ps(); }
+inline vec all(float x) { return _mm256_set1_ps(x); }
+inline vec load(const float * p) { return _mm256_loadu_ps(p); }
+inline vec load(const uint16_t * p) { // IEEE half precision
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i *>(p)));
+}
+inline void  store(float * p, vec x) { _mm256_storeu_ps(p, x); }
+inline vec   mul(vec a, vec b) { return _mm256_mul_ps(a, b); }
+inline vec   fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
+inline float sum(vec x) {
+    __m128 half = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    half        = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
+}
+
+} // namespace lc_simd
+
+#elif defined(__aarch64__) && defined(__ARM_NEON)
+
+#    include <arm_neon.h>
+#    define LC_SIMD 1
+
+namespace lc_simd {
+
+using vec                    = float32x4_t;
+constexpr int width          = 4;
+constexpr int many_registers = 1; // 32 of them
+
+inline vec zero() { return vdupq_n_f32(0.0f); }
+inline vec all(float x) { return vdupq_n_f32(x); }
+inline vec load(const float * p) { return vld1q_f32(p); }
+inline vec load(const uint16_t * p) { // IEEE half precision
+    return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
+}
+inline void  store(float * p, vec x) { vst1q_f32(p, x); }
+inline vec   mul(vec a, vec b) { return vmulq_f32(a, b); }
+inline vec   fma(vec a, vec b, vec c) { return vfmaq_f32(c, a, b); }
+inline float sum(vec x) { return vaddvq_f32(x); }
+
+} // namespace lc_simd
+
+#endif

@@ -1,0 +1,127 @@
+// llama.cpp's ggml-cpu.c with the waiting of waiting.h; change.cmake makes the copy that is included here.
+#include "ggml-cpu-impl.h" // brings windows.h where it is needed, as ggml-cpu.c does
+#include "waiting.h"
+
+struct ggml_threadpool;
+
+static void lc_wait(struct lc_waiting * lc, atomic_int * value, int old, int n_threads);
+static bool lc_keep_polling(uint64_t round, uint64_t * start);
+static int  lc_graph_begins(struct lc_waiting * lc, int n_threads);
+static void lc_graph_ends(struct lc_waiting * lc);
+static void lc_start_alone(struct ggml_threadpool * pool);
+static struct ggml_threadpool * lc_borrow_pool(int n_threads);
+static void lc_return_pool(struct ggml_threadpool * pool);
+
+#include "ggml/src/ggml-cpu/ggml-cpu.c"
+
+// Waits until *value is no longer `old`: spinning, then asleep.
+static void lc_wait(struct lc_waiting * lc, atomic_int * value, int old, int n_threads) {
+    uint64_t start = 0, now = 0;
+    for (int i = 1; now - start < LC_SPIN_NS; i++) {
+        if (atomic_load_explicit(value, memory_order_relaxed) != old) {
+            return;
+        }
+        ggml_thread_cpu_relax();
+        if (i % LC_ROUNDS_PER_LOOK == 0) {
+            now   = lc_now();
+            start = start ? start : now;
+        }
+    }
+    atomic_fetch_add_explicit(&lc->sleepers, 1, memory_order_seq_cst);
+    while (atomic_load_explicit(value, memory_order_seq_cst) == old) {
+        lc_sleep_while(value, old);
+    }
+    atomic_fetch_sub_explicit(&lc->sleepers, 1, memory_order_relaxed);
+    // those who wait lose the same time, one beside the other
+    atomic_fetch_add_explicit(&lc->lost_ns, (lc_now() - start) / (uint64_t) (n_threads - 1), memory_order_relaxed);
+}
+
+// Whether a thread without work goes on spinning.
+static bool lc_keep_polling(uint64_t round, uint64_t * start) {
+    if (round % LC_ROUNDS_PER_LOOK != 0) {
+        return true;
+    }
+    const uint64_t now = lc_now();
+    *start             = *start ? *start : now;
+    return now - *start < LC_POLL_NS;
+}
+
+// How many other pools compute now or did so a moment ago.
+static int lc_others(int own_slot, uint64_t now) {
+    int n = 0;
+    for (int i = 0; i < LC_MAX_POOLS; i++) {
+        const uint64_t ended = atomic_load_explicit(&lc_pools[i], memory_order_relaxed);
+        n += i != own_slot && ended != 0 && (ended == UINT64_MAX || now - ended < LC_BETWEEN_NS);
+    }
+    return n;
+}
+
+// Marks this pool as computing, in a slot of its own while it does.
+static int lc_take_slot(int slot, uint64_t now) {
+    for (int i = 0; i < LC_MAX_POOLS; i++) {
+        const int      at    = (slot < 0 ? i : (slot + i) % LC_MAX_POOLS);
+        uint_fast64_t  ended = atomic_load_explicit(&lc_pools[at], memory_order_relaxed);
+        const bool     free  = ended != UINT64_MAX && (at == slot || now - ended >= LC_BETWEEN_NS);
+        if (free && atomic_compare_exchange_strong(&lc_pools[at], &ended, UINT64_MAX)) {
+            return at;
+        }
+    }
+    return -1;
+}
+
+static int lc_graph_begins(struct lc_waiting * lc, int n_threads) {
+    const uint64_t now = lc_now();
+    lc->slot           = lc_take_slot(lc->slot, now);
+    lc->graph_start    = now;
+
+    if (lc->allowed && now >= lc->retry_at) { // try one more
+        lc->allowed     = lc->allowed + 1 < n_threads ? lc->allowed + 1 : 0;
+        lc->computed_ns = 0;
+        atomic_store_explicit(&lc->lost_ns, 0, memory_order_relaxed);
+    }
+    int threads = n_threads / (1 + lc_others(lc->slot, now));
+    if (lc->allowed && threads > lc->allowed) {
+        threads = lc->allowed;
+    }
+    lc->threads = threads < 1 ? 1 : threads;
+    return lc->threads;
+}
+
+static void lc_graph_ends(struct lc_waiting * lc) {
+    const uint64_t now = lc_now();
+    if (lc->slot >= 0) {
+        atomic_store_explicit(&lc_pools[lc->slot], now, memory_order_relaxed);
+    }
+    if (lc->threads < 2) {
+        return;
+    }
+    lc->computed_ns += now - lc->graph_start;
+    if (lc->computed_ns < LC_WINDOW_NS) {
+        return;
+    }
+    const double lost = (double) atomic_exchange_explicit(&lc->lost_ns, 0, memory_order_relaxed) /
+                        (double) lc->computed_ns;
+    if (lost > 1.0 / lc->threads + 0.05) { // a thread less costs 1 / threads
+        lc->allowed  = lc->threads - 1;
+        lc->retry_at = now + lc->hold_ns;
+        lc->hold_ns  = lc->hold_ns * 2 < LC_HOLD_MAX_NS ? lc->hold_ns * 2 : LC_HOLD_MAX_NS;
+    } else {
+        lc->hold_ns = LC_HOLD_MIN_NS;
+    }
+    lc->computed_ns = 0;
+}
+
+// Starts a graph on the calling thread alone: nobody is woken.
+static void lc_start_alone(struct ggml_threadpool * pool) {
+    const int n_graph = atomic_load_explicit(&pool->n_graph, memory_order_relaxed) >> GGML_THREADPOOL_N_THREADS_BITS;
+    atomic_store_explicit(&pool->n_graph, ((n_graph + 1) << GGML_THREADPOOL_N_THREADS_BITS) | 1, memory_order_seq_cst);
+}
+
+static struct ggml_threadpool * lc_borrow_pool(int n_threads) {
+    UNUSED(n_threads);
+    return NULL;
+}
+
+static void lc_return_pool(struct ggml_threadpool * pool) {
+    UNUSED(pool);
+}

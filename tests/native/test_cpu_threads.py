@@ -7,9 +7,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from llamacpp_core.options import LoadOptions
 
-from llamacpp_core import cpu_threads
+from llamacpp_core.engine.load.options import LoadOptions
+from llamacpp_core.native import cpu_threads
 from llamacpp_core.native.cpu_threads import cpu_quota, default_threads, usable_cores
 
 
@@ -74,7 +74,7 @@ def test_the_least_limit_decides(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_model_is_loaded_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    from llamacpp_core import options
+    from llamacpp_core.engine.load import options
 
     monkeypatch.setattr(options, "default_threads", lambda: 7)
     arguments = {"n_ctx": 256, "n_parallel": 1, "embedding": False}

@@ -2,6 +2,10 @@
 
 #include "llama.h"
 
+#ifdef LLAMACPP_OWN_THREADS
+#    include "llama_cpp/threads/threads.h"
+#endif
+
 #include <atomic>
 #include <cmath>
 #include <vector>
@@ -48,4 +52,14 @@ extern "C" int32_t lc_sample(llama_sampler * sampler, llama_context * context, i
 
 extern "C" bool lc_is_set(void * data) {
     return reinterpret_cast<std::atomic<int32_t> *>(data)->load(std::memory_order_relaxed) != 0;
+}
+
+extern "C" void lc_free_context(llama_context * context) {
+    lc_guarded<bool>([&]() {
+        llama_free(context);
+#ifdef LLAMACPP_OWN_THREADS
+        lc_end_idle_threads();
+#endif
+        return true;
+    });
 }

@@ -14,3 +14,6 @@ int32_t lc_sample(struct llama_sampler * sampler, struct llama_context * context
 // A ggml_abort_callback: whether the int32_t that `data` points to is not zero. Asked for every node of a
 // graph, so it must not be Python.
 bool lc_is_set(void * data);
+
+// Frees a context, and the threads that computed for it if no other context uses them.
+void lc_free_context(struct llama_context * context);

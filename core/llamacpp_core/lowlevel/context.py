@@ -67,7 +67,7 @@ class Context(StateMixin):
         reasons = drain_errors()
         if pointer == ffi.NULL:
             raise ModelAllocationError(f"llama.cpp cannot make this context{because(reasons)}")
-        super().__init__(NativeHandle(pointer, lib.llama_free, model._handle, self._interrupted), model)
+        super().__init__(NativeHandle(pointer, lib.lc_free_context, model._handle, self._interrupted), model)
         self.model = model
         self._embeddings = bool(params.embeddings)
         self._causal = bool(lib.llama_get_causal_attn(pointer))

@@ -77,6 +77,7 @@ if(NOT GGML_OPENMP)
 ]==]
   )
   if(ggml_cpu_c)
+    set(LLAMACPP_OWN_THREADS ON)
     llama_cpp_cpu_targets(targets)
     foreach(target IN LISTS targets)
       llama_cpp_replace_source(${target} ggml-cpu/ggml-cpu.c "${llama_cpp_changes_dir}/threads/threads.c")

@@ -1,5 +1,6 @@
 // llama.cpp's ggml-cpu.c with the waiting of waiting.h; change.cmake makes the copy that is included here.
 #include "ggml-cpu-impl.h" // brings windows.h where it is needed, as ggml-cpu.c does
+#include "threads.h"
 #include "waiting.h"
 
 struct ggml_threadpool;
@@ -46,6 +47,9 @@ static bool lc_keep_polling(uint64_t round, uint64_t * start) {
     return now - *start < LC_POLL_NS;
 }
 
+// For each pool that computes or did so lately: UINT64_MAX while it computes, else when it ended.
+static atomic_uint_fast64_t lc_pools[LC_MAX_POOLS];
+
 // How many other pools compute now or did so a moment ago.
 static int lc_others(int own_slot, uint64_t now) {
     int n = 0;
@@ -69,8 +73,20 @@ static int lc_take_slot(int slot, uint64_t now) {
     return -1;
 }
 
+// What a forked process sees of its parent's pools says nothing.
+static void lc_forget_parent(void) {
+    static atomic_int process;
+    const int         own = lc_process();
+    if (atomic_exchange_explicit(&process, own, memory_order_relaxed) != own) {
+        for (int i = 0; i < LC_MAX_POOLS; i++) {
+            atomic_store_explicit(&lc_pools[i], 0, memory_order_relaxed);
+        }
+    }
+}
+
 static int lc_graph_begins(struct lc_waiting * lc, int n_threads) {
     const uint64_t now = lc_now();
+    lc_forget_parent();
     lc->slot           = lc_take_slot(lc->slot, now);
     lc->graph_start    = now;
 
@@ -117,11 +133,62 @@ static void lc_start_alone(struct ggml_threadpool * pool) {
     atomic_store_explicit(&pool->n_graph, ((n_graph + 1) << GGML_THREADPOOL_N_THREADS_BITS) | 1, memory_order_seq_cst);
 }
 
+// Pools for contexts that were given none. The threads of those in here sleep until one is borrowed again.
+static struct {
+    atomic_flag              lock;
+    int                      n, process;
+    struct ggml_threadpool * pools[LC_MAX_IDLE];
+} lc_idle = { ATOMIC_FLAG_INIT, 0, 0, { NULL } };
+
+static void lc_lock_idle(void) {
+    while (atomic_flag_test_and_set_explicit(&lc_idle.lock, memory_order_acquire)) {
+        ggml_thread_cpu_relax();
+    }
+    if (lc_idle.process != lc_process()) { // the threads stayed behind in the process that was forked
+        lc_idle.n       = 0;
+        lc_idle.process = lc_process();
+    }
+}
+
+static void lc_unlock_idle(void) { atomic_flag_clear_explicit(&lc_idle.lock, memory_order_release); }
+
 static struct ggml_threadpool * lc_borrow_pool(int n_threads) {
-    UNUSED(n_threads);
-    return NULL;
+    struct ggml_threadpool * found = NULL;
+    lc_lock_idle();
+    for (int i = 0; i < lc_idle.n && !found; i++) {
+        if (lc_idle.pools[i]->n_threads == n_threads) {
+            found            = lc_idle.pools[i];
+            lc_idle.pools[i] = lc_idle.pools[--lc_idle.n];
+        }
+    }
+    lc_unlock_idle();
+    if (!found) {
+        struct ggml_threadpool_params params = ggml_threadpool_params_default(n_threads);
+        found                                = ggml_threadpool_new(&params);
+    }
+    return found;
 }
 
 static void lc_return_pool(struct ggml_threadpool * pool) {
-    UNUSED(pool);
+    lc_lock_idle();
+    const bool kept = lc_idle.n < LC_MAX_IDLE;
+    if (kept) {
+        lc_idle.pools[lc_idle.n++] = pool;
+    }
+    lc_unlock_idle();
+    if (!kept) {
+        ggml_threadpool_free(pool);
+    }
+}
+
+void lc_end_idle_threads(void) {
+    struct ggml_threadpool * pools[LC_MAX_IDLE];
+    lc_lock_idle();
+    const int n = lc_idle.n;
+    memcpy(pools, lc_idle.pools, sizeof(pools));
+    lc_idle.n = 0;
+    lc_unlock_idle();
+    for (int i = 0; i < n; i++) {
+        ggml_threadpool_free(pools[i]);
+    }
 }

@@ -25,6 +25,7 @@
 #    include <unistd.h>
 #elif !defined(_WIN32)
 #    include <sched.h>
+#    include <unistd.h>
 #endif
 
 enum {
@@ -35,6 +36,7 @@ enum {
     LC_HOLD_MAX_NS     = 640 * 1000 * 1000,
     LC_BETWEEN_NS      = 1000 * 1000,     // a pool that computed so lately still counts as computing
     LC_MAX_POOLS       = 64,              // that share the machine; further ones do not count
+    LC_MAX_IDLE        = 8,               // pools that are kept for contexts without one
     LC_ROUNDS_PER_LOOK = 32,              // rounds of spinning between two looks at the clock
 };
 
@@ -47,9 +49,6 @@ struct lc_waiting {
     int                  slot;             // in lc_pools; -1: none
 };
 
-// For each pool that computes or did so lately: UINT64_MAX while it computes, else when it ended.
-static atomic_uint_fast64_t lc_pools[LC_MAX_POOLS];
-
 static inline uint64_t lc_now(void) {
 #ifdef _WIN32
     LARGE_INTEGER count, per_second;
@@ -60,6 +59,14 @@ static inline uint64_t lc_now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t) t.tv_sec * 1000000000u + (uint64_t) t.tv_nsec;
+#endif
+}
+
+static inline int lc_process(void) {
+#ifdef _WIN32
+    return (int) GetCurrentProcessId();
+#else
+    return (int) getpid();
 #endif
 }
 

@@ -101,10 +101,11 @@ struct place {
     int64_t head[max_rows], token[max_rows];
 
     place(const job & work, int64_t unit) {
-        part               = unit % work.n_parts;
-        const int64_t tile = unit / work.n_parts % work.n_tiles;
-        head_kv            = unit / work.n_parts / work.n_tiles % work.n_heads_kv;
-        stream             = unit / work.n_parts / work.n_tiles / work.n_heads_kv;
+        // all heads of a part of the keys come one after another: they lie beside one another in memory
+        const int64_t tile = unit % work.n_tiles;
+        head_kv            = unit / work.n_tiles % work.n_heads_kv;
+        part               = unit / work.n_tiles / work.n_heads_kv % work.n_parts;
+        stream             = unit / work.n_tiles / work.n_heads_kv / work.n_parts;
         const int64_t all  = work.heads_per_kv * work.n_tokens;
         n                  = (int) std::min<int64_t>(max_rows, all - tile * max_rows);
         for (int r = 0; r < n; r++) {

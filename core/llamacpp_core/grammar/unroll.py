@@ -34,21 +34,44 @@ class _Item(NamedTuple):
 _Body = list[list[_Item]]
 
 
-def unroll(rules: RuleSet, start: str, recursive: Iterable[str], levels: int) -> str | None:
-    """Replace rules that contain themselves by one copy for each level.
+def unroll(
+    rules: RuleSet, start: str, recursive: Iterable[str], levels: int | None, *, change: bool = True
+) -> str | None:
+    """Replace rules that contain themselves by one copy for each level, and take out what has no end.
 
     Args:
-        rules: All rules; changed in place.
+        rules: All rules; changed in place when something is left.
         start: Expression for the start rule.
         recursive: Rules, at least one of every circle, whose uses are counted.
-        levels: How many of those may be inside each other; at least 1.
+        levels: How many of those may be inside each other, at least 1; None for any number.
+        change: Change the rules, and do not only look.
 
     Returns:
         The expression for the start rule to use from now on; None when no text has so few levels.
     """
     bodies = {name: _parse(body) for name, body in rules.rules.items()}
-    counted = set(recursive)
+    counted = set(recursive) & bodies.keys()
     circular = _reaching(bodies, counted)
+    if levels is None:
+        first, made = _parse(start), bodies
+    else:
+        first, made = _copied(rules, bodies, _parse(start), (circular, counted), levels)
+    possible = _possible(made)
+    pruned = _pruned(first, possible)
+    if pruned and change:
+        rules.rules = {name: _text(_pruned(body, possible)) for name, body in made.items() if name in possible}
+    return _text(pruned) if pruned else None
+
+
+def _copied(
+    rules: RuleSet,
+    bodies: dict[str, _Body],
+    start: _Body,
+    sets: tuple[set[str], set[str]],
+    levels: int,
+) -> tuple[_Body, dict[str, _Body]]:
+    """The start and the rules, circular ones with one copy for each level."""
+    circular, counted = sets
     made: dict[str, _Body] = {}
     names: dict[tuple[str, int], str] = {}
     todo: list[tuple[str, int]] = []
@@ -63,16 +86,13 @@ def unroll(rules: RuleSet, start: str, recursive: Iterable[str], levels: int) ->
             todo.append(key)
         return names[key]
 
-    first = _renamed(_parse(start), functools.partial(at_level, level=0))
+    first = _renamed(start, functools.partial(at_level, level=0))
     while todo:
         name, level = todo.pop()
         body = bodies[name] if level <= levels else []
         made[names[name, level]] = _renamed(body, functools.partial(at_level, level=level))
     made |= {name: body for name, body in bodies.items() if name not in circular}
-    possible = _possible(made)
-    rules.rules = {name: _text(_pruned(body, possible)) for name, body in made.items() if name in possible}
-    pruned = _pruned(first, possible)
-    return _text(pruned) if pruned else None
+    return first, made
 
 
 def _parse(text: str) -> _Body:

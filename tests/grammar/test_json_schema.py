@@ -65,7 +65,10 @@ REFUSED: list[tuple[Any, str]] = [
     ({"additonalProperties": False}, "'additionalProperties' was probably meant"),
     ({"requried": ["a"]}, "'required' was probably meant"),
     ({"pattenr": "a"}, "'pattern' was probably meant"),
-    ({"$schema": "https://json-schema.org/draft/2020-12/schema", "exclusiveMinimum": True}, "belong to draft 4"),
+    (
+        {"$schema": "https://json-schema.org/draft/2020-12/schema", "exclusiveMinimum": True},
+        "belong to draft 4",
+    ),
     ({"type": "string", "minLength": 5, "maxLength": 4}, "$.minLength: 5 is more than maxLength 4"),
     ({"type": "string", "pattern": "^a{9}$", "maxLength": 5}, "$.pattern: no string can match"),
     ({"type": "string", "format": "uuid", "maxLength": 5}, "$.format: no string can match"),

@@ -319,7 +319,9 @@ def not_these(texts: tuple[str, ...]) -> Dfa:
     others = complement(union(*classes))
     rows = []
     for node in kept:
-        row = [leaf if (t := trie[node].get(c)) in leaves else free if t is None else numbers[t] for c in letters]
+        row = [
+            leaf if (t := trie[node].get(c)) in leaves else free if t is None else numbers[t] for c in letters
+        ]
         rows.append([*row, free])
     rows += [[free] * (len(letters) + 1)] * 2
     accepting = [*(node not in ends for node in kept), False, True]

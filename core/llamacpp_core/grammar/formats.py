@@ -73,9 +73,7 @@ def _uuid(version: int) -> str:
     return rf"^{_HEX}{{8}}-{_HEX}{{4}}-{version}{_HEX}{{3}}-[89abAB]{_HEX}{{3}}-{_HEX}{{12}}$"
 
 
-_IPV4_NETWORK = (
-    rf"{_IPV4}(?:/32)?|(?:{_OCTET}\.){{3}}0/24|(?:{_OCTET}\.){{2}}0\.0/16|{_OCTET}\.0\.0\.0/8"
-)
+_IPV4_NETWORK = rf"{_IPV4}(?:/32)?|(?:{_OCTET}\.){{3}}0/24|(?:{_OCTET}\.){{2}}0\.0/16|{_OCTET}\.0\.0\.0/8"
 _IPV6_NETWORK = rf"(?:{_IPV6})(?:/128)?"
 _IPV4_INTERFACE = rf"{_IPV4}(?:/(?:[12]?\d|3[0-2]))?"
 _IPV6_INTERFACE = rf"(?:{_IPV6})(?:/(?:[1-9]?\d|1[01]\d|12[0-8]))?"
@@ -99,7 +97,7 @@ PATTERNS: dict[str, str] = {
     "iri": f"^{_URI}$",
     "uri-reference": f"^(?:{_URI}|{_RELATIVE})$",
     "iri-reference": f"^(?:{_URI}|{_RELATIVE})$",
-    "uri-template": rf"^(?:[A-Za-z0-9._~:/?&=-]|\{{[?&/]?[A-Za-z][A-Za-z0-9_]*\}})*$",
+    "uri-template": r"^(?:[A-Za-z0-9._~:/?&=-]|\{[?&/]?[A-Za-z][A-Za-z0-9_]*\})*$",
     "json-pointer": f"^{_POINTER}$",
     "relative-json-pointer": rf"^(?:0|[1-9]\d{{0,3}})(?:#|{_POINTER})$",
     "regex": rf"^\^?(?:{_SIMPLE}|\((?:{_SIMPLE})+\)[+*?]?)*\$?$",
@@ -119,7 +117,19 @@ PATTERNS: dict[str, str] = {
 }
 #: Formats that are written with the structure of their pattern: their automata are large.
 STRUCTURED = frozenset(
-    "email idn-email name-email hostname idn-hostname uri iri uri-reference iri-reference byte base64url".split()
+    [
+        "email",
+        "idn-email",
+        "name-email",
+        "hostname",
+        "idn-hostname",
+        "uri",
+        "iri",
+        "uri-reference",
+        "iri-reference",
+        "byte",
+        "base64url",
+    ]
 )
 #: What every string of a format is like, in the loosest reading: to tell one format from another.
 WIDE_PATTERNS: dict[str, str] = {
@@ -138,7 +148,18 @@ WIDE_PATTERNS: dict[str, str] = {
 }
 #: Formats of strings that say how to show or to store a value; any string has them.
 ANNOTATION_FORMATS = frozenset(
-    "password path textarea multi-line binary file-path directory-path color json-string text".split()
+    [
+        "password",
+        "path",
+        "textarea",
+        "multi-line",
+        "binary",
+        "file-path",
+        "directory-path",
+        "color",
+        "json-string",
+        "text",
+    ]
 )
 #: Formats of numbers with the integers they hold; None where the format bounds nothing.
 NUMBER_FORMATS: dict[str, tuple[int, int] | None] = {

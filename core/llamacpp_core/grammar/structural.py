@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llamacpp_core.grammar.charset import json_text_of
-from llamacpp_core.grammar.pattern import Alt, Anchor, Cat, Chars, Lookahead, Node, Repeat
+from llamacpp_core.grammar.pattern import Alt, Anchor, Cat, Chars, Node, Repeat
 from llamacpp_core.grammar.rules import ATOM, RuleSet, choice, repeat
 
 __all__ = ["structural"]
@@ -31,7 +31,7 @@ def structural(node: Node, rules: RuleSet, hint: str, limit: int | None) -> str:
         return " ".join(part for part in parts if part)
     if isinstance(node, Alt):
         return choice([structural(item, rules, hint, limit) or '""' for item in node.items])
-    assert isinstance(node, Repeat) and not isinstance(node, Lookahead)
+    assert isinstance(node, Repeat), "lookaheads are not read like this"
     item = _symbol(structural(node.item, rules, hint, limit), rules, hint)
     high = node.high if node.high is not None or limit is None else max(node.low, limit)
     body = repeat(rules, item, node.low, high)

@@ -59,7 +59,9 @@ def unroll(
     possible = _possible(made)
     pruned = _pruned(first, possible)
     if pruned and change:
-        rules.rules = {name: _text(_pruned(body, possible)) for name, body in made.items() if name in possible}
+        rules.rules = {
+            name: _text(_pruned(body, possible)) for name, body in made.items() if name in possible
+        }
     return _text(pruned) if pruned else None
 
 

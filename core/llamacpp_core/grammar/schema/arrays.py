@@ -170,7 +170,9 @@ class ArrayCompiler:
         groups = min(top, max(least, 4)) if wanted.high is None else top
         spare = max(0, (most - groups) // (groups + 1))
         one = self.rules.add("item-group", self._spaced(outside, inside, spare, comma))
-        tail = repeat(self.rules, self.rules.add("item-next", f"{comma} {outside}"), 0, spare) if spare else ""
+        tail = (
+            repeat(self.rules, self.rules.add("item-next", f"{comma} {outside}"), 0, spare) if spare else ""
+        )
         many = self.values.several(one, max(1, least), groups, "item")
         text = f"{many} {tail}".strip()
         if least == 0 and low == 0 and spare:

@@ -1,4 +1,4 @@
-"""One schema document into grammar rules: every kind of value but objects, arrays and numbers is made here."""
+"""One schema document into grammar rules: objects, arrays and numbers are made elsewhere, the rest here."""
 
 from __future__ import annotations
 
@@ -86,14 +86,14 @@ class ValueCompiler:
         except NoValueError as error:
             self._made[node.number] = error
             self.dropped = True
-            name = self._open.pop(node.number)
-            if name is not None:
-                self.rules.define(name, f'"!" {name}')
+            inner = self._open.pop(node.number)
+            if inner is not None:
+                self.rules.define(inner, f'"!" {inner}')
             raise
-        name = self._open.pop(node.number)
-        if name is not None:
-            self.rules.define(name, symbol)
-            symbol = name
+        inner = self._open.pop(node.number)
+        if inner is not None:
+            self.rules.define(inner, symbol)
+            symbol = inner
         self._made[node.number] = symbol
         return symbol
 
@@ -172,7 +172,11 @@ class ValueCompiler:
                 parameter="json_schema",
             )
         try:
-            if flat.formats and flat[1:] == Text(formats=flat.formats[:1])[1:] and flat.formats[0] in STRUCTURED:
+            if (
+                flat.formats
+                and flat[1:] == Text(formats=flat.formats[:1])[1:]
+                and flat.formats[0] in STRUCTURED
+            ):
                 return self._format(flat.formats[0])
             dfa = text_dfa(flat, wide=False)
             if dfa is None:
@@ -217,5 +221,3 @@ def _without_parts(shape: Shape) -> list[tuple[str, Flat]]:
         for kind, flat in flats
         if not (isinstance(flat, Number) and flat.integer and flat._replace(integer=None) in numbers)
     ]
-
-

@@ -233,11 +233,10 @@ class Document:
             if found is None:
                 refuse(where, f"{ref!r} points to nothing")
             return found
-        for base in (resource, self._resource):
-            found = _at(base, fragment)
-            if found is not None:
-                return found
-        refuse(where, f"{ref!r} points to nothing")
+        found = _at(resource, fragment) or _at(self._resource, fragment)
+        if found is None:
+            refuse(where, f"{ref!r} points to nothing")
+        return found
 
     def _ids(self) -> dict[tuple[str, str], tuple[Any, str, Resource]]:
         """All URIs and anchors of the document."""
@@ -247,7 +246,11 @@ class Document:
         return self._index
 
     def _collect(
-        self, value: Any, path: str, resource: Resource, index: dict[tuple[str, str], tuple[Any, str, Resource]]
+        self,
+        value: Any,
+        path: str,
+        resource: Resource,
+        index: dict[tuple[str, str], tuple[Any, str, Resource]],
     ) -> None:
         if isinstance(value, list):
             for number, item in enumerate(value):

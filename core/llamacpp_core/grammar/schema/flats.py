@@ -89,8 +89,7 @@ class Text(NamedTuple):
 
 
 class Number(NamedTuple):
-    """Numbers. ``integer``: True for integers, False for others, None for both. ``residue``: a modulus, and
-    the remainder of the magnitude."""
+    """Numbers. ``integer``: False for fractions, None for both. ``residue``: magnitudes modulo a number."""
 
     typed: bool = False
     integer: bool | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache, reduce
 
 from llamacpp_core.grammar.automaton import Dfa, not_these
-from llamacpp_core.grammar.formats import ANNOTATION_FORMATS, PATTERNS, WIDE_PATTERNS
+from llamacpp_core.grammar.formats import PATTERNS, WIDE_PATTERNS
 from llamacpp_core.grammar.pattern import PatternError
 from llamacpp_core.grammar.schema.flats import Text
 from llamacpp_core.grammar.strings import pattern_dfa
@@ -25,13 +25,13 @@ def _parts(text: Text, wide: bool) -> list[Dfa]:
                 raise
             found.append(dfa if sign else dfa.complement())
     for name in text.formats:
-        pattern = (WIDE_PATTERNS if wide else PATTERNS).get(name)
-        if pattern is not None:
-            found.append(pattern_dfa(pattern))
+        meant = (WIDE_PATTERNS if wide else PATTERNS).get(name)
+        if meant is not None:
+            found.append(pattern_dfa(meant))
     for name in text.no_formats:
-        pattern = (PATTERNS if wide else WIDE_PATTERNS).get(name)
-        if pattern is not None:
-            found.append(pattern_dfa(pattern).complement())
+        meant = (PATTERNS if wide else WIDE_PATTERNS).get(name)
+        if meant is not None:
+            found.append(pattern_dfa(meant).complement())
         elif not wide:
             found.append(Dfa([((0, 0xD7FF), (0xE000, 0x10FFFF))], [[0]], [False]))
     return found
@@ -76,8 +76,6 @@ def no_text(text: Text) -> bool:
         return False
     if dfa is None:
         return False
-    return dfa.is_empty or (text.high is not None and dfa.shortest[0] > text.high) or dfa.longest[0] < text.low
-
-
-#: Formats that are known and say nothing about which strings are valid.
-KNOWN = frozenset(PATTERNS) | ANNOTATION_FORMATS
+    return (
+        dfa.is_empty or (text.high is not None and dfa.shortest[0] > text.high) or dfa.longest[0] < text.low
+    )

@@ -31,7 +31,8 @@ def merge(a: Flat, b: Flat, document: Document) -> Flat | None:
         return Single(a.typed or b.typed, values) if values else None
     if isinstance(a, Array) and isinstance(b, Array):
         return _merge_arrays(a, b, document)
-    assert isinstance(a, Object) and isinstance(b, Object)
+    assert isinstance(a, Object)
+    assert isinstance(b, Object)
     return _merge_objects(a, b, document)
 
 
@@ -70,9 +71,7 @@ def _merge_texts(a: Text, b: Text) -> Text | None:
 def _merge_numbers(a: Number, b: Number) -> Number | None:
     if a.integer is not None and b.integer is not None and a.integer != b.integer:
         return None
-    low, low_open = max(
-        ((x.low, x.low_open) for x in (a, b) if x.low is not None), default=(None, False)
-    )
+    low, low_open = max(((x.low, x.low_open) for x in (a, b) if x.low is not None), default=(None, False))
     high, closed = min(
         ((x.high, not x.high_open) for x in (a, b) if x.high is not None), default=(None, True)
     )

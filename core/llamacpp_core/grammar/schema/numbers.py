@@ -6,10 +6,10 @@ import math
 from decimal import Decimal
 from typing import NoReturn
 
-from llamacpp_core.grammar.digits import DigitsError, number_automaton
 from llamacpp_core.grammar.limits import SchemaLimits
 from llamacpp_core.grammar.numeric import integer_range, number_range
 from llamacpp_core.grammar.rules import choice, literal_choice
+from llamacpp_core.grammar.schema.digits import DigitsError, number_automaton
 from llamacpp_core.grammar.schema.flats import Number
 from llamacpp_core.grammar.schema.keywords import NoValueError, refuse, step
 from llamacpp_core.grammar.schema.possible import number_fits

@@ -98,9 +98,7 @@ class ObjectCompiler:
         required = name in flat.required
         try:
             if node is self.compiler.document.false or not self.compiler.name_fits(name, flat.keys):
-                self._none(
-                    step(path, "required"), f"the property {name!r} is required but never valid"
-                )
+                self._none(step(path, "required"), f"the property {name!r} is required but never valid")
             value = self.compiler.rule(node, f"{hint}-{name}")
         except NoValueError:
             self.compiler.dropped = True

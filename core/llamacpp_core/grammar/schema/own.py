@@ -28,11 +28,19 @@ from llamacpp_core.grammar.schema.regions import may_match, regions_of
 __all__ = ["own_shape"]
 
 _OBJECT = frozenset(
-    "properties patternProperties additionalProperties required minProperties maxProperties propertyNames".split()
+    [
+        "properties",
+        "patternProperties",
+        "additionalProperties",
+        "required",
+        "minProperties",
+        "maxProperties",
+        "propertyNames",
+    ]
 )
-_ARRAY = frozenset("prefixItems items minItems maxItems uniqueItems contains".split())
-_TEXT = frozenset("pattern minLength maxLength format".split())
-_NUMBER = frozenset("minimum maximum exclusiveMinimum exclusiveMaximum multipleOf format".split())
+_ARRAY = frozenset(["prefixItems", "items", "minItems", "maxItems", "uniqueItems", "contains"])
+_TEXT = frozenset(["pattern", "minLength", "maxLength", "format"])
+_NUMBER = frozenset(["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "format"])
 
 
 def own_shape(node: Node, document: Document, *, wide: bool) -> Shape:
@@ -168,7 +176,9 @@ def _text(words: Mapping[str, Any], *, typed: bool) -> Text:
 
 def _number(words: Mapping[str, Any], *, typed: bool, integer: bool, wide: bool) -> Number:
     def bounds(plain: str, exclusive: str, sign: int) -> tuple[Decimal | None, bool]:
-        found = [(Decimal(str(words[key])) * sign, key == exclusive) for key in (plain, exclusive) if key in words]
+        found = [
+            (Decimal(str(words[key])) * sign, key == exclusive) for key in (plain, exclusive) if key in words
+        ]
         if not found:
             return None, False
         value, is_open = max(found)
@@ -180,8 +190,10 @@ def _number(words: Mapping[str, Any], *, typed: bool, integer: bool, wide: bool)
     limits = None if wide else NUMBER_FORMATS.get(words.get("format", ""))
     if limits is not None:
         whole = True
-        low, low_open = max((low, low_open), (Decimal(limits[0]), False)) if low is not None else (
-            Decimal(limits[0]), False
+        low, low_open = (
+            max((low, low_open), (Decimal(limits[0]), False))
+            if low is not None
+            else (Decimal(limits[0]), False)
         )
         if high is None or high > limits[1]:
             high, high_open = Decimal(limits[1]), False

@@ -49,14 +49,14 @@ def _is_empty(within: tuple[str, ...], without: tuple[str, ...]) -> bool:
         return False
 
 
-def _region(
-    within: Sequence[str], without: Sequence[str], node: Node, evaluated: bool
-) -> Region | None:
+def _region(within: Sequence[str], without: Sequence[str], node: Node, evaluated: bool) -> Region | None:
     yes, no = tuple(sorted(set(within))), tuple(sorted(set(without)))
     return None if set(yes) & set(no) or _is_empty(yes, no) else Region(yes, no, node, evaluated)
 
 
-def regions_of(patterns: Sequence[tuple[str, Node]], others: Node | None, document: Document) -> tuple[Region, ...]:
+def regions_of(
+    patterns: Sequence[tuple[str, Node]], others: Node | None, document: Document
+) -> tuple[Region, ...]:
     """The regions of ``patternProperties`` and ``additionalProperties``.
 
     Args:

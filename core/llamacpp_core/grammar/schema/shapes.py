@@ -26,8 +26,20 @@ __all__ = ["Shapes"]
 
 _MAX_ALTERNATIVES = 256
 _IN_PLACE = frozenset(
-    "$ref $dynamicRef $recursiveRef allOf anyOf oneOf not if dependentRequired dependentSchemas "
-    "unevaluatedProperties unevaluatedItems".split()
+    [
+        "$ref",
+        "$dynamicRef",
+        "$recursiveRef",
+        "allOf",
+        "anyOf",
+        "oneOf",
+        "not",
+        "if",
+        "dependentRequired",
+        "dependentSchemas",
+        "unevaluatedProperties",
+        "unevaluatedItems",
+    ]
 )
 
 
@@ -94,13 +106,13 @@ class Shapes:
         words = node.keywords
         if not words.keys() & _IN_PLACE:
             return shape
-        for part in self._applied(node, words, shape, wide):
-            shape = self.product(shape, part, node.path)
+        for applied in self._applied(node, words, wide):
+            shape = self.product(shape, applied, node.path)
         if "oneOf" in words:
             shape = self._one_of(node, shape, wide)
         return shape if wide else self._unevaluated(node, words, shape)
 
-    def _applied(self, node: Node, words: Mapping[str, Any], own: Shape, wide: bool) -> Iterable[Shape]:
+    def _applied(self, node: Node, words: Mapping[str, Any], wide: bool) -> Iterable[Shape]:
         """What the keywords say that apply other schemas to the same value, one after the other."""
         document = self.document
         if "$ref" in words:
@@ -148,7 +160,9 @@ class Shapes:
         document = self.document
         for keyword in ("dependentRequired", "dependentSchemas"):
             for name, part in words.get(keyword, {}).items():
-                there = {"object": [self._object({}, (name, *(part if isinstance(part, list) else ())))]}
+                there: Shape = {
+                    "object": [self._object({}, (name, *(part if isinstance(part, list) else ())))]
+                }
                 if not isinstance(part, list):
                     applied = self.of(document.child(node, part, keyword, name), wide=wide)
                     there = self.product(there, applied, node.path)
@@ -213,7 +227,8 @@ class Shapes:
     def _one_of(self, node: Node, own: Shape, wide: bool) -> Shape:
         """The values of ``own`` that are valid under exactly one branch."""
         nodes = [
-            self.document.child(node, part, "oneOf", index) for index, part in enumerate(node.keywords["oneOf"])
+            self.document.child(node, part, "oneOf", index)
+            for index, part in enumerate(node.keywords["oneOf"])
         ]
         shapes = [self.product(own, self.of(inner, wide=wide), node.path) for inner in nodes]
         if wide:

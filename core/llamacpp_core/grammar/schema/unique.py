@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from llamacpp_core.grammar.rules import choice
 from llamacpp_core.grammar.schema.document import Node
@@ -58,13 +58,11 @@ def _none(path: str, reason: str) -> NoReturn:
 
 def _values(compiler: ValueCompiler, node: Node, hint: str) -> list[str] | None:
     """The items as symbols, one for each value, when there are only so many."""
-    values = []
+    values: list[Any] = []
     for flats in compiler.shapes.of(node).values():
         for flat in flats:
-            if isinstance(flat, Single):
-                values += list(flat.values)
-            elif flat.values is not None:
-                values += list(flat.values)
+            if isinstance(flat, Single) or flat.values is not None:
+                values += list(flat.values or ())
             elif isinstance(flat, Number) and flat.integer and flat.low is not None and flat.high is not None:
                 if flat.high - flat.low > 100:
                     return None
@@ -86,9 +84,7 @@ def _groups(compiler: ValueCompiler, node: Node, hint: str) -> list[str]:
     shape = compiler.shapes.of(node)
     kinds = set(shape)
     if kinds == {"string"}:
-        others = [
-            {"type": "string", "pattern": f"^{begin}"} for begin in (*_BEGINNINGS, *_DIGITS)
-        ]
+        others = [{"type": "string", "pattern": f"^{begin}"} for begin in (*_BEGINNINGS, *_DIGITS)]
     elif kinds == {"number"} and all(isinstance(f, Number) and f.integer for f in shape["number"]):
         return _remainders(compiler, shape["number"], node.path, hint)
     elif kinds == {"object"}:

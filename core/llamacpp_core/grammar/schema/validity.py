@@ -48,9 +48,7 @@ def _array_fits(value: list[Any], flat: Array, shapes: Shapes, depth: int) -> bo
         return False
     for item in flat.contains:
         inside = sum(is_valid(part, item.node, shapes, depth) for part in value)
-        outside = sum(
-            is_valid(part, shapes.document.negated(item.node), shapes, depth) for part in value
-        )
+        outside = sum(is_valid(part, shapes.document.negated(item.node), shapes, depth) for part in value)
         if inside < item.low or (item.high is not None and len(value) - outside > item.high):
             return False
     nodes = [*flat.prefix, *[flat.rest] * len(value)]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 from llamacpp_core.grammar.automaton import Dfa
+from llamacpp_core.grammar.schema.flats import Number
 
-__all__ = ["DigitsError", "NumberRange", "number_automaton"]
+__all__ = ["DigitsError", "number_automaton"]
 
 _MAX_STATES = 6000
 _CHARACTERS = "-.0123456789"
@@ -18,25 +19,18 @@ class DigitsError(ValueError):
     """The automaton would be too large."""
 
 
-class NumberRange(Protocol):
-    """What the numbers have to be."""
-
-    integer: bool | None
-    low: Decimal | None
-    low_open: bool
-    high: Decimal | None
-    high_open: bool
-    multiples: tuple[Decimal, ...]
-    no_multiples: tuple[Decimal, ...]
-    excluded: tuple[Any, ...]
-    residue: tuple[int, int] | None
-
-
 class _State(NamedTuple):
-    """Where reading is: ``phase`` 0 at the begin, 1 behind the sign, 2 behind a first 0, 3 in digits before the
-    point, 4 behind the point, 5 in digits behind it. ``places``: digits before or behind the point. ``compared``:
-    for each watched magnitude whether the number is so far smaller, equal or larger, and ``rests`` the
-    remainders."""
+    """Where reading is.
+
+    Attributes:
+        phase: 0 at the begin, 1 behind the sign, 2 behind a first 0, 3 in digits before the point, 4 behind
+            the point, 5 in digits behind it.
+        negative: There is a sign.
+        places: Digits before or behind the point.
+        compared: For each watched magnitude whether the number is so far smaller, equal or larger.
+        rests: The remainders.
+        broken: A digit behind the point is not 0.
+    """
 
     phase: int
     negative: bool
@@ -55,7 +49,7 @@ class _Reader:
         max_fraction: Most digits behind it.
     """
 
-    def __init__(self, wanted: NumberRange, max_digits: int, max_fraction: int) -> None:
+    def __init__(self, wanted: Number, max_digits: int, max_fraction: int) -> None:
         self.wanted = wanted
         self.max_digits = max_digits
         self.max_fraction = 0 if wanted.integer else max_fraction
@@ -93,7 +87,9 @@ class _Reader:
         rests = tuple(
             (rest * 10 + int(c)) % modulus for rest, modulus in zip(state.rests, self.moduli, strict=True)
         )
-        return _State(2 if c == "0" and state.phase < 2 else 3, state.negative, state.places + 1, compared, rests, False)
+        return _State(
+            2 if c == "0" and state.phase < 2 else 3, state.negative, state.places + 1, compared, rests, False
+        )
 
     @staticmethod
     def _compare(known: int, there: str, c: str) -> int:
@@ -113,7 +109,9 @@ class _Reader:
             return None
         place = state.places
         compared = tuple(
-            known or (digit > int(fraction[place : place + 1] or 0)) - (digit < int(fraction[place : place + 1] or 0))
+            known
+            or (digit > int(fraction[place : place + 1] or 0))
+            - (digit < int(fraction[place : place + 1] or 0))
             for known, fraction in zip(state.compared, self.fractions, strict=True)
         )
         rests = []
@@ -177,7 +175,7 @@ class _Reader:
         return True
 
 
-def number_automaton(wanted: NumberRange, max_digits: int, max_fraction: int | None) -> Dfa:
+def number_automaton(wanted: Number, max_digits: int, max_fraction: int | None) -> Dfa:
     """The automaton of the decimal texts of numbers, without exponent.
 
     Args:

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from llamacpp_core.grammar.charset import gbnf_literal
 from llamacpp_core.grammar.elements import MAX_REPETITIONS
 
-__all__ = ["ATOM", "MAX_REPETITIONS", "RuleSet", "choice", "literal_choice", "repeat"]
+__all__ = ["ATOM", "MAX_REPETITIONS", "SYMBOL", "RuleSet", "choice", "literal_choice", "repeat"]
 
 #: A single GBNF symbol: a rule name, a literal or a character class.
 ATOM = re.compile(r'[A-Za-z0-9-]+|"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]')
 _NOT_NAME = re.compile(r"[^A-Za-z0-9-]+")
 #: A rule name, or a literal or class to be passed over.
-_SYMBOL = re.compile(r'"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]|\{[0-9,]*\}|([A-Za-z0-9-]+)')
+SYMBOL = re.compile(r'"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]|\{[0-9,]*\}|([A-Za-z0-9-]+)')
 _MAX_HINT = 40
 _BLOCK = 1000
 _MAX_TRIE_DEPTH = 50
@@ -63,7 +63,7 @@ class RuleSet:
         seen: dict[str, None] = {}
         todo = [start]
         while todo:
-            for name in _SYMBOL.findall(todo.pop()):
+            for name in SYMBOL.findall(todo.pop()):
                 if name in self.rules and name not in seen:
                     seen[name] = None
                     todo.append(self.rules[name])

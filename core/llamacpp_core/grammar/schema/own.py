@@ -129,7 +129,7 @@ def _object(node: Node, words: Mapping[str, Any], document: Document, *, typed: 
         int(words.get("minProperties", 0)),
         None if high is None else int(high),
         None if keys is document.true else keys,
-        bool(words.keys() & {"properties", "required"}),
+        bool(words.keys() & {"properties", "required", "patternProperties"}),
     )
 
 

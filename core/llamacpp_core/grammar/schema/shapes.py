@@ -101,6 +101,9 @@ class Shapes:
                 shape = self.product(shape, self.of(part, wide=wide), node.path)
             return shape
         if isinstance(node, Not):
+            if node.inner.keywords.keys() == {"not"}:
+                inner = self.document.child(node.inner, node.inner.keywords["not"], "not")
+                return self.of(inner, wide=wide)
             return self.negation(self.of(node.inner, wide=not wide), node.path, wide=wide)
         shape = own_shape(node, self.document, wide=wide)
         words = node.keywords

@@ -20,8 +20,7 @@ __all__ = ["unique_items"]
 
 _MAX_UNORDERED = 7
 #: Groups of strings by their first character; a string in none of them begins otherwise, or is empty.
-_BEGINNINGS = ("[a-cA-C]", "[d-hD-H]", "[i-lI-L]", "[m-oM-O]", "[p-rP-R]", "[s-zS-Z]")
-_DIGITS = ("[0-1]", "[2-9]")
+_BEGINNINGS = ("[a-cA-C]", "[d-hD-H]", "[i-lI-L]", "[m-oM-O]", "[p-rP-R]", "[s-zS-Z]", "[0-9]")
 
 
 def unique_items(
@@ -84,7 +83,7 @@ def _groups(compiler: ValueCompiler, node: Node, hint: str) -> list[str]:
     shape = compiler.shapes.of(node)
     kinds = set(shape)
     if kinds == {"string"}:
-        others = [{"type": "string", "pattern": f"^{begin}"} for begin in (*_BEGINNINGS, *_DIGITS)]
+        others = [{"type": "string", "pattern": f"^{begin}"} for begin in _BEGINNINGS]
     elif kinds == {"number"} and all(isinstance(f, Number) and f.integer for f in shape["number"]):
         return _remainders(compiler, shape["number"], node.path, hint)
     elif kinds == {"object"}:
@@ -119,7 +118,7 @@ def _object_groups(compiler: ValueCompiler, node: Node, hint: str) -> list[str]:
         if any(name not in flat.required for flat in flats):
             continue
         nodes = []
-        for begin in (*_BEGINNINGS, *_DIGITS):
+        for begin in _BEGINNINGS:
             narrowed = {"properties": {name: {"type": "string", "pattern": f"^{begin}"}}}
             nodes.append(document.all_of((node, document.node(narrowed, node.path))))
         found = _symbols(compiler, nodes, hint)

@@ -20,7 +20,10 @@ __all__ = ["unique_items"]
 
 _MAX_UNORDERED = 7
 #: Groups of strings by their first character; a string in none of them begins otherwise, or is empty.
-_BEGINNINGS = ("[a-cA-C]", "[d-hD-H]", "[i-lI-L]", "[m-oM-O]", "[p-rP-R]", "[s-zS-Z]", "[0-9]")
+_BEGINNINGS = (
+    "^[a-cA-C]", "^[d-hD-H]", "^[i-lI-L]", "^[m-oM-O]", "^[p-rP-R]", "^[s-zS-Z]", "^[0-9]"
+)  # fmt: skip
+_ENDS = ("[01]$", "[23]$", "[45]$", "[67]$", "[89]$", "[a-z]$", "[A-Z]$")
 
 
 def unique_items(
@@ -79,18 +82,24 @@ def _values(compiler: ValueCompiler, node: Node, hint: str) -> list[str] | None:
 
 def _groups(compiler: ValueCompiler, node: Node, hint: str) -> list[str]:
     """Symbols for groups of items of which no two share a value."""
-    document = compiler.document
     shape = compiler.shapes.of(node)
     kinds = set(shape)
     if kinds == {"string"}:
-        others = [{"type": "string", "pattern": f"^{begin}"} for begin in _BEGINNINGS]
-    elif kinds == {"number"} and all(isinstance(f, Number) and f.integer for f in shape["number"]):
+        return _text_groups(compiler, node, hint)
+    if kinds == {"number"} and all(isinstance(f, Number) and f.integer for f in shape["number"]):
         return _remainders(compiler, shape["number"], node.path, hint)
-    elif kinds == {"object"}:
-        return _object_groups(compiler, node, hint)
-    else:
-        return []
-    return _symbols(compiler, [document.all_of((node, document.node(o, node.path))) for o in others], hint)
+    return _object_groups(compiler, node, hint) if kinds == {"object"} else []
+
+
+def _text_groups(compiler: ValueCompiler, node: Node, hint: str) -> list[str]:
+    """Strings by how they begin; where all begin alike, by how they end."""
+    document = compiler.document
+    for patterns in (_BEGINNINGS, _ENDS):
+        nodes = [document.node({"type": "string", "pattern": pattern}, node.path) for pattern in patterns]
+        found = _symbols(compiler, [document.all_of((node, other)) for other in nodes], hint)
+        if len(found) > 1:
+            return found
+    return []
 
 
 def _remainders(compiler: ValueCompiler, flats: list[Flat], path: str, hint: str) -> list[str]:
@@ -119,7 +128,7 @@ def _object_groups(compiler: ValueCompiler, node: Node, hint: str) -> list[str]:
             continue
         nodes = []
         for begin in _BEGINNINGS:
-            narrowed = {"properties": {name: {"type": "string", "pattern": f"^{begin}"}}}
+            narrowed = {"properties": {name: {"type": "string", "pattern": begin}}}
             nodes.append(document.all_of((node, document.node(narrowed, node.path))))
         found = _symbols(compiler, nodes, hint)
         if len(found) > 1:

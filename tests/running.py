@@ -6,10 +6,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
-from llamacpp_core import Llama
+if TYPE_CHECKING:
+    from llamacpp_core import Llama
 
 RunPython = Callable[..., "subprocess.CompletedProcess[str]"]
 

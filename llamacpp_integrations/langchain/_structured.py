@@ -21,7 +21,7 @@ from llamacpp_integrations.langchain._tools import openai_tools
 if TYPE_CHECKING:
     from llamacpp_integrations.langchain.chat_models import ChatLlamaCpp
 
-__all__ = ["Method", "is_constrained", "openai_response_format", "structured_output"]
+__all__ = ["Method", "openai_response_format", "structured_output"]
 
 Method = Literal["function_calling", "json_schema", "json_mode"]
 METHODS = ("function_calling", "json_schema", "json_mode")
@@ -80,13 +80,6 @@ def _schema_format(schema: dict[str, Any], strict: bool | None) -> dict[str, Any
     if strict is not None:
         wrapper["strict"] = strict
     return {"type": "json_schema", "json_schema": wrapper}
-
-
-def is_constrained(params: Mapping[str, Any]) -> bool:
-    """Whether a request's answer is only good as a whole: a forced call, or JSON."""
-    if params.get("tool_choice") not in (None, "auto", "none"):
-        return True
-    return (params.get("response_format") or {}).get("type") in ("json_object", "json_schema")
 
 
 def structured_output(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.embeddings import Embeddings
 from pydantic import Field
@@ -58,17 +58,15 @@ class LlamaCppEmbeddings(LlamaCppModel, Embeddings):
     dimensions: int | None = None
     """Keep the first so many numbers of each vector, for models trained to be cut. None: all."""
 
-    overflow: Literal["error", "truncate", "chunk"] = "error"
-    """A text that is too long is an error that names it, is cut off ("truncate"), or is embedded in pieces
-    whose vectors are averaged by their numbers of tokens ("chunk")."""
+    overflow: Literal["error", "truncate", "chunk"] = "chunk"
+    """A text that is too long is embedded in pieces whose vectors are averaged by their numbers of tokens
+    ("chunk"), is cut off ("truncate"), or is an error that names it."""
 
     max_tokens: int | None = Field(default=None, ge=3)
     """Tokens of one text at most, below the model's own limit. None: the model's."""
 
     show_progress: bool | None = False
     """Show a progress bar on stderr for ``embed_documents``. None: on a terminal only."""
-
-    _collected: ClassVar[Mapping[str, str]] = {}
 
     def _prefix(self, kind: Literal["query", "document"]) -> str:
         given = self.query_prefix if kind == "query" else self.document_prefix
@@ -95,12 +93,14 @@ class LlamaCppEmbeddings(LlamaCppModel, Embeddings):
                 )
         return [prefix + text for text in texts]
 
-    def _check_fields(self) -> None:
-        n_embd = self.client.info.n_embd
-        if self.dimensions is not None and not 1 <= self.dimensions <= n_embd:
-            raise InvalidParameterError(
-                f"dimensions must be between 1 and {n_embd}, got {self.dimensions}", parameter="dimensions"
-            )
+    def _settled(self, name: str, value: Any) -> Any:
+        if name == "dimensions" and value is not None:
+            n_embd = self.client.info.n_embd
+            if not 1 <= value <= n_embd:
+                raise InvalidParameterError(
+                    f"dimensions must be between 1 and {n_embd}, got {value}", parameter="dimensions"
+                )
+        return super()._settled(name, value)
 
     def _finished(self, vectors: NDArray[np.float32]) -> list[list[float]]:
         if self.dimensions is not None:

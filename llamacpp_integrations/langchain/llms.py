@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models.base import LangSmithParams
@@ -62,8 +62,6 @@ class LlamaCppLLM(SharedBatch, Sampling, LlamaCppModel, BaseLLM):
     suffix: str | None = None
     """Text to put behind the answer."""
 
-    _collected: ClassVar[Mapping[str, str]] = Sampling._collected
-
     @property
     def _llm_type(self) -> str:
         return "llamacpp"
@@ -83,8 +81,8 @@ class LlamaCppLLM(SharedBatch, Sampling, LlamaCppModel, BaseLLM):
         params.setdefault("ls_model_name", self.client.info.name)
         return params
 
-    def _check_fields(self) -> None:
-        self._check_sampling(self.client.info.n_vocab)
+    def _settle(self) -> None:
+        super()._settle()
         check_generates(self.client.info)
 
     def _params(self, stop: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,9 @@
 
 extern "C" {
 #include "engine.h"
+#include "parser.h"
+#include "plan.h"
+#include "slots.h"
 }
 
 // The text of one generation, as far as it was withheld because it may begin a stop string.

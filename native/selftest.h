@@ -10,5 +10,5 @@ const char * lc_selftest_name(int32_t index);
 
 // Computes it, for one row and for several, as a plain product and as one of experts, through llama.cpp's graphs.
 // Returns the greatest error against plain arithmetic on the same weights: the mean squared difference over the
-// mean square. NaN after a failure, which lc_last_error() describes.
+// mean square. NaN after a failure, which lc_take_error() describes.
 double lc_selftest_run(int32_t index);

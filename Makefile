@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 native_sources := $(shell find native -type f)
 native_code := $(shell find native -name '*.c' -o -name '*.cpp' -o -name '*.h')
 
-# What needs no native module, so no build; test-fast adds what needs the module and no model, or little of one.
+# Tests that need no native module, so no build. test-fast also has those that need the module but hardly a model.
 PURE_TESTS := tests/grammar tests/models tests/types/test_types.py tests/build/test_c_headers.py \
   tests/build/test_fetch.py tests/chat_format/test_named.py tests/chat_format/test_named_tools.py \
   tests/chat_format/test_formatter.py tests/chat_format/test_tool_text.py

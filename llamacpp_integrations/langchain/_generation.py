@@ -1,4 +1,4 @@
-"""One generation: reading its stream, limiting its time, checking that it is whole."""
+"""One generation: reading its stream, limiting its time, and checking that it is complete."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ async def anext_timed(source: AsyncIterator[T], deadline: float | None) -> T | N
 
 
 def timed(work: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> T:
-    """Runs a coroutine for a caller that is not one, with a time limit."""
+    """Runs a coroutine for a synchronous caller, with a time limit."""
 
     async def run() -> T:
         async with atimed(seconds):
@@ -110,7 +110,7 @@ def timed(work: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> T:
 
 
 def timed_stream(work: Callable[[], Coroutine[Any, Any, AsyncIterator[T]]], seconds: float) -> Iterator[T]:
-    """Iterates over an async iterator for a caller that is not async, with a time limit for the whole."""
+    """Iterates over an async iterator for a synchronous caller, with a time limit for the whole stream."""
     from concurrent.futures import ThreadPoolExecutor
 
     # The loop runs on a thread of its own: the caller may be inside another one.

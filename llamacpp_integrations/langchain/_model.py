@@ -21,7 +21,7 @@ __all__ = ["LlamaCppModel", "check_generates"]
 
 _log = logging.getLogger("llamacpp_core.langchain")
 
-#: Arguments of models on a server that have nothing to act on here.
+#: Arguments of models on a server that have no effect here.
 _WITHOUT_EFFECT = ("api_key", "max_retries")
 
 

@@ -1,4 +1,4 @@
-"""How the next token is chosen: the fields that chat and text completion share."""
+"""Sampling parameters: the fields that chat and text completion share."""
 
 from __future__ import annotations
 

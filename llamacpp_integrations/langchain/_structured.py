@@ -1,4 +1,4 @@
-"""Answers that follow a schema: how it is asked for, and how the answer is read."""
+"""Answers that follow a schema: how to request and how to parse them."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def structured_output(
     strict: bool | None,
     tools: Any,
 ) -> Runnable[Any, Any]:
-    """The chain behind ``with_structured_output``."""
+    """Builds the chain of ``with_structured_output``."""
     if method not in METHODS:
         raise InvalidParameterError(
             f"method must be one of {', '.join(METHODS)}, got {method!r}", parameter="method"

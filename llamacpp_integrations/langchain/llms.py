@@ -22,7 +22,7 @@ __all__ = ["LlamaCppLLM"]
 
 
 class LlamaCppLLM(SharedBatch, Sampling, LlamaCppModel, BaseLLM):
-    """Text completion with llama.cpp in this process: the model goes on from the prompt, without a template.
+    """Text completion with llama.cpp in this process: the model continues the prompt, without a template.
 
     Setup:
         ``pip install "llamacpp-integrations[langchain,models]"``.
@@ -57,10 +57,10 @@ class LlamaCppLLM(SharedBatch, Sampling, LlamaCppModel, BaseLLM):
     """Alternatives to report per token, in ``generation_info``. None: none."""
 
     echo: bool = False
-    """Put the prompt in front of the answer."""
+    """Begin the result with the prompt."""
 
     suffix: str | None = None
-    """Text to put behind the answer."""
+    """Text that follows the answer."""
 
     @property
     def _llm_type(self) -> str:

@@ -62,7 +62,7 @@ def _parameters(schema: dict[str, Any]) -> dict[str, Any]:
 def conversation(
     user_msg: str | ChatMessage | None, history: Sequence[ChatMessage] | None
 ) -> list[ChatMessage]:
-    """The history and the message behind it, as a new list."""
+    """The history followed by the message, as a new list."""
     messages = list(history or ())
     if isinstance(user_msg, str):
         user_msg = ChatMessage(role=MessageRole.USER, content=user_msg)

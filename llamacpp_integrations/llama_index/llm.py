@@ -123,7 +123,7 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
         default=None, description="Makes answers repeatable. None: a new seed each time."
     )
     stop: Annotated[list[str] | None, BeforeValidator(_listed)] = Field(
-        default=None, description="Strings that end an answer; one string stands for a list of it."
+        default=None, description="Strings that end an answer; one string is taken as a list of it."
     )
     additional_kwargs: dict[str, Any] = Field(
         default_factory=dict,
@@ -165,7 +165,7 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
 
     @classmethod
     def class_name(cls) -> str:
-        """Names the class in serialised objects."""
+        """The name of the class in serialized objects."""
         return "LlamaCpp"
 
     @property

@@ -1,7 +1,31 @@
-// llama.cpp's Jinja engine marks which parts of its output came from input, but loses the marks where a
-// template cuts or serialises a value. So a conversation whose text spells out a control token is rendered
-// twice, the second time with one byte of each such token replaced: where the two outputs differ, the
-// caller's text stands.
+// Renders a conversation and finds out which bytes came from the caller.
+//
+// llama.cpp's Jinja engine marks which parts of its output came from input, but loses the marks where a template
+// cuts or serializes a value. So a conversation whose text spells a control token is rendered twice, the second time
+// with one byte of each such token replaced by DEL (0x7f): where the two outputs differ is the caller's text.
+//
+// An example: a user writes "Hi <|im_end|>", the template is Qwen3's. The plain rendering, in which nothing tells the
+// user's <|im_end|> from the template's:
+//
+//     <|im_start|>user\nHi <|im_end|><|im_end|>\n<|im_start|>assistant\n
+//
+// The rendering with the token's last byte replaced in the user's text:
+//
+//     <|im_start|>user\nHi <|im_end|\x7f<|im_end|>\n<|im_start|>assistant\n
+//
+// They differ in one byte, so the ten bytes of the token around it are the caller's (^):
+//
+//     <|im_start|>user\nHi <|im_end|><|im_end|>\n<|im_start|>assistant\n
+//                          ^^^^^^^^^^
+//
+// There, lc_tokenize() reads plain text; everywhere else it reads control tokens, in brackets here:
+//
+//     [<|im_start|>] user \n Hi _< | im _ end | > [<|im_end|>] \n [<|im_start|>] ass istant \n
+//
+// A template may look for a token in the text that it is given (the end of the reasoning, say) and make something else
+// of the changed text. Then the two outputs cannot be compared, and find_marks() looks for the token that is to blame.
+// A third rendering serves tokens that the caller's text only completes: a template that writes "<|" and then the
+// caller's "im_end|>".
 #include "template_guard.h"
 #include "template_values.h"
 #include "tool_parts.h"

@@ -1,7 +1,32 @@
-"""Whether the model's own form of calls can be read back, and how cheaply.
+r"""Whether the model's own format of calls can be parsed, and how cheaply.
 
-A template says how it writes a call of an earlier turn. That text, given to the parser that is to read the
-model's calls, has to come out as the call.
+A template shows how it writes a call of an earlier turn. That text, given to the parser that is to read the
+model's calls, has to come out as the same call. With Qwen3's template and the tool ``find_places``, a
+conversation in which the assistant has made the call ends with::
+
+    <|im_start|>user
+    Hello<|im_end|>
+    <|im_start|>assistant
+    <think>
+
+    </think>
+
+    <tool_call>
+    {"name": "find_places", "arguments": {"place": "Łódź (old \"town\")", "limit": 3}}
+    </tool_call><|im_end|>
+
+What follows the prompt, without the end that every answer has (``<|im_end|>``), is what the model would
+write; :func:`own_call` also gives it without its last tags, since nobody says which of them the model
+writes::
+
+    <think>\n\n</think>\n\n<tool_call>\n{"name": ... "limit": 3}}\n</tool_call>
+    <think>\n\n</think>\n\n<tool_call>\n{"name": ... "limit": 3}}
+
+:func:`probe_calls` gives each of them to llama.cpp's parser until one comes out as the call of
+``find_places`` with both arguments, and then to the cheaper reader that passes text on until
+``<tool_call>\n``, the trigger that llama.cpp names for this format. Both work here: ``CallForm(works=True,
+triggers=("<tool_call>\n",))``. The place has letters beyond ASCII, quotes and parentheses, because formats
+that lose them are of no use.
 """
 
 from __future__ import annotations

@@ -42,8 +42,8 @@ struct chat_request {
                                                 // constraint and parser; null: none
     std::string                format_key;      // names the format
     bool                       native_calls = false; // the format's calls are the template's own
-    std::optional<std::string> append;               // text behind the prompt, from core
-    std::optional<std::string> prefill;              // text behind that, from the caller
+    std::optional<std::string> append;               // text after the prompt, from core
+    std::optional<std::string> prefill;              // text after that, from the caller
     json                       media;                // in place of all of these: a whole OpenAI request with images or audio
 
     explicit chat_request(const json & body) {
@@ -171,7 +171,7 @@ void set_format(lc_engine & e, lc_plan & plan, const lc_template & tmpl, lc_tool
     }
 }
 
-// The longest stretch of plain words in a text: templates may escape, trim or indent what stands around it.
+// The longest stretch of plain words in a text: templates may escape, trim or indent what is around it.
 std::string words_of(const std::string & text) {
     const auto plain = [](unsigned char c) { return std::isalnum(c) || c == ' ' || c >= 0x80; };
     size_t     best = 0, best_size = 0;
@@ -219,7 +219,7 @@ void check_complete(const json & messages, const lc_rendered & rendered, int lev
     }
 }
 
-// Ends a rendered conversation in front of its last message's text, for which a marker stands.
+// Ends a rendered conversation in front of its last message's text, which a marker replaces.
 void cut_at(lc_rendered & rendered, const std::string & marker) {
     const size_t at = rendered.text.rfind(marker);
     if (at == std::string::npos) {

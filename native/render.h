@@ -43,7 +43,7 @@ class lc_special_tokens {
         bool        strip_left;
         bool        strip_right;
     };
-    // The longest control token whose text stands at a position, and no byte of which is in skip; null if none.
+    // The longest control token whose text is at a position, and no byte of which is in skip; null if none.
     const entry * at(const std::string & text, size_t position, const std::vector<bool> * skip = nullptr) const;
 
   private:

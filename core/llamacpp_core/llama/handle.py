@@ -40,7 +40,7 @@ class ModelHandle:
         owner: Name of the class that holds it, for errors.
         model: What to load, as for :class:`~llamacpp_core.Llama`.
         llama: A loaded model to use in place of ``model``; it stays its owner's to close.
-        options: Load options, and ``progress``. None stands for one that was not given.
+        options: Load options, and ``progress``. None means not given.
 
     Attributes:
         model: The name or path of the model, also of a given one.
@@ -225,7 +225,7 @@ def _check_loaded(llama: Any, options: Mapping[str, Any]) -> None:
 
 
 def _options_of(llama: Any) -> dict[str, Any]:
-    """The load options that give this model again; none for a stand-in that has no options."""
+    """The load options that give this model again; none for a fake that has no options."""
     options = getattr(llama, "options", None)
     if not isinstance(options, LoadOptions):
         return {}

@@ -1,7 +1,7 @@
 """The one import point of the native extension.
 
 Everything else takes ``ffi`` and ``lib`` from here, so that what the extension offers, and how its
-failures become Python exceptions, stands in one place.
+failures become Python exceptions, is in one place.
 """
 
 from __future__ import annotations

@@ -124,9 +124,9 @@ def _without_repeated(text: str, prompt: str) -> str:
 def _without_reasoning(text: str, tags: Tags | None) -> str:
     """The text without an empty reasoning section at its beginning."""
     for end in tags.ends if tags is not None else ():
-        head, found, behind = text.partition(end)
+        head, found, rest = text.partition(end)
         if tags is not None and found and head.strip() in ("", tags.start):
-            return behind
+            return rest
     return text
 
 
@@ -164,7 +164,7 @@ def probe_calls(
 
 
 def _leading_tag(text: str, triggers: tuple[str, ...]) -> tuple[str, ...]:
-    """A tag that stands in front of the first trigger, around several calls."""
+    """A tag in front of the first trigger, which encloses several calls."""
     at = min((i for trigger in triggers if (i := text.find(trigger)) >= 0), default=0)
     lead = text[:at].strip()
     return (lead,) if lead.startswith("<") and lead.endswith(">") and lead.count("<") == 1 else ()

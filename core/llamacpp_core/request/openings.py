@@ -68,7 +68,7 @@ Render = Callable[[list[dict[str, Any]], bool], str]
 
 
 class Opening(NamedTuple):
-    """What to write behind a prompt that ends where an answer begins.
+    """What to append to a prompt that ends where an answer begins.
 
     Attributes:
         text: Lets the answer's text begin at once, without reasoning.

@@ -15,6 +15,11 @@ PURE_TESTS := tests/grammar tests/models tests/types/test_types.py tests/build/t
   tests/build/test_fetch.py tests/chat_format/test_named.py tests/chat_format/test_named_tools.py \
   tests/chat_format/test_formatter.py tests/chat_format/test_tool_text.py
 
+FAST_TESTS := $(PURE_TESTS) tests/build tests/chat_format tests/display tests/response tests/types \
+  tests/test_layering.py tests/test_import.py tests/test_pure.py tests/integrations/test_limits.py \
+  $(addprefix tests/langchain/test_,docs.py messages.py refusals.py tools.py) \
+  $(addprefix tests/llama_index/test_,llm_scripted.py llm_scripted_tools.py messages.py partial_json.py refusals.py)
+
 .PHONY: help demo check test test-fast test-pure lint types format docs bench-tools asan tsan notebooks clean
 .DEFAULT_GOAL := help
 
@@ -30,7 +35,7 @@ test: $(VENV)/.dev lint types ## Set everything up and run all checks and tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-fast: $(VENV)/.dev ## Run the tests that take less than two minutes together
-	$(BIN)/python -m pytest $(PYTEST_ARGS) -m 'not slow and not network' $(FAST_TESTS)
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m 'not slow and not network and not model' $(FAST_TESTS)
 
 test-pure: $(VENV)/.pure ## Run the tests of pure Python, without building anything
 	PYTHONPATH=core:. $(BIN)/python -m pytest $(PYTEST_ARGS) -m 'not slow and not network' $(PURE_TESTS)

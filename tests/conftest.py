@@ -22,6 +22,13 @@ EMBEDDING_MODEL = "all-minilm-l6-v2"
 pytest_plugins = ["running", "template_counts", "workers"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that use one of the suite's loaded models, so that quick runs can leave them out."""
+    for item in items:
+        if {"llm", "embedder"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("model")
+
+
 @pytest.fixture(scope="session")
 def smollm2_path() -> Path:
     from llamacpp_core.models import resolve_model

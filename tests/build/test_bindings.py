@@ -108,8 +108,7 @@ def test_devices_can_be_listed() -> None:
 
 
 def own_headers() -> str:
-    texts = [(NATIVE / f"{name}.h").read_text(encoding="utf-8") for name in OWN_HEADERS]
-    return re.sub(r"//.*", "", "\n".join(texts))
+    return "\n".join(plain(NATIVE / f"{name}.h") for name in OWN_HEADERS)
 
 
 def test_own_functions_are_bound() -> None:

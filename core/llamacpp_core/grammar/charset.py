@@ -138,7 +138,7 @@ def _escape(code_point: int, special: dict[int, str]) -> str:
 
 @lru_cache(maxsize=4096)
 def json_text_of(ranges: Ranges) -> tuple[str, ...]:
-    r"""GBNF alternatives for how one code point of the set stands inside a JSON string.
+    r"""GBNF alternatives for how one code point of the set is written inside a JSON string.
 
     Each code point has exactly one spelling: itself, else the short escape, else ``\u00xx``.
     """

@@ -56,7 +56,7 @@ def planning(llm: Llama, choice: str, rounds: int = 25) -> float:
     times = []
     for _ in range(rounds):
         start = time.thread_time()
-        llm._chat.prepare(MESSAGES, given)
+        llm._prepare_chat(MESSAGES, given, None)
         times.append((time.thread_time() - start) * 1000)
     return statistics.median(times[3:])
 

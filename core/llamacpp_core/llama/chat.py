@@ -6,14 +6,19 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
-from llamacpp_core.errors import InvalidMessageError, MissingDependencyError
-from llamacpp_core.llama.completion import CompletionMethods, call_arguments, default_arguments
+from llamacpp_core._checks import boolean
+from llamacpp_core.errors import InvalidMessageError, InvalidParameterError, MissingDependencyError
+from llamacpp_core.llama.completion import CompletionMethods, default_arguments
+from llamacpp_core.request.chat_settings import ChatSettings, read_chat_settings
 from llamacpp_core.request.runner import aoff_loop
 
 if TYPE_CHECKING:
+    from llamacpp_core.chat_format import ChatFormatter
     from llamacpp_core.grammar import LlamaGrammar
     from llamacpp_core.models import ResolvedModel
     from llamacpp_core.request.chat import ChatPreparer
+    from llamacpp_core.request.runner import Prepared
+    from llamacpp_core.request.template import PlannedChat
     from llamacpp_core.types import (
         ChatCompletionParameters,
         CreateChatCompletionResponse,
@@ -46,7 +51,6 @@ class ChatMethods(CompletionMethods):
     _chat: ChatPreparer
     _resolved: ResolvedModel
     _engine_format: str | None  # the format whose template the engine has
-    _format_stops: tuple[str, ...]
 
     @overload
     def create_chat_completion(
@@ -163,13 +167,46 @@ class ChatMethods(CompletionMethods):
             InvalidParameterError: Another argument is unknown or cannot work.
             ContextOverflowError: The conversation is longer than the context.
         """
-        params = call_arguments(locals(), "messages")
-        handler = self._handler()
+        arguments = {
+            "functions": functions,
+            "function_call": function_call,
+            "tools": tools,
+            "tool_choice": tool_choice,
+            "temperature": temperature,
+            "top_p": top_p,
+            "top_k": top_k,
+            "min_p": min_p,
+            "typical_p": typical_p,
+            "stream": stream,
+            "stop": stop,
+            "seed": seed,
+            "response_format": response_format,
+            "max_tokens": max_tokens,
+            "presence_penalty": presence_penalty,
+            "frequency_penalty": frequency_penalty,
+            "repeat_penalty": repeat_penalty,
+            "tfs_z": tfs_z,
+            "mirostat_mode": mirostat_mode,
+            "mirostat_tau": mirostat_tau,
+            "mirostat_eta": mirostat_eta,
+            "model": model,
+            "logits_processor": logits_processor,
+            "grammar": grammar,
+            "logit_bias": logit_bias,
+            "logprobs": logprobs,
+            "top_logprobs": top_logprobs,
+            "n": n,
+            "parallel_tool_calls": parallel_tool_calls,
+            "reasoning_effort": reasoning_effort,
+            "chat_template_kwargs": chat_template_kwargs,
+            "stream_options": stream_options,
+            "stopping_criteria": stopping_criteria,
+            **more,
+        }
+        handler, formatter = self._answers_chats()
         if handler is not None:
-            return handler(llama=self, messages=_listed(messages), **_for_handler(params))  # type: ignore[no-any-return]
-        runs = self._runs(params)
-        prepared = self._chat.prepare(messages, self._with_format(params))
-        return self._run(prepared, stream, runs)  # type: ignore[return-value]
+            return handler(llama=self, messages=_listed(messages), **_for_handler(arguments))  # type: ignore[no-any-return]
+        return self._run(self._prepare_chat(messages, arguments, formatter))  # type: ignore[return-value]
 
     @overload
     async def acreate_chat_completion(
@@ -196,20 +233,19 @@ class ChatMethods(CompletionMethods):
 
         A chat handler is called on another thread.
         """
-        params = default_arguments(ChatMethods.create_chat_completion) | parameters | {"stream": stream}
-        handler = self._handler()
+        arguments = default_arguments(ChatMethods.create_chat_completion) | parameters | {"stream": stream}
+        handler, formatter = self._answers_chats()
         if handler is not None:
             from llamacpp_core.engine.python_loop.threads import on_thread, stream_on_thread
 
             found = await on_thread(
-                lambda: handler(llama=self, messages=_listed(messages), **_for_handler(params))
+                lambda: handler(llama=self, messages=_listed(messages), **_for_handler(arguments))
             )
             return stream_on_thread(found) if stream else found
-        runs = self._runs(params)
         prepared = await aoff_loop(
-            lambda: self._chat.prepare(messages, self._with_format(params)), _size(messages, params)
+            lambda: self._prepare_chat(messages, arguments, formatter), _size(messages, arguments)
         )
-        return await self._arun(prepared, stream, runs)  # type: ignore[return-value]
+        return await self._arun(prepared)  # type: ignore[return-value]
 
     def create_chat_completion_openai_v1(self, *arguments: Any, **parameters: Any) -> Any:
         """:meth:`create_chat_completion` with the answer as objects of the ``openai`` package.
@@ -235,8 +271,87 @@ class ChatMethods(CompletionMethods):
             return ChatCompletion(**answer)
         return (ChatCompletionChunk(**chunk) for chunk in answer)
 
-    def _handler(self) -> Callable[..., Any] | None:
-        """What answers conversations; None for the engine."""
+    def answer_with(
+        self, formatter: ChatFormatter, messages: Sequence[Mapping[str, Any]], **parameters: Any
+    ) -> Any:
+        """:meth:`create_chat_completion` with a prompt that a formatter writes.
+
+        Args:
+            formatter: What writes the prompt.
+            messages: The conversation.
+            parameters: As for :meth:`create_chat_completion`.
+        """
+        return self._run(self._prepare_chat(messages, parameters, formatter))
+
+    def count_tokens(
+        self,
+        text: str | None = None,
+        *,
+        messages: Sequence[Mapping[str, Any]] | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        **template: Any,
+    ) -> int:
+        """How many tokens a text, or a conversation with its template, has.
+
+        Args:
+            text: Plain text, counted without special tokens.
+            messages: A conversation, counted as the model would read it.
+            tools: Tools that go with the conversation.
+            template: As for :meth:`apply_chat_template`.
+        """
+        if (text is None) == (messages is None):
+            raise InvalidParameterError("give text or messages", parameter="text")
+        if text is not None:
+            if tools is not None or template:
+                name = "tools" if tools is not None else next(iter(template))
+                raise InvalidParameterError(
+                    f"{name} goes with messages: a text is counted by itself", parameter=name
+                )
+            return len(self._vocab.tokenize(text, add_special=False, parse_special=False))
+        return self._prompt(messages, {"tools": tools, **template}).plan.n_tokens()
+
+    def apply_chat_template(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        tokenize: bool = False,
+        tool_choice: str | Mapping[str, Any] | None = None,
+        **template: Any,
+    ) -> str | list[int]:
+        """The prompt that a conversation becomes.
+
+        Args:
+            messages: The conversation.
+            tools: Tools that go with it.
+            tokenize: Return token ids instead of text.
+            tool_choice: As for :meth:`create_chat_completion`.
+            template: ``add_generation_prompt``, ``continue_final_message``, ``chat_template_kwargs``,
+                ``reasoning_effort``.
+        """
+        boolean("tokenize", tokenize)
+        planned = self._prompt(messages, {"tools": tools, "tool_choice": tool_choice, **template})
+        return planned.plan.tokens() if tokenize else planned.text
+
+    def _prompt(self, messages: Any, arguments: Mapping[str, Any]) -> PlannedChat:
+        _, formatter = self._answers_chats()
+        return self._chat.prompt(messages, self._chat_settings(arguments), formatter)
+
+    def _prepare_chat(
+        self, messages: Any, arguments: Mapping[str, Any], formatter: ChatFormatter | None
+    ) -> Prepared:
+        return self._chat.prepare(messages, self._chat_settings(arguments), formatter)
+
+    def _chat_settings(self, arguments: Mapping[str, Any]) -> ChatSettings:
+        defaults = default_arguments(ChatMethods.create_chat_completion) | self._own_defaults()
+        given = {name: value for name, value in arguments.items() if value is not None}
+        return read_chat_settings(defaults | given, n_vocab=self.info.n_vocab, n_lora=len(self.info.lora))
+
+    def _answers_chats(self) -> tuple[Callable[..., Any] | None, ChatFormatter | None]:
+        """A handler that answers conversations in the engine's place, or a formatter that writes its prompts.
+
+        Both are None where the engine's own chat template does.
+        """
         from llamacpp_core.llama.settings import (
             chat_handler_for,
             chat_template_for,
@@ -244,36 +359,28 @@ class ChatMethods(CompletionMethods):
             check_name,
         )
 
-        if self.chat_handler is not None:
-            return check_handler(self.chat_handler)
+        handler = check_handler(self.chat_handler)
         name = check_name(self.chat_format)
-        registered = chat_handler_for(name)
-        if registered is not None or name is None or name == self._engine_format:
-            return registered
+        if handler is None:
+            handler = chat_handler_for(name)
+        if handler is not None:
+            formatter = getattr(handler, "chat_formatter", None)
+            return (handler, None) if formatter is None else (None, formatter)
+        if name is None or name == self._engine_format:
+            return None, None
         # The format was changed after loading: the engine keeps its template, so Python does this one.
         template, stops = chat_template_for(name, self._resolved.header)
-        from llamacpp_core.chat_format import Jinja2ChatFormatter, get_chat_completion_handler
+        from llamacpp_core.chat_format import Jinja2ChatFormatter, NamedChatFormatter
 
         if stops:
-            return get_chat_completion_handler(name)
+            return None, NamedChatFormatter(name)
         text = template or self._resolved.header.chat_template or ""
-        return Jinja2ChatFormatter(text, self.info.eos_token, self.info.bos_token).to_chat_handler()
-
-    def _with_format(self, params: dict[str, Any]) -> dict[str, Any]:
-        """The arguments with the model's defaults, and the strings that end answers in the chat format."""
-        defaults = default_arguments(ChatMethods.create_chat_completion)
-        params = {name: defaults.get(name) if value is None else value for name, value in params.items()}
-        params = self._with_defaults(params)
-        given = params.get("stop")
-        if not self._format_stops or not (given is None or isinstance(given, str | list | tuple)):
-            return params
-        stops = [given] if isinstance(given, str) else list(given or ())
-        return params | {"stop": [*stops, *(s for s in self._format_stops if s not in stops)]}
+        return None, Jinja2ChatFormatter(text, self.info.eos_token, self.info.bos_token)
 
 
-def _for_handler(params: dict[str, Any]) -> dict[str, Any]:
+def _for_handler(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments that a chat handler is called with: llama-cpp-python's, and what else was given."""
-    out = {k: v for k, v in params.items() if k not in _NEWER or v != _NEWER[k]}
+    out = {k: v for k, v in arguments.items() if k not in _NEWER or v != _NEWER[k]}
     if out.get("stop") is None:
         out["stop"] = []
     return out

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequen
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
+from llamacpp_core.request.completion import read_completion_settings
 from llamacpp_core.request.runner import Prepared, Runs, aoff_loop, arun, astream, run, stream
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from llamacpp_core.request.completion import CompletionPreparer
     from llamacpp_core.types import CompletionParameters, CreateCompletionResponse
 
-__all__ = ["CompletionMethods", "call_arguments", "default_arguments"]
+__all__ = ["CompletionMethods", "default_arguments"]
 
 
 class CompletionMethods:
@@ -131,9 +132,36 @@ class CompletionMethods:
             UnsupportedCapabilityError: The model cannot do what was asked.
             ContextOverflowError: The prompt is longer than the context.
         """
-        params = call_arguments(locals(), "prompt")
-        runs, prepared = self._prepare_completion(prompt, params)
-        return self._run(prepared, stream, runs)  # type: ignore[return-value]
+        arguments = {
+            "suffix": suffix,
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+            "top_p": top_p,
+            "min_p": min_p,
+            "typical_p": typical_p,
+            "logprobs": logprobs,
+            "echo": echo,
+            "stop": stop,
+            "frequency_penalty": frequency_penalty,
+            "presence_penalty": presence_penalty,
+            "repeat_penalty": repeat_penalty,
+            "top_k": top_k,
+            "stream": stream,
+            "seed": seed,
+            "tfs_z": tfs_z,
+            "mirostat_mode": mirostat_mode,
+            "mirostat_tau": mirostat_tau,
+            "mirostat_eta": mirostat_eta,
+            "model": model,
+            "stopping_criteria": stopping_criteria,
+            "logits_processor": logits_processor,
+            "grammar": grammar,
+            "logit_bias": logit_bias,
+            "n": n,
+            "best_of": best_of,
+            **more,
+        }
+        return self._run(self._prepare_completion(prompt, arguments))  # type: ignore[return-value]
 
     __call__ = create_completion
 
@@ -159,37 +187,36 @@ class CompletionMethods:
         self, prompt: str | Sequence[int], *, stream: bool = False, **parameters: Any
     ) -> CreateCompletionResponse | AsyncGenerator[CreateCompletionResponse, None]:
         """:meth:`create_completion` for coroutines; with ``stream`` it gives an async iterator."""
-        params = default_arguments(CompletionMethods.create_completion) | parameters | {"stream": stream}
+        arguments = default_arguments(CompletionMethods.create_completion) | parameters | {"stream": stream}
         size = len(prompt) if isinstance(prompt, str) else 0
-        runs, prepared = await aoff_loop(lambda: self._prepare_completion(prompt, params), size)
-        return await self._arun(prepared, stream, runs)  # type: ignore[return-value]
+        prepared = await aoff_loop(lambda: self._prepare_completion(prompt, arguments), size)
+        return await self._arun(prepared)  # type: ignore[return-value]
 
     # What both kinds of completion share
 
-    def _prepare_completion(self, prompt: Any, params: dict[str, Any]) -> tuple[Runs, Prepared]:
-        runs = self._runs(
-            params, prompt_logprobs=params.get("echo") is True and params.get("logprobs") is not None
+    def _prepare_completion(self, prompt: Any, arguments: Mapping[str, Any]) -> Prepared:
+        given = {name: value for name, value in arguments.items() if value is not None}
+        settings = read_completion_settings(
+            self._own_defaults() | given, n_vocab=self.info.n_vocab, n_lora=len(self.info.lora)
         )
-        return runs, self._completion.prepare(prompt, self._with_defaults(params))
+        return self._completion.prepare(prompt, settings)
 
-    def _with_defaults(self, params: dict[str, Any]) -> dict[str, Any]:
-        """The arguments with what was set for the whole model where the call says nothing."""
-        if params.get("seed") is None and self._seed is not None:
-            params = params | {"seed": self._seed}
-        if self.info.lora and params.get("lora") is None:
+    def _own_defaults(self) -> dict[str, Any]:
+        """What was set for the whole model, for calls that do not say otherwise."""
+        defaults: dict[str, Any] = {}
+        if self._seed is not None:
+            defaults["seed"] = self._seed
+        if self.info.lora:
             # llama-server forgets to clear a slot's cache where a request names no adapters.
-            params = params | {"lora": {i: scale for i, (_, scale) in enumerate(self.info.lora)}}
-        if self.settings.last_n_tokens_size != 64 and params.get("repeat_last_n") is None:
-            params = params | {"repeat_last_n": self.settings.last_n_tokens_size}
-        return params
+            defaults["lora"] = {i: scale for i, (_, scale) in enumerate(self.info.lora)}
+        if self.settings.last_n_tokens_size != 64:
+            defaults["repeat_last_n"] = self.settings.last_n_tokens_size
+        return defaults
 
-    def _runs(self, params: dict[str, Any], *, prompt_logprobs: bool = False) -> Runs:
-        """What is to run a request: the engine, unless Python takes part in it. Takes the functions out."""
-        from llamacpp_core.engine.python_loop.callbacks import callbacks
-
-        processors = callbacks("logits_processor", params.pop("logits_processor", None))
-        criteria = callbacks("stopping_criteria", params.pop("stopping_criteria", None))
-        if not (processors or criteria or prompt_logprobs):
+    def _runner(self, prepared: Prepared) -> Runs:
+        """What is to run a request: the engine, unless Python takes part in it."""
+        self._last = prepared
+        if not prepared.needs_python:
             return self._engine
         from llamacpp_core.engine.python_loop.loop import CustomLoop
 
@@ -197,28 +224,18 @@ class CompletionMethods:
             self._sessions,
             self._vocab,
             self.info,
-            processors=processors,
-            criteria=criteria,
-            prompt_logprobs=prompt_logprobs,
+            processors=prepared.processors,
+            criteria=prepared.criteria,
+            prompt_logprobs=prepared.prompt_logprobs,
         )
 
-    def _run(
-        self, prepared: Prepared, streamed: bool, runs: Runs
-    ) -> dict[str, Any] | Generator[dict[str, Any], None, None]:
-        self._last = prepared
-        return stream(runs, prepared) if streamed else run(runs, prepared)
+    def _run(self, prepared: Prepared) -> dict[str, Any] | Generator[dict[str, Any], None, None]:
+        answer = stream if prepared.streamed else run
+        return answer(self._runner(prepared), prepared)
 
-    async def _arun(
-        self, prepared: Prepared, streamed: bool, runs: Runs
-    ) -> dict[str, Any] | AsyncGenerator[dict[str, Any], None]:
-        self._last = prepared
-        return astream(runs, prepared) if streamed else await arun(runs, prepared)
-
-
-def call_arguments(names: dict[str, Any], *leave_out: str) -> dict[str, Any]:
-    """The keyword arguments of the calling method, with its ``**more`` merged in."""
-    more: dict[str, Any] = names.pop("more")
-    return {name: value for name, value in names.items() if name != "self" and name not in leave_out} | more
+    async def _arun(self, prepared: Prepared) -> dict[str, Any] | AsyncGenerator[dict[str, Any], None]:
+        runner = self._runner(prepared)
+        return astream(runner, prepared) if prepared.streamed else await arun(runner, prepared)
 
 
 @cache

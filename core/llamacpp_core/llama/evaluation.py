@@ -299,7 +299,7 @@ class EvalMethods:
 
     def _new_chooser(self, names: dict[str, Any]) -> TokenChooser:
         from llamacpp_core.engine.python_loop.sampling_chain import TokenChooser
-        from llamacpp_core.request.chat import grammar_text
+        from llamacpp_core.request.constraints import grammar_text
 
         if names["penalize_nl"] is not True:
             raise UnsupportedCapabilityError(

@@ -158,7 +158,8 @@ class Llama(ChatMethods, EvalMethods, StateMethods, VectorMethods, TokenMethods)
     def _choose_format(self, resolved: ResolvedModel) -> None:
         """Gives the engine the template of the chat format, unless Python does the format."""
         name = self.chat_format = self.settings.chat_format
-        self._engine_format, self._format_stops = name, ()
+        self._engine_format = name
+        self._format_stops: tuple[str, ...] = ()
         if name is None or chat_handler_for(name) is not None:
             return
         template, self._format_stops = chat_template_for(name, resolved.header)
@@ -169,7 +170,13 @@ class Llama(ChatMethods, EvalMethods, StateMethods, VectorMethods, TokenMethods)
         from llamacpp_core.engine.python_loop.sessions import SessionPool
 
         self._sessions = SessionPool(self._engine, self.info, self.options)
-        self._chat = ChatPreparer(self._engine, self._vocab, self.info, safe=self.options.safe_prompts)
+        self._chat = ChatPreparer(
+            self._engine,
+            self._vocab,
+            self.info,
+            safe=self.options.safe_prompts,
+            stops=self._format_stops,
+        )
         self._completion = CompletionPreparer(
             self._engine, self._vocab, self.info, suffix_first=self.settings.spm_infill
         )

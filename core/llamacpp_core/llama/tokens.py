@@ -1,12 +1,9 @@
-"""The token and template methods of :class:`~llamacpp_core.Llama`."""
+"""The token methods of :class:`~llamacpp_core.Llama`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-from llamacpp_core._checks import boolean
-from llamacpp_core.errors import InvalidParameterError
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from llamacpp_core.engine.engine import Engine
@@ -15,20 +12,18 @@ if TYPE_CHECKING:
     from llamacpp_core.llama.compat import LlamaTokenizer
     from llamacpp_core.lowlevel.vocab import Vocab
     from llamacpp_core.models import ResolvedModel
-    from llamacpp_core.request.chat import ChatPreparer
 
 __all__ = ["TokenMethods"]
 
 
 class TokenMethods:
-    """Tokens, text and templates; mixed into ``Llama``, which sets the attributes."""
+    """Tokens and text; mixed into ``Llama``, which sets the attributes."""
 
     info: ModelInfo
     options: LoadOptions
     _engine: Engine
     _resolved: ResolvedModel
     _vocab: Vocab
-    _chat: ChatPreparer
 
     def tokenize(self, text: bytes | str, add_bos: bool = True, special: bool = False) -> list[int]:
         """Token ids of a text.
@@ -62,56 +57,6 @@ class TokenMethods:
         from llamacpp_core.llama.compat import LlamaTokenizer
 
         return LlamaTokenizer(self._vocab)
-
-    def count_tokens(
-        self,
-        text: str | None = None,
-        *,
-        messages: Sequence[Mapping[str, Any]] | None = None,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        **template: Any,
-    ) -> int:
-        """How many tokens a text, or a conversation with its template, has.
-
-        Args:
-            text: Plain text, counted without special tokens.
-            messages: A conversation, counted as the model would read it.
-            tools: Tools that go with the conversation.
-            template: As for :meth:`apply_chat_template`.
-        """
-        if (text is None) == (messages is None):
-            raise InvalidParameterError("give text or messages", parameter="text")
-        if text is not None:
-            if tools is not None or template:
-                name = "tools" if tools is not None else next(iter(template))
-                raise InvalidParameterError(
-                    f"{name} goes with messages: a text is counted by itself", parameter=name
-                )
-            return len(self._vocab.tokenize(text, add_special=False, parse_special=False))
-        return self._chat.plan_for(messages, tools, template.pop("tool_choice", None), template).n_tokens()
-
-    def apply_chat_template(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        *,
-        tokenize: bool = False,
-        tool_choice: str | Mapping[str, Any] | None = None,
-        **template: Any,
-    ) -> str | list[int]:
-        """The prompt that a conversation becomes.
-
-        Args:
-            messages: The conversation.
-            tools: Tools that go with it.
-            tokenize: Return token ids instead of text.
-            tool_choice: As for :meth:`create_chat_completion`.
-            template: ``add_generation_prompt``, ``continue_final_message``, ``chat_template_kwargs``,
-                ``reasoning_effort``.
-        """
-        boolean("tokenize", tokenize)
-        plan = self._chat.plan_for(messages, tools, tool_choice, template)
-        return plan.tokens() if tokenize else str(plan.info["prompt"])
 
     # What llama-cpp-python offers as methods
 

@@ -12,11 +12,22 @@ from llamacpp_core.engine.engine import Engine
 from llamacpp_core.engine.plan import Plan, TemplateRefusedError
 from llamacpp_core.errors import InvalidMessageError, LlamaCppError
 from llamacpp_core.request.call_probe import PROBE_TOOL, CallForm, own_call, probe_calls
+from llamacpp_core.request.chat_settings import PromptShape
 from llamacpp_core.request.history import as_text, calls_apart, merged, plain, short_call_ids
 from llamacpp_core.request.openings import Opening, find_opening, is_open
+from llamacpp_core.response.assemblers import OutputParser
 from llamacpp_core.response.parsers import Tags
 
-__all__ = ["Begin", "ChatPlanner", "FormatInfo", "PlannedChat", "reasoning_tags"]
+__all__ = [
+    "Begin",
+    "ChatPlanner",
+    "FormatInfo",
+    "GivenPrompt",
+    "PlannedChat",
+    "has_media",
+    "reasoning_tags",
+    "split_prefill",
+]
 
 _MAX_FORMATS = 64
 _PREFILL = "Qz7prefill"
@@ -52,6 +63,22 @@ class FormatInfo(NamedTuple):
     closed: bool
 
 
+class GivenPrompt(NamedTuple):
+    """A prompt that a formatter wrote.
+
+    Attributes:
+        text: The prompt.
+        stops: Texts that end an answer.
+        criteria: Functions of (token ids so far, logits) that say whether to stop.
+        new_parser: Makes the parser of an answer with calls in the format's own syntax; None for plain text.
+    """
+
+    text: str
+    stops: tuple[str, ...]
+    criteria: tuple[Callable[[Any, Any], bool], ...]
+    new_parser: Callable[[], OutputParser] | None
+
+
 class PlannedChat(NamedTuple):
     """A planned conversation.
 
@@ -61,6 +88,7 @@ class PlannedChat(NamedTuple):
         begin: Where the answer begins, one of :class:`Begin`.
         opening: How the template begins answers; None with media.
         calls: How calls in the template's own form are read; None where none are planned for.
+        given: What a formatter wrote; None where the engine's template did.
     """
 
     plan: Plan
@@ -68,6 +96,12 @@ class PlannedChat(NamedTuple):
     begin: str
     opening: Opening | None = None
     calls: CallForm | None = None
+    given: GivenPrompt | None = None
+
+    @property
+    def text(self) -> str:
+        """The prompt's text."""
+        return str(self.plan.info["prompt"]) if self.given is None else self.given.text
 
 
 def reasoning_tags(info: Mapping[str, Any]) -> Tags | None:
@@ -119,11 +153,12 @@ class ChatPlanner:
         described = caps.get("supports_tools") and caps.get("supports_tool_calls")
         if not (described and native["has_decoder"] and native["has_memory"]):
             return False
-        kwargs, think = self._kwargs({}, constrained=True)
+        shape = PromptShape()
+        kwargs, think = self._kwargs(shape, constrained=True)
         head = {"kwargs": kwargs, "enable_thinking": think}
         try:
             return self._calls(
-                _Request(self._engine, head | {"format": self._format({}, kwargs, think)})
+                _Request(self._engine, head | {"format": self._format(shape, kwargs, think)})
             ).works
         except LlamaCppError:
             return False
@@ -132,7 +167,7 @@ class ChatPlanner:
         self,
         messages: Sequence[dict[str, Any]],
         *,
-        shape: Mapping[str, Any],
+        shape: PromptShape,
         tools: str = "",
         native_calls: bool = False,
         parallel: bool = True,
@@ -161,15 +196,15 @@ class ChatPlanner:
             "kwargs": kwargs,
             "enable_thinking": think,
             "safe": safe,
-            "add_generation_prompt": shape.get("add_generation_prompt", True),
+            "add_generation_prompt": shape.add_generation_prompt,
             "format": fmt,
             "format_key": key,
             "native_calls": native_calls,
         }
-        if any(_has_media(message) for message in messages):
+        if any(has_media(message) for message in messages):
             return self._plan_media(messages, head, key, tools if native_calls else "", constrained)
-        request = _Request(self._engine, head, tools, has_effort=bool(shape.get("reasoning_effort")))
-        conversation, prefill = _split_prefill(messages, shape)
+        request = _Request(self._engine, head, tools, has_effort=shape.reasoning_effort is not None)
+        conversation, prefill = split_prefill(messages, shape)
         if prefill is not None:
             return self._plan_prefilled(request, conversation, prefill, native_calls)
         if not constrained:
@@ -245,12 +280,11 @@ class ChatPlanner:
             _remember(self._call_forms, request.settings, known)
         return known
 
-    def _kwargs(self, shape: Mapping[str, Any], constrained: bool) -> tuple[dict[str, Any], bool]:
+    def _kwargs(self, shape: PromptShape, constrained: bool) -> tuple[dict[str, Any], bool]:
         """The template's variables, and whether the model is to reason."""
-        given = dict(shape.get("chat_template_kwargs") or {})
-        kwargs = self._defaults | given
-        effort = shape.get("reasoning_effort")
-        budget = shape.get("reasoning_budget_tokens")
+        given = shape.template_kwargs
+        kwargs = self._defaults | dict(given)
+        effort, budget = shape.reasoning_effort, shape.reasoning_budget_tokens
         asked = effort not in (None, "none") or given.get("enable_thinking") is True or (budget or 0) > 0
         if effort not in (None, "none"):
             kwargs["reasoning_effort"] = effort
@@ -263,15 +297,15 @@ class ChatPlanner:
         return kwargs, think
 
     def _format(
-        self, shape: Mapping[str, Any], kwargs: dict[str, Any], think: bool, parallel: bool | None = None
+        self, shape: PromptShape, kwargs: dict[str, Any], think: bool, parallel: bool | None = None
     ) -> dict[str, Any]:
         """The part of the request that llama.cpp plans constraint and parser from."""
         fmt: dict[str, Any] = {
             "chat_template_kwargs": kwargs | {"enable_thinking": think},
-            "reasoning_format": shape.get("reasoning_format", "deepseek"),
+            "reasoning_format": shape.reasoning_format,
         }
-        if "reasoning_budget_tokens" in shape:
-            fmt["reasoning_budget_tokens"] = shape["reasoning_budget_tokens"]
+        if shape.reasoning_budget_tokens is not None:
+            fmt["reasoning_budget_tokens"] = shape.reasoning_budget_tokens
         if parallel is not None:
             fmt |= {"tool_choice": "auto", "parallel_tool_calls": parallel}
         return fmt
@@ -378,17 +412,17 @@ def _remember(cache: dict[str, Any], key: str, value: Any) -> None:
     cache[key] = value
 
 
-def _has_media(message: Mapping[str, Any]) -> bool:
+def has_media(message: Mapping[str, Any]) -> bool:
+    """Whether a checked message holds an image or sound."""
     content = message["content"]
     return isinstance(content, list) and any(part["type"] != "text" for part in content)
 
 
-def _split_prefill(
-    messages: Sequence[dict[str, Any]], shape: Mapping[str, Any]
+def split_prefill(
+    messages: Sequence[dict[str, Any]], shape: PromptShape
 ) -> tuple[list[dict[str, Any]], str | None]:
     """A last assistant message is the beginning of the answer, unless the caller says otherwise."""
     last = messages[-1]
-    wanted = shape.get("continue_final_message", shape.get("add_generation_prompt", True))
-    if last["role"] != "assistant" or last.get("tool_calls") or not wanted or len(messages) < 2:
+    if last["role"] != "assistant" or last.get("tool_calls") or not shape.prefills or len(messages) < 2:
         return list(messages), None
     return list(messages[:-1]), as_text(last["content"])

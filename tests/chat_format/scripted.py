@@ -23,8 +23,8 @@ TOOLS = [{"type": "function", "function": WEATHER}, {"type": "function", "functi
 FORCE = {"type": "function", "function": {"name": "get_weather"}}
 
 
-def prepare(llm: Llama, formatter: str | ChatFormatter = "chatml", **params: Any) -> Prepared:
-    """The request that a formatter's handler makes."""
+def prepare(llm: Llama, formatter: str | ChatFormatter | None = "chatml", **params: Any) -> Prepared:
+    """The request that a formatter's handler makes; None for the model's own template."""
     if isinstance(formatter, str):
         formatter = NamedChatFormatter(formatter)
     return llm._prepare_chat(params.pop("messages", HI), params, formatter)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from llamacpp_core.engine.python_loop.sessions import SessionPool
     from llamacpp_core.grammar import LlamaGrammar
     from llamacpp_core.llama.settings import Settings
-    from llamacpp_core.lowlevel.vocab import Vocab
+    from llamacpp_core.lowlevel.vocabulary import Vocabulary
     from llamacpp_core.request.completion import CompletionPreparer
     from llamacpp_core.types import CompletionParameters, CreateCompletionResponse
 
@@ -28,7 +28,7 @@ class CompletionMethods:
     info: ModelInfo
     settings: Settings
     _engine: Engine
-    _vocab: Vocab
+    _vocab: Vocabulary
     _completion: CompletionPreparer
     _sessions: SessionPool
     _seed: int | None

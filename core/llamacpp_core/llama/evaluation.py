@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from llamacpp_core.engine.python_loop.sessions import Session, SessionPool
     from llamacpp_core.grammar import LlamaGrammar
     from llamacpp_core.llama.settings import Settings
-    from llamacpp_core.lowlevel.vocab import Vocab
+    from llamacpp_core.lowlevel.vocabulary import Vocabulary
 
 __all__ = ["EvalMethods", "Evaluation"]
 
@@ -71,7 +71,7 @@ class EvalMethods:
 
     info: ModelInfo
     settings: Settings
-    _vocab: Vocab
+    _vocab: Vocabulary
     _sessions: SessionPool
     _seed: int | None
     _evaluation: Evaluation | None
@@ -139,7 +139,7 @@ class EvalMethods:
         Raises:
             ContextOverflowError: The context is full.
         """
-        ids = self._vocab.check(tokens)
+        ids = self._vocab.check_all(tokens)
         if ids:
             self._evaluated().read(ids)
 
@@ -249,7 +249,7 @@ class EvalMethods:
         boolean("reset", reset)
         evaluation = self._evaluated()
         session = evaluation.session
-        ids = self._vocab.check(tokens)
+        ids = self._vocab.check_all(tokens)
         if reset:
             ids = ids[session.rewind(ids) :]
         criteria = StoppingCriteriaList(callbacks("stopping_criteria", stopping_criteria))
@@ -264,7 +264,7 @@ class EvalMethods:
                     return
                 token = self._choose(chooser, logits, logits_processor)
                 more = yield token
-                ids = [token, *self._vocab.check(more or ())]
+                ids = [token, *self._vocab.check_all(more or ())]
         finally:
             chooser.close()
 

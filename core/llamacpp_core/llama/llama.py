@@ -16,7 +16,6 @@ from llamacpp_core.engine.load.options import LoadOptions
 from llamacpp_core.errors import InvalidParameterError
 from llamacpp_core.llama.chat import ChatMethods
 from llamacpp_core.llama.evaluation import EvalMethods
-from llamacpp_core.llama.progress import LoadProgress
 from llamacpp_core.llama.settings import (
     Settings,
     chat_handler_for,
@@ -34,10 +33,13 @@ from llamacpp_core.request.vectors import VectorPreparer
 
 if TYPE_CHECKING:
     from llamacpp_core.llama.compat import LlamaPromptLookupDecoding
-    from llamacpp_core.lowlevel.vocab import Vocab
+    from llamacpp_core.lowlevel.vocabulary import Vocabulary
     from llamacpp_core.models import ResolvedModel
 
 __all__ = ["Llama"]
+
+#: Loading that takes less than this many seconds shows nothing.
+_PATIENCE = 1.0
 
 
 class Llama(ChatMethods, EvalMethods, StateMethods, VectorMethods, TokenMethods):
@@ -142,11 +144,14 @@ class Llama(ChatMethods, EvalMethods, StateMethods, VectorMethods, TokenMethods)
     def _load(self, resolved: ResolvedModel, progress: bool | None) -> None:
         self._resolved = resolved
         self._choose_format(resolved)
-        with LoadProgress(resolved.name, progress) as on_progress:
+        from llamacpp_core.models.progress import ProgressBar
+
+        bar = ProgressBar(f"loading {resolved.name}", 100, unit="%", progress=progress, patience=_PATIENCE)
+        with bar:
             if self.settings.vocab_only:
                 self._load_vocab(resolved)
             else:
-                self._load_weights(resolved, on_progress)
+                self._load_weights(resolved, lambda fraction: bar.move_to(round(100 * fraction)))
         self._vocab = self._lent_vocab()
         if not self.settings.vocab_only:
             self._prepare(resolved)
@@ -182,10 +187,12 @@ class Llama(ChatMethods, EvalMethods, StateMethods, VectorMethods, TokenMethods)
         )
         self._vectors = VectorPreparer(self._engine, self._vocab, self.info, _wordpiece(resolved, self.info))
 
-    def _lent_vocab(self) -> Vocab:
-        from llamacpp_core.lowlevel.vocab import Vocab
+    def _lent_vocab(self) -> Vocabulary:
+        from llamacpp_core.lowlevel.vocabulary import Vocabulary
 
-        return Vocab(self._engine.model)
+        vocabulary = Vocabulary(self._engine.model)
+        _ = vocabulary.special_tokens  # read now, so that they can be told of a closed model
+        return vocabulary
 
     def _load_weights(self, resolved: ResolvedModel, on_progress: Callable[[float], None]) -> None:
         self._engine, reduced = load_engine(resolved, self.options, on_progress)

@@ -44,7 +44,6 @@ COMPATIBLE = (
 
 _FROM_FILE = "chat_template."
 _NUMA = {0: False, 1: "distribute", 2: "isolate", 3: "numactl"}
-_RANDOM_SEEDS = (-1, 2**32 - 1)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -88,8 +87,6 @@ def read_settings(given: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
     _lora(args)
     _attention(args)
     _draft(args)
-    if args.get("seed") in _RANDOM_SEEDS:
-        del args["seed"]
     if "numa" in args and isinstance(args["numa"], int) and not isinstance(args["numa"], bool):
         args["numa"] = _NUMA[int(choice(*_NUMA)("numa", args["numa"]))]
     if "chat_template" in args:

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llamacpp_core._checks import integer
+from llamacpp_core._checks import file_path
+from llamacpp_core._checks import seed as check_seed
 from llamacpp_core.errors import (
     EngineClosedError,
     EngineError,
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from llamacpp_core.llama.saved_state import LlamaState
 
 __all__ = ["StateMethods"]
-
-_RANDOM_SEEDS = (-1, 2**32 - 1)
 
 
 class StateMethods:
@@ -51,8 +50,7 @@ class StateMethods:
 
     def set_seed(self, seed: int) -> None:
         """Sets the seed of requests that bring none; -1 for a new one each time."""
-        checked = integer(-1, 2**32 - 1)("seed", seed)
-        self._seed = None if checked in _RANDOM_SEEDS else checked
+        self._seed = check_seed("seed", seed)
 
     def set_cache(self, cache: Any) -> None:
         """Accepts llama-cpp-python's memory cache; the engine keeps prompts by itself.
@@ -144,7 +142,7 @@ class StateMethods:
         """
         from llamacpp_core.llama.saved_state import write_state_file
 
-        write_state_file(_path(path), self.save_state())
+        write_state_file(file_path("path", path), self.save_state())
 
     def load_state_file(self, path: str | os.PathLike[str]) -> None:
         """Restores a file of :meth:`save_state_file`.
@@ -155,7 +153,7 @@ class StateMethods:
         """
         from llamacpp_core.llama.saved_state import read_state_file
 
-        self.load_state(read_state_file(_path(path)))
+        self.load_state(read_state_file(file_path("path", path)))
 
     def _refuse_loras(self) -> None:
         if self.info.lora:
@@ -185,13 +183,3 @@ class StateMethods:
             "type_k": self.options.type_k or "f16",
             "type_v": self.options.type_v or "f16",
         }
-
-
-def _path(value: Any) -> Path:
-    try:
-        path = os.fspath(value)
-    except TypeError:
-        path = None
-    if not isinstance(path, str) or not path:
-        raise InvalidParameterError(f"path must be the path of a file, got {value!r}", parameter="path")
-    return Path(path)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from llamacpp_core._checks import boolean
+
 if TYPE_CHECKING:
     from llamacpp_core.engine.engine import Engine
     from llamacpp_core.engine.info import ModelInfo
     from llamacpp_core.engine.load.options import LoadOptions
     from llamacpp_core.llama.compat import LlamaTokenizer
-    from llamacpp_core.lowlevel.vocab import Vocab
+    from llamacpp_core.lowlevel.vocabulary import Vocabulary
     from llamacpp_core.models import ResolvedModel
 
 __all__ = ["TokenMethods"]
@@ -23,7 +25,7 @@ class TokenMethods:
     options: LoadOptions
     _engine: Engine
     _resolved: ResolvedModel
-    _vocab: Vocab
+    _vocab: Vocabulary
 
     def tokenize(self, text: bytes | str, add_bos: bool = True, special: bool = False) -> list[int]:
         """Token ids of a text.
@@ -33,7 +35,9 @@ class TokenMethods:
             add_bos: Add the tokens that the model expects around a text.
             special: Read the names of control tokens as those tokens.
         """
-        return self._vocab.tokenize(text, add_special=add_bos, parse_special=special)
+        return self._vocab.tokenize(
+            text, add_special=boolean("add_bos", add_bos), parse_special=boolean("special", special)
+        )
 
     def detokenize(
         self,
@@ -74,15 +78,15 @@ class TokenMethods:
 
     def token_bos(self) -> int:
         """The token that begins a prompt; -1 if there is none."""
-        return self._vocab.bos
+        return _or_none(self._vocab.bos)
 
     def token_eos(self) -> int:
         """The token that ends an answer; -1 if there is none."""
-        return self._vocab.eos
+        return _or_none(self._vocab.eos)
 
     def token_nl(self) -> int:
         """The newline token; -1 if there is none."""
-        return self._vocab.nl
+        return _or_none(self._vocab.special_tokens.get("nl"))
 
     def pooling_type(self) -> str:
         """How token vectors become one: "none", "mean", "cls", "last", "rank" or "unspecified"."""
@@ -119,3 +123,8 @@ class TokenMethods:
                 return model.metadata
             finally:
                 model.close()
+
+
+def _or_none(token: int | None) -> int:
+    """A token in llama.cpp's form, which has -1 for one that is not there."""
+    return -1 if token is None else token

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from llamacpp_core._checks import boolean, integer, text, unknown_name
-from llamacpp_core.llama.progress import batch_progress
 from llamacpp_core.request.runner import aoff_loop
 from llamacpp_core.request.vectors import VectorPreparer, check_query
 from llamacpp_core.response.vectors import EmbeddingBatch, RerankBatch
@@ -179,12 +178,14 @@ class VectorMethods:
     def _collect(self, batch: EmbeddingBatch | RerankBatch, progress: bool | None) -> None:
         if batch.plan is None:
             return
+        from llamacpp_core.models.progress import ProgressBar
+
         request = self._engine.submit(batch.plan, batch.kind, batch.params)
         try:
-            with batch_progress(batch.plan.n_prompts, progress) as advance:
+            with ProgressBar("embedding", batch.plan.n_prompts, unit="text", progress=progress) as bar:
                 while not batch.done:
                     batch.add(request.next())
-                    advance()
+                    bar.advance()
         finally:
             request.cancel()
 

@@ -22,7 +22,7 @@ from llamacpp_core.request.tool_choice import call_instructions
 from llamacpp_core.response.assemblers import ChatAssembler
 
 if TYPE_CHECKING:
-    from llamacpp_core.lowlevel.vocab import Vocab
+    from llamacpp_core.lowlevel.vocabulary import Vocabulary
 
 __all__ = ["ChatPreparer"]
 
@@ -41,7 +41,7 @@ class ChatPreparer:
     def __init__(
         self,
         engine: Engine,
-        vocab: Vocab,
+        vocab: Vocabulary,
         info: ModelInfo,
         *,
         safe: bool = True,
@@ -90,7 +90,7 @@ class ChatPreparer:
             new_parser=answer.new_parser,
             legacy_functions=settings.legacy_functions,
             count_tokens=self._count,
-            piece=self._vocab.piece,
+            piece=self._vocab.token_to_piece,
         )
         return Prepared(
             planned.plan,

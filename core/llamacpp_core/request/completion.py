@@ -18,7 +18,7 @@ from llamacpp_core.request.sampling import sampling_fields
 from llamacpp_core.response.assemblers import CompletionAssembler
 
 if TYPE_CHECKING:
-    from llamacpp_core.lowlevel.vocab import Vocab
+    from llamacpp_core.lowlevel.vocabulary import Vocabulary
 
 __all__ = ["CompletionPreparer", "CompletionSettings", "read_completion_settings"]
 
@@ -123,7 +123,9 @@ class CompletionPreparer:
         suffix_first: Filling in the middle puts the suffix before the prefix.
     """
 
-    def __init__(self, engine: Engine, vocab: Vocab, info: ModelInfo, *, suffix_first: bool = False) -> None:
+    def __init__(
+        self, engine: Engine, vocab: Vocabulary, info: ModelInfo, *, suffix_first: bool = False
+    ) -> None:
         self._engine = engine
         self._vocab = vocab
         self._info = info
@@ -155,7 +157,7 @@ class CompletionPreparer:
         if n_logprobs is not None or best_of is not None:
             fields["n_probs"] = max(1, n_logprobs or 0)
         if not isinstance(prompt, str):
-            prompt = self._vocab.check(prompt, "prompt", or_text=True)
+            prompt = self._vocab.check_all(prompt, "prompt", or_text=True)
         tokens = self._tokens(prompt) if settings.suffix is None else self._infill(prompt, settings.suffix)
         shown = self._text(prompt)
         assembler = CompletionAssembler(
@@ -166,7 +168,7 @@ class CompletionPreparer:
             echo=shown if settings.echo else "",
             offset=0 if settings.echo else len(shown),
             best=None if best_of is None else n,
-            piece=self._vocab.piece,
+            piece=self._vocab.token_to_piece,
         )
         return Prepared(
             self._engine.plan_tokens([tokens]),
@@ -184,15 +186,15 @@ class CompletionPreparer:
         else:
             tokens = prompt
         if not tokens:
-            if self._vocab.bos < 0:
+            if self._vocab.bos is None:
                 raise InvalidParameterError("the prompt has no tokens: give some text", parameter="prompt")
             tokens = [self._vocab.bos]
         return self._fitting(tokens)
 
     def _infill(self, prompt: str | list[int], suffix: str) -> list[int]:
         """Prompt and suffix around the place to fill in, in the form that the model was trained on."""
-        fim = self._vocab.fim()
-        if len(fim) < 3:
+        special = self._vocab.special_tokens
+        if not {"fim_pre", "fim_suf", "fim_mid"} <= special.keys():
             raise UnsupportedCapabilityError(
                 f"{self._info.name} has no tokens for filling in the middle, so it cannot take a suffix into "
                 "account: leave suffix out, and put text behind the answer yourself",
@@ -204,11 +206,11 @@ class CompletionPreparer:
                 return self._vocab.tokenize(check_text(name, value), add_special=False, parse_special=False)
             return value
 
-        before = [fim["pre"], *ids("prompt", prompt)]
-        after = [fim["suf"], *ids("suffix", suffix)]
+        before = [special["fim_pre"], *ids("prompt", prompt)]
+        after = [special["fim_suf"], *ids("suffix", suffix)]
         parts = [*after, *before] if self._suffix_first else [*before, *after]
-        start = [self._vocab.bos] if self._vocab.add_bos and self._vocab.bos >= 0 else []
-        return self._fitting([*start, *parts, fim["mid"]])
+        start = [special["bos"]] if self._vocab.adds_bos and "bos" in special else []
+        return self._fitting([*start, *parts, special["fim_mid"]])
 
     def _fitting(self, tokens: list[int]) -> list[int]:
         if len(tokens) >= self._info.n_ctx:
@@ -224,4 +226,4 @@ class CompletionPreparer:
     def _text(self, prompt: str | list[int]) -> str:
         if isinstance(prompt, str):
             return prompt
-        return self._vocab.detokenize(prompt, special=False).decode("utf-8", "replace")
+        return self._vocab.detokenize(prompt)

@@ -29,7 +29,7 @@ from llamacpp_core.request.template import (
 from llamacpp_core.response.assemblers import OutputParser
 
 if TYPE_CHECKING:
-    from llamacpp_core.lowlevel.vocab import Vocab
+    from llamacpp_core.lowlevel.vocabulary import Vocabulary
 
 __all__ = ["Formatted", "Formatter", "call_parser", "describes_tools", "plan_formatted"]
 
@@ -64,7 +64,7 @@ def call_parser(formatter: Formatter) -> Callable[[Collection[str]], OutputParse
 
 def plan_formatted(
     engine: Engine,
-    vocab: Vocab,
+    vocab: Vocabulary,
     formatter: Formatter,
     messages: Sequence[dict[str, Any]],
     settings: ChatSettings,

@@ -10,7 +10,18 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llamacpp_core._checks import Check, boolean, check_text, choice, integer, number, text, unknown_name
+from llamacpp_core._checks import (
+    RANDOM_SEED,
+    Check,
+    boolean,
+    check_text,
+    choice,
+    integer,
+    number,
+    seed,
+    text,
+    unknown_name,
+)
 from llamacpp_core.errors import InvalidParameterError
 
 __all__ = ["EXTRA_FIELDS", "SAMPLER_NAMES", "sampling_fields", "stop_strings"]
@@ -50,7 +61,8 @@ def _neutral(value: float, why: str) -> Check:
 
 
 def _seed(name: str, value: Any) -> int:
-    return int(integer(-1, 2**32 - 1)(name, value)) % 2**32
+    checked = seed(name, value)
+    return RANDOM_SEED if checked is None else checked
 
 
 def _samplers(name: str, value: Any) -> list[str]:

@@ -13,7 +13,7 @@ from llamacpp_core.errors import ContextOverflowError, InvalidParameterError, Un
 from llamacpp_core.response.vectors import EmbeddingBatch, RerankBatch, native_score, yes_score
 
 if TYPE_CHECKING:
-    from llamacpp_core.lowlevel.vocab import Vocab
+    from llamacpp_core.lowlevel.vocabulary import Vocabulary
 
 __all__ = ["OVERFLOW", "VectorPreparer", "check_query"]
 
@@ -50,7 +50,7 @@ class VectorPreparer:
     def __init__(
         self,
         engine: Engine,
-        vocab: Vocab,
+        vocab: Vocabulary,
         info: ModelInfo,
         tokenize: Callable[[str], list[int]] | None = None,
     ) -> None:
@@ -116,9 +116,10 @@ class VectorPreparer:
         if isinstance(entry, str):
             tokens = self._tokenize(check_text(name, entry))
         else:
-            tokens = self._vocab.check(entry, name)
+            tokens = self._vocab.check_all(entry, name)
         if not tokens:
-            filler = next((t for t in (self._vocab.bos, self._vocab.eos, self._vocab.nl) if t >= 0), None)
+            special = self._vocab.special_tokens
+            filler = next((special[name] for name in ("bos", "eos", "nl") if name in special), None)
             if filler is None:
                 raise InvalidParameterError(f"{name} has no tokens: give some text", parameter=name)
             tokens = [filler]
@@ -149,9 +150,9 @@ class VectorPreparer:
 
     def _frame(self, tokens: list[int]) -> tuple[list[int], list[int]]:
         """The tokens around the text, which every piece keeps: without them a vector is another one."""
-        head = tokens[:1] if tokens[0] == self._vocab.bos and self._vocab.bos >= 0 else []
-        ends = {token for token in (self._vocab.eos, self._vocab.sep) if token >= 0}
-        tail = tokens[-1:] if tokens[-1] in ends else []
+        head = tokens[:1] if tokens[0] == self._vocab.bos else []
+        special = self._vocab.special_tokens
+        tail = tokens[-1:] if tokens[-1] in (special.get("eos"), special.get("sep")) else []
         return head, tail
 
     def rerank(self, query: Any, documents: Sequence[Any]) -> EmbeddingBatch | RerankBatch:

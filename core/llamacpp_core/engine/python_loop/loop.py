@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from llamacpp_core._checks import RANDOM_SEED
 from llamacpp_core.engine.in_flight import CHUNK, FINAL, TEXT, Event
 from llamacpp_core.engine.plan import Plan
 from llamacpp_core.engine.python_loop.callbacks import StoppingCriteriaList, process_logits
@@ -30,11 +31,10 @@ if TYPE_CHECKING:
 
     from llamacpp_core.engine.info import ModelInfo
     from llamacpp_core.engine.python_loop.sessions import Session, SessionPool
-    from llamacpp_core.lowlevel.vocab import Vocab
+    from llamacpp_core.lowlevel.vocabulary import Vocabulary
 
 __all__ = ["CustomLoop"]
 
-_RANDOM_SEED = 2**32 - 1
 _NOT_HERE = (
     "n_indent",
     "post_sampling_probs",
@@ -59,7 +59,7 @@ class CustomLoop:
     def __init__(
         self,
         pool: SessionPool,
-        vocab: Vocab,
+        vocab: Vocabulary,
         info: ModelInfo,
         *,
         processors: Sequence[Callable[..., Any]] = (),
@@ -221,7 +221,7 @@ class _Answers:
         loop, fields = self._loop, self._fields
         seed = fields.get("seed", loop._pool.default_seed)
         if seed is not None:
-            seed = None if seed == _RANDOM_SEED else (seed + index) % _RANDOM_SEED
+            seed = None if seed == RANDOM_SEED else (seed + index) % RANDOM_SEED
         forbidden = loop._vocab.suppressed()
         if fields.get("ignore_eos"):
             forbidden += loop._vocab.ends()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from typeddict_check import validate
 
 from llamacpp_core import Llama
 from llamacpp_core.chat_format import ChatFormatter, NamedChatFormatter
-from llamacpp_core.engine.in_flight import FINAL, TEXT, Event
+from llamacpp_core.engine.events import Final, Piece
+from llamacpp_core.engine.python_loop.loop import _Clock
 from llamacpp_core.request.runner import Prepared
 from llamacpp_core.types import CreateChatCompletionResponse, CreateChatCompletionStreamResponse
 
@@ -33,14 +33,14 @@ def prepare(llm: Llama, formatter: str | ChatFormatter | None = "chatml", **para
 def prompt(llm: Llama, formatter: str | ChatFormatter = "chatml", **params: Any) -> str:
     if isinstance(formatter, str):
         formatter = NamedChatFormatter(formatter)
-    settings = llm._chat_settings(params)
-    return llm._chat.prompt(params.pop("messages", HI), settings, formatter).text
+    messages = params.pop("messages", HI)
+    return llm._chat.prompt(messages, llm._chat_settings(params), formatter).text
 
 
-def _events(pieces: tuple[str, ...], stop_type: str) -> list[Event]:
-    end = {"text": "", "stop_type": stop_type, "n_prompt": 5, "n_cached": 0, "n_decoded": 2, "timings": {}}
-    texts = [Event(1, TEXT, 0, piece.encode(), False, (0, 0), 0) for piece in pieces]
-    return [*texts, Event(1, FINAL, 0, json.dumps(end).encode(), True, (0, 0), 0)]
+def _events(pieces: tuple[str, ...], stop_type: str) -> list[Piece | Final]:
+    timings = _Clock().timings(5, 0, 2)
+    end = Final(0, "", stop_type, n_prompt=5, n_cached=0, n_decoded=2, timings=timings)
+    return [*(Piece(0, piece) for piece in pieces), end]
 
 
 def answer(prepared: Prepared, *pieces: str, stop_type: str = "eos") -> Any:

@@ -129,7 +129,7 @@ class Jinja2ChatFormatter:
             "add_generation_prompt": self.add_generation_prompt,
             "bos_token": self.bos_token,
             "eos_token": self.eos_token,
-            "tools": None,
+            **dict.fromkeys(("tools", "tool_choice", "functions", "function_call")),
             **self.variables,
             **kwargs,
             "messages": messages,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from llamacpp_core._checks import boolean
 from llamacpp_core.errors import InvalidMessageError, InvalidParameterError, MissingDependencyError
+from llamacpp_core.llama.chat_formats import chat_handler_for, check_handler, check_name, formatter_for
 from llamacpp_core.llama.completion import CompletionMethods, default_arguments
 from llamacpp_core.request.chat_settings import ChatSettings, read_chat_settings
 from llamacpp_core.request.runner import aoff_loop
@@ -352,13 +353,6 @@ class ChatMethods(CompletionMethods):
 
         Both are None where the engine's own chat template does.
         """
-        from llamacpp_core.llama.settings import (
-            chat_handler_for,
-            chat_template_for,
-            check_handler,
-            check_name,
-        )
-
         handler = check_handler(self.chat_handler)
         name = check_name(self.chat_format)
         if handler is None:
@@ -369,13 +363,8 @@ class ChatMethods(CompletionMethods):
         if name is None or name == self._engine_format:
             return None, None
         # The format was changed after loading: the engine keeps its template, so Python does this one.
-        template, stops = chat_template_for(name, self._resolved.header)
-        from llamacpp_core.chat_format import Jinja2ChatFormatter, NamedChatFormatter
-
-        if stops:
-            return None, NamedChatFormatter(name)
-        text = template or self._resolved.header.chat_template or ""
-        return None, Jinja2ChatFormatter(text, self.info.eos_token, self.info.bos_token)
+        info = self.info
+        return None, formatter_for(name, self._resolved.header, info.eos_token, info.bos_token)
 
 
 def _for_handler(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,14 +15,9 @@ from llamacpp_core.engine.load.loading import load_engine, model_info
 from llamacpp_core.engine.load.options import LoadOptions
 from llamacpp_core.errors import InvalidParameterError
 from llamacpp_core.llama.chat import ChatMethods
+from llamacpp_core.llama.chat_formats import chat_handler_for, chat_template_for
 from llamacpp_core.llama.evaluation import EvalMethods
-from llamacpp_core.llama.settings import (
-    Settings,
-    chat_handler_for,
-    chat_template_for,
-    make_load_options,
-    read_settings,
-)
+from llamacpp_core.llama.settings import Settings, make_load_options, read_settings
 from llamacpp_core.llama.state import StateMethods
 from llamacpp_core.llama.tokens import TokenMethods
 from llamacpp_core.llama.vectors import VectorMethods

@@ -84,13 +84,13 @@ class StateMethods:
         final = choices[0].final
         if final is None or not last.assembler.done:
             raise EngineError("the last request has not ended: read its stream to the end, then save")
-        if final["id_slot"] < 0:
+        if final.id_slot < 0:
             return self._sessions.save_idle(lambda tokens, data: self._state("loop", tokens, data))
         import tempfile
 
         with tempfile.TemporaryDirectory(prefix="llamacpp-") as folder:
             path = Path(folder) / "slot"
-            self._engine.slot_file(final["id_slot"], os.fspath(path), restore=False)
+            self._engine.slot_file(final.id_slot, os.fspath(path), restore=False)
             return self._state("engine", [], path.read_bytes())
 
     def load_state(self, state: LlamaState) -> None:

@@ -10,7 +10,7 @@ from llamacpp_core.engine.engine import TASK_COMPLETION, TASK_RERANK, Engine
 from llamacpp_core.engine.info import ModelInfo
 from llamacpp_core.engine.plan import Plan
 from llamacpp_core.errors import ContextOverflowError, InvalidParameterError, UnsupportedCapabilityError
-from llamacpp_core.response.vectors import EmbeddingBatch, RerankBatch, native_score, yes_score
+from llamacpp_core.response.vectors import EmbeddingBatch, RerankBatch
 
 if TYPE_CHECKING:
     from llamacpp_core.lowlevel.vocabulary import Vocabulary
@@ -176,7 +176,7 @@ class VectorPreparer:
         if mode == "cross-encoder":
             plan = self._engine.plan_rerank(query, documents)
             self._check_pairs(plan)
-            return RerankBatch(plan, TASK_RERANK, {}, len(documents), native_score)
+            return RerankBatch(plan, TASK_RERANK, {}, len(documents))
         if mode == "embedding":
             return self.embedding([query, *documents], unit=True, overflow="chunk", max_tokens=None)
         if mode == "yes-no":
@@ -215,6 +215,4 @@ class VectorPreparer:
                 )
             prompts.append(tokens)
         params = {"n_predict": 1, "n_probs": 200, "temperature": 0.0, "cache_prompt": True}
-        return RerankBatch(
-            self._engine.plan_tokens(prompts), TASK_COMPLETION, params, len(documents), yes_score
-        )
+        return RerankBatch(self._engine.plan_tokens(prompts), TASK_COMPLETION, params, len(documents))

@@ -22,7 +22,7 @@ __all__ = ["Request", "Running", "wake_all"]
 
 
 class Running(Protocol):
-    """A request in flight: :class:`Request`, or several behind the same methods."""
+    """A request in flight: :class:`Request`, or several with the same methods."""
 
     def next(self) -> Event:
         """Waits for the next event on this thread."""

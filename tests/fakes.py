@@ -21,7 +21,7 @@ import numpy as np
 from llamacpp_core.engine.events import Final, Piece
 from llamacpp_core.engine.info import Capabilities, ModelInfo, PromptCache
 from llamacpp_core.errors import ContextOverflowError, UnsupportedCapabilityError
-from llamacpp_core.request.messages import normalise_messages, normalise_tools
+from llamacpp_core.request.messages import normalize_messages, normalize_tools
 from llamacpp_core.request.sampling import sampling_fields
 from llamacpp_core.request.tool_choice import resolve_tool_choice
 from llamacpp_core.response.assemblers import ChatAssembler, CompletionAssembler
@@ -188,8 +188,8 @@ class ScriptedLlama:
 
     def _chat(self, messages: Any, params: dict[str, Any]) -> tuple[ChatAssembler, Answer, int]:
         caps = self.info.capabilities
-        checked = normalise_messages(messages, image=caps.image, audio=caps.audio)
-        tools = normalise_tools(params.get("tools") or [])
+        checked = normalize_messages(messages, image=caps.image, audio=caps.audio)
+        tools = normalize_tools(params.get("tools") or [])
         resolve_tool_choice(tools, params.get("tool_choice"), params.get("parallel_tool_calls"))
         self._check(params)
         self.calls.append(("chat", checked, params))
@@ -357,7 +357,7 @@ class ScriptedLlama:
         if text is not None:
             return len(text.split())
         del template
-        checked = normalise_messages(messages, image=True, audio=True)
+        checked = normalize_messages(messages, image=True, audio=True)
         words = sum(3 + len(json.dumps(message["content"]).split()) for message in checked)
         return words + sum(len(json.dumps(tool).split()) for tool in tools or ())
 

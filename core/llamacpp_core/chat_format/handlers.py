@@ -13,7 +13,7 @@ from llamacpp_core.chat_format.registry import LlamaChatCompletionHandler
 from llamacpp_core.chat_format.written_calls import WrittenCallParser
 from llamacpp_core.errors import InvalidParameterError, UnsupportedCapabilityError
 from llamacpp_core.request.history import as_text
-from llamacpp_core.request.messages import normalise_messages
+from llamacpp_core.request.messages import normalize_messages
 from llamacpp_core.types import CreateChatCompletionResponse, CreateChatCompletionStreamResponse
 
 __all__ = [
@@ -56,7 +56,7 @@ class NamedChatFormatter:
             InvalidMessageError: The messages are malformed, or in an order that the format does not have.
             UnsupportedCapabilityError: They hold something that the format cannot write.
         """
-        plain = [self._plain(i, message) for i, message in enumerate(normalise_messages(messages))]
+        plain = [self._plain(i, message) for i, message in enumerate(normalize_messages(messages))]
         prompt = self._formatter.format_messages(plain, tools=tools, **kwargs).prompt
         bos = self.format.bos_token
         # Where the format writes no BOS token, the tokenizer adds it if the vocabulary wants one.

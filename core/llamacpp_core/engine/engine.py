@@ -210,7 +210,7 @@ class Engine:
             return int(lib.lc_engine_active(native))
 
     def plan_chat(self, body: dict[str, Any], tools: str = "") -> Plan:
-        """Renders a conversation with the model's template and tokenises it.
+        """Renders a conversation with the model's template and tokenizes it.
 
         Args:
             body: What ``lc_plan_chat`` in ``engine.h`` describes.

@@ -109,7 +109,7 @@ def _refuse_gone(args: dict[str, Any]) -> None:
         )
     if args.pop("tokenizer", None) is not None:
         raise UnsupportedCapabilityError(
-            "tokenizer: llama.cpp's own tokenizer is used; to use another, tokenise the prompt with it and "
+            "tokenizer: llama.cpp's own tokenizer is used; to use another, tokenize the prompt with it and "
             "pass token ids to create_completion",
             parameter="tokenizer",
         )

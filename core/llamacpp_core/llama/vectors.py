@@ -204,7 +204,7 @@ _TOP_N = integer(1)
 
 
 def _size(texts: Any) -> int:
-    """Roughly how much text there is to tokenise; what is no text is refused later."""
+    """Roughly how much text there is to tokenize; what is no text is refused later."""
     try:
         return len(texts) if isinstance(texts, str) else sum(map(len, texts))
     except TypeError:

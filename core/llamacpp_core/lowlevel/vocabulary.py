@@ -146,7 +146,7 @@ class Vocabulary:
 
         Raises:
             InvalidParameterError: It is no text, or has 2**31 bytes or more.
-            EngineError: llama.cpp cannot tokenise it.
+            EngineError: llama.cpp cannot tokenize it.
         """
         data = _utf8(text)
         integer(0)("len(text)", len(data))

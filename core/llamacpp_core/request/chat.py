@@ -14,7 +14,7 @@ from llamacpp_core.request.chat_settings import ChatSettings, PromptShape
 from llamacpp_core.request.constraints import Constraint, constraint_for
 from llamacpp_core.request.formatted import Formatter, call_parser, describes_tools, plan_formatted
 from llamacpp_core.request.history import generic_history, with_instructions
-from llamacpp_core.request.messages import dump_tools, normalise_messages
+from llamacpp_core.request.messages import dump_tools, normalize_messages
 from llamacpp_core.request.reasoning_first import AnswerPart
 from llamacpp_core.request.runner import Prepared
 from llamacpp_core.request.template import Begin, ChatPlanner, PlannedChat
@@ -126,7 +126,7 @@ class ChatPreparer:
         if own_form and constraint is not None and constraint.tagged:
             # Where a grammar of ours holds for calls or another answer, the calls' form is ours, too.
             described = False
-        checked = normalise_messages(messages, image=caps.image, audio=caps.audio)
+        checked = normalize_messages(messages, image=caps.image, audio=caps.audio)
         if not described:
             checked = generic_history(checked)
             if use.tools:

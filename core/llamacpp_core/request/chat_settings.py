@@ -11,7 +11,7 @@ from llamacpp_core._checks import boolean, choice, integer, text
 from llamacpp_core.engine.python_loop.callbacks import callbacks
 from llamacpp_core.errors import InvalidParameterError
 from llamacpp_core.request.constraints import grammar_text, response_schema, schema_limits
-from llamacpp_core.request.messages import normalise_tools
+from llamacpp_core.request.messages import normalize_tools
 from llamacpp_core.request.sampling import sampling_fields
 from llamacpp_core.request.tool_choice import ToolChoice, resolve_tool_choice
 
@@ -146,7 +146,7 @@ def _tools(given: Mapping[str, Any]) -> ToolChoice:
     if "function_call" in given:
         raise InvalidParameterError("function_call needs functions", parameter="function_call")
     parallel = given.get("parallel_tool_calls")
-    return resolve_tool_choice(normalise_tools(given.get("tools", ())), given.get("tool_choice"), parallel)
+    return resolve_tool_choice(normalize_tools(given.get("tools", ())), given.get("tool_choice"), parallel)
 
 
 def _legacy_tools(given: Mapping[str, Any]) -> ToolChoice:
@@ -160,7 +160,7 @@ def _legacy_tools(given: Mapping[str, Any]) -> ToolChoice:
         raise InvalidParameterError(
             "tool_choice goes with tools, function_call with functions", parameter="tool_choice"
         )
-    tools = normalise_tools([{"type": "function", "function": function} for function in functions])
+    tools = normalize_tools([{"type": "function", "function": function} for function in functions])
     if isinstance(call, Mapping):
         call = {"type": "function", "function": dict(call)}
     elif call is not None:

@@ -132,7 +132,7 @@ class CompletionPreparer:
         self._suffix_first = suffix_first
 
     def prepare(self, prompt: Any, settings: CompletionSettings) -> Prepared:
-        """Checks and tokenises the prompt of a text completion.
+        """Checks and tokenizes the prompt of a text completion.
 
         Args:
             prompt: Text, or token ids.

@@ -72,7 +72,7 @@ def plan_formatted(
     tools: Sequence[dict[str, Any]],
     own_calls: bool,
 ) -> PlannedChat:
-    """Lets a formatter write a prompt, and tokenises it; names of control tokens in it become those tokens.
+    """Lets a formatter write a prompt, and tokenizes it; names of control tokens in it become those tokens.
 
     Args:
         engine: The engine.

@@ -158,7 +158,7 @@ class ChatPlanner:
         head = {"kwargs": kwargs, "enable_thinking": think}
         try:
             return self._calls(
-                _Request(self._engine, head | {"format": self._format(shape, kwargs, think)})
+                _Rendering(self._engine, head | {"format": self._format(shape, kwargs, think)})
             ).works
         except LlamaCppError:
             return False
@@ -174,7 +174,7 @@ class ChatPlanner:
         constrained: bool = False,
         safe: bool = True,
     ) -> PlannedChat:
-        """Renders and tokenises a conversation.
+        """Renders and tokenizes a conversation.
 
         Args:
             messages: The checked conversation.
@@ -203,7 +203,7 @@ class ChatPlanner:
         }
         if any(has_media(message) for message in messages):
             return self._plan_media(messages, head, key, tools if native_calls else "", constrained)
-        request = _Request(self._engine, head, tools, has_effort=shape.reasoning_effort is not None)
+        request = _Rendering(self._engine, head, tools, has_effort=shape.reasoning_effort is not None)
         conversation, prefill = split_prefill(messages, shape)
         if prefill is not None:
             return self._plan_prefilled(request, conversation, prefill, native_calls)
@@ -217,7 +217,7 @@ class ChatPlanner:
         return self._finished(request, plan, Begin.TEXT, native_calls)
 
     def _plan_prefilled(
-        self, request: _Request, conversation: list[dict[str, Any]], prefill: str, native_calls: bool
+        self, request: _Rendering, conversation: list[dict[str, Any]], prefill: str, native_calls: bool
     ) -> PlannedChat:
         """A prompt that ends inside the assistant's message."""
         last = {"role": "assistant", "content": _PREFILL}
@@ -248,7 +248,7 @@ class ChatPlanner:
         begin = Begin.TEXT if constrained else Begin.FREE
         return PlannedChat(plan, _format_info(plan, f"media {key}"), begin)
 
-    def _finished(self, request: _Request, plan: Plan, begin: str, native_calls: bool) -> PlannedChat:
+    def _finished(self, request: _Rendering, plan: Plan, begin: str, native_calls: bool) -> PlannedChat:
         calls = self._calls(request) if native_calls else None
         return PlannedChat(plan, self._info(plan), begin, self._opening(request), calls)
 
@@ -260,7 +260,7 @@ class ChatPlanner:
             _remember(self._formats, key, known)
         return known
 
-    def _opening(self, request: _Request) -> Opening:
+    def _opening(self, request: _Rendering) -> Opening:
         known = self._openings.get(request.settings)
         if known is None:
             probe = request.with_tools("")
@@ -268,7 +268,7 @@ class ChatPlanner:
             _remember(self._openings, request.settings, known)
         return known
 
-    def _calls(self, request: _Request) -> CallForm:
+    def _calls(self, request: _Rendering) -> CallForm:
         known = self._call_forms.get(request.settings)
         if known is None:
             probe = request.with_tools(json.dumps([PROBE_TOOL]))
@@ -311,7 +311,7 @@ class ChatPlanner:
         return fmt
 
 
-class _Request:
+class _Rendering:
     """One conversation's request to the native layer, tried in the forms that templates know."""
 
     def __init__(
@@ -327,7 +327,7 @@ class _Request:
         """Names the settings that decide what the template writes around messages."""
         return json.dumps([self._head["kwargs"], self._head["enable_thinking"]], default=str)
 
-    def with_tools(self, tools: str) -> _Request:
+    def with_tools(self, tools: str) -> _Rendering:
         """A request with the same settings to find out about the template."""
         fmt = {
             "chat_template_kwargs": self._head["format"]["chat_template_kwargs"],
@@ -335,7 +335,7 @@ class _Request:
         }
         head = {name: self._head[name] for name in ("kwargs", "enable_thinking")}
         head |= {"format": fmt, "format_key": _key(fmt, tools), "native_calls": bool(tools)}
-        return _Request(self._engine, head, tools)
+        return _Rendering(self._engine, head, tools)
 
     def prompt(self, messages: list[dict[str, Any]], for_answer: bool) -> str:
         """The text of a prompt."""

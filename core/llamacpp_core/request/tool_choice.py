@@ -31,7 +31,7 @@ def resolve_tool_choice(tools: Sequence[dict[str, Any]], choice: Any, parallel: 
     """What ``tool_choice`` means for these tools.
 
     Args:
-        tools: Normalised tool definitions.
+        tools: Normalized tool definitions.
         choice: "none", "auto", "required", a function's name in OpenAI's form, or None for the default.
         parallel: ``parallel_tool_calls``; None for the default.
 

@@ -67,7 +67,7 @@ class VectorPreparer:
     def embedding(
         self, texts: Sequence[Any], *, unit: bool, overflow: Any, max_tokens: int | None
     ) -> EmbeddingBatch:
-        """Checks and tokenises texts.
+        """Checks and tokenizes texts.
 
         Args:
             texts: Strings, or lists of token ids.

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["EmbeddingBatch", "RerankBatch", "normalise"]
+__all__ = ["EmbeddingBatch", "RerankBatch", "normalize"]
 
 
-def normalise(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def normalize(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows scaled to Euclidean length 1; a zero row stays zero."""
     import numpy as np
 
@@ -82,7 +82,7 @@ class EmbeddingBatch:
         if len(self._owners) == self._n_texts:
             return np.concatenate([row for row in self._rows if row is not None]) if self._n_texts else out
         out /= np.maximum(weights, 1)
-        return normalise(out) if self._unit else out
+        return normalize(out) if self._unit else out
 
 
 class RerankBatch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -130,8 +130,9 @@ class LoadOptions:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, check(name, value))
-        for name, values in _named_values().items():
-            object.__setattr__(self, name, _named(name, getattr(self, name), values))
+        for name, values in _NAMED.items():
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _named(name, getattr(self, name), values()))
         object.__setattr__(self, "lora", _loras(self.lora))
         _overrides_flag(self.kv_overrides)
         server_flags(self.server_options)
@@ -286,21 +287,20 @@ _CHECKS: dict[str, Any] = {
 }
 
 
-def _named_values() -> dict[str, dict[str, int]]:
-    """The fields that have one of llama.cpp's values, by its name or number."""
-    return {
-        "type_k": cache_types(),
-        "type_v": cache_types(),
-        "pooling_type": enum_values("LLAMA_POOLING_TYPE"),
-        "split_mode": enum_values("LLAMA_SPLIT_MODE"),
-        "rope_scaling_type": enum_values("LLAMA_ROPE_SCALING_TYPE"),
-    }
+# The fields that have one of llama.cpp's values, by its name or number.
+_NAMED: dict[str, Callable[[], dict[str, int]]] = {
+    "type_k": cache_types,
+    "type_v": cache_types,
+    "pooling_type": lambda: enum_values("LLAMA_POOLING_TYPE"),
+    "split_mode": lambda: enum_values("LLAMA_SPLIT_MODE"),
+    "rope_scaling_type": lambda: enum_values("LLAMA_ROPE_SCALING_TYPE"),
+}
 
 
 def _named(name: str, value: Any, values: Mapping[str, int]) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         value = next((known for known, number in values.items() if number == value), value)
-    if value is None or value == "unspecified":
+    if value == "unspecified":
         return None
     allowed = [known for known in values if known != "unspecified" and known not in _FILE_ONLY]
     return str(choice(*allowed)(name, value))

@@ -10,6 +10,7 @@ from llamacpp_core import Llama
 from llamacpp_core.chat_format import ChatFormatter, NamedChatFormatter
 from llamacpp_core.engine.events import Final, Piece
 from llamacpp_core.engine.python_loop.loop import _Clock
+from llamacpp_core.llama.chat import chat_settings, prepare_chat
 from llamacpp_core.request.runner import Prepared
 from llamacpp_core.types import CreateChatCompletionResponse, CreateChatCompletionStreamResponse
 
@@ -27,14 +28,14 @@ def prepare(llm: Llama, formatter: str | ChatFormatter | None = "chatml", **para
     """The request that a formatter's handler makes; None for the model's own template."""
     if isinstance(formatter, str):
         formatter = NamedChatFormatter(formatter)
-    return llm._prepare_chat(params.pop("messages", HI), params, formatter)
+    return prepare_chat(llm, params.pop("messages", HI), params, formatter)
 
 
 def prompt(llm: Llama, formatter: str | ChatFormatter = "chatml", **params: Any) -> str:
     if isinstance(formatter, str):
         formatter = NamedChatFormatter(formatter)
     messages = params.pop("messages", HI)
-    return llm._chat.prompt(messages, llm._chat_settings(params), formatter).text
+    return llm._chat.prompt(messages, chat_settings(llm, params), formatter).text
 
 
 def _events(pieces: tuple[str, ...], stop_type: str) -> list[Piece | Final]:

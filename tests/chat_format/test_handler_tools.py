@@ -20,6 +20,7 @@ from chat_format.scripted import (
 
 from llamacpp_core import Llama
 from llamacpp_core.chat_format import Jinja2ChatFormatter, get_chat_completion_handler
+from llamacpp_core.llama.chat import prepare_chat
 
 CALL = '{"name": "get_weather", "arguments": {"city": "Oslo"}}'
 TAGGED = ["chatml", "qwen"]
@@ -31,7 +32,7 @@ WITHOUT_TOOLS = ["vicuna", "alpaca"]
 @pytest.mark.parametrize("choice", [FORCE, "required"])
 def test_a_forced_call_is_read_in_every_format(llm: Llama, name: str, choice: Any) -> None:
     prepared = prepare(llm, name, tools=TOOLS, tool_choice=choice)
-    own = llm._prepare_chat(HI, {"tools": TOOLS, "tool_choice": choice}, None)
+    own = prepare_chat(llm, HI, {"tools": TOOLS, "tool_choice": choice}, None)
     assert prepared.params["grammar"] == own.params["grammar"]
     assert prepared.params["grammar_lazy"] is False
     found = answer(prepared, CALL[:12], CALL[12:])
@@ -133,7 +134,7 @@ def test_calls_in_a_syntax_of_the_formats_own(llm: Llama, name: str) -> None:
 @pytest.mark.parametrize("name", [*TAGGED, *OWN_SYNTAX, *WITHOUT_TOOLS])
 def test_one_call_at_most_holds_in_every_format(llm: Llama, name: str) -> None:
     params = prepare(llm, name, tools=TOOLS, parallel_tool_calls=False).params
-    own = llm._prepare_chat(HI, {"tools": TOOLS, "parallel_tool_calls": False}, None).params
+    own = prepare_chat(llm, HI, {"tools": TOOLS, "parallel_tool_calls": False}, None).params
     assert params["grammar_lazy"] is True
     if llm.info.capabilities.tools == "generic":
         assert params["grammar"] == own["grammar"]

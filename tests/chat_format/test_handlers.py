@@ -17,6 +17,7 @@ from llamacpp_core.chat_format import (
     hf_tokenizer_config_to_chat_formatter,
 )
 from llamacpp_core.errors import InvalidMessageError, InvalidParameterError, UnsupportedCapabilityError
+from llamacpp_core.llama.chat import prepare_chat
 
 SHORT: dict[str, Any] = {"max_tokens": 8, "temperature": 0}
 
@@ -58,7 +59,7 @@ def test_the_formats_stops_come_after_the_callers(llm: Llama) -> None:
 
 def test_sampling_has_the_defaults_of_the_method(llm: Llama) -> None:
     given = prepare(llm, seed=4, repeat_last_n=7).params
-    own = llm._prepare_chat(HI, {"seed": 4, "repeat_last_n": 7}, None).params
+    own = prepare_chat(llm, HI, {"seed": 4, "repeat_last_n": 7}, None).params
     names = ("temperature", "top_p", "top_k", "min_p", "seed", "repeat_last_n", "repeat_penalty")
     assert {name: given[name] for name in names} == {name: own[name] for name in names}
 
@@ -108,7 +109,7 @@ def test_what_cannot_work_is_refused_in_the_same_words(
 )
 def test_a_response_format_has_the_engines_grammar(llm: Llama, response_format: dict[str, Any]) -> None:
     given = prepare(llm, response_format=response_format).params["grammar"]
-    assert given == llm._prepare_chat(HI, {"response_format": response_format}, None).params["grammar"]
+    assert given == prepare_chat(llm, HI, {"response_format": response_format}, None).params["grammar"]
     assert not prepare(llm, response_format={"type": "text"}).params.get("grammar")
 
 

@@ -17,6 +17,7 @@ from llamacpp_core.chat_format import (
     register_chat_completion_handler,
 )
 from llamacpp_core.chat_format.registry import default_registry
+from llamacpp_core.llama.chat import prepare_chat
 
 MESSAGES = [
     {"role": "user", "content": "Hello!"},
@@ -49,7 +50,7 @@ def test_every_built_in_name_can_be_used(smollm2_path: Path, name: str) -> None:
         assert shown.lstrip("@") == expected.lstrip("@")
         response = llm.create_chat_completion(MESSAGES, **SHORT)
         assert isinstance(content(response), str)
-        prepared = llm._prepare_chat(MESSAGES, {"stop": ["mine"]}, None)
+        prepared = prepare_chat(llm, MESSAGES, {"stop": ["mine"]}, None)
         assert prepared.params["stop"] == ["mine", *form.stop]
 
 

@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 from llamacpp_core import Llama
+from llamacpp_core.llama.chat import prepare_chat
 from llamacpp_core.request.call_probe import own_call
 from llamacpp_core.request.chat_settings import PromptShape
 from llamacpp_core.request.template import _Rendering
@@ -32,7 +33,7 @@ THINKING_OFF_SHAPE = PromptShape(template_kwargs={"enable_thinking": False})
 
 
 def parser_for(llm: Llama, **more: Any) -> OutputParser:
-    prepared = llm._prepare_chat([QUESTION], {"tools": [TOOL], **more}, None)
+    prepared = prepare_chat(llm, [QUESTION], {"tools": [TOOL], **more}, None)
     parser = prepared.assembler.choices[0].parser
     assert parser is not None
     return parser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from llamacpp_core.engine.load.options import LoadOptions
 from llamacpp_core.errors import InvalidParameterError, ModelNotFoundError, UnsupportedCapabilityError
 from llamacpp_core.llama.chat_formats import check_handler, check_name
 
-__all__ = ["Settings", "make_load_options", "read_settings"]
+__all__ = ["Settings", "make_load_options", "read_settings", "show_log"]
 
 #: Names of the constructor beyond the load options.
 COMPATIBLE = (
@@ -193,3 +194,14 @@ def _template_text(value: Any) -> str:
         "format is given as chat_format)",
         parameter="chat_template",
     )
+
+
+def show_log() -> None:
+    """Shows llama.cpp's log on stderr."""
+    logger = logging.getLogger("llamacpp_core")
+    if not any(getattr(handler, "llamacpp_verbose", False) for handler in logger.handlers):
+        handler = logging.StreamHandler()
+        handler.llamacpp_verbose = True  # type: ignore[attr-defined]
+        handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+        logger.addHandler(handler)
+    logger.setLevel(logging.INFO)

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-__all__ = ["partial_suffix"]
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["add_call_piece", "partial_suffix"]
+
+
+def add_call_piece(calls: dict[int, dict[str, Any]], piece: Mapping[str, Any]) -> None:
+    """Adds a streamed piece of a tool call to the calls that have come so far, by their index."""
+    function = piece.get("function") or {}
+    new = {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
+    call = calls.setdefault(piece.get("index", 0), new)
+    call["id"] = piece.get("id") or call["id"]
+    for key in ("name", "arguments"):
+        call["function"][key] += function.get(key) or ""
 
 
 def partial_suffix(text: str, *tags: str) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from llamacpp_core.engine.events import Event, Final, Piece
+from llamacpp_core.engine.text import add_call_piece
 from llamacpp_core.native.build_info import system_fingerprint
 from llamacpp_core.response.logprobs import chat_logprob, completion_logprobs, mean_logprob
 
@@ -46,13 +47,7 @@ class _Choice:
         if delta.get("reasoning_content"):
             self.reasoning.append(delta["reasoning_content"])
         for piece in delta.get("tool_calls", ()):
-            call = self.calls.setdefault(
-                piece["index"], {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
-            )
-            call["id"] = piece.get("id") or call["id"]
-            function = piece.get("function", {})
-            call["function"]["name"] += function.get("name", "")
-            call["function"]["arguments"] += function.get("arguments", "")
+            add_call_piece(self.calls, piece)
 
     @property
     def finish_reason(self) -> str:

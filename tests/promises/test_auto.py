@@ -10,7 +10,7 @@ from llamacpp_core import Llama
 from llamacpp_core.llama.chat import prepare_chat
 from llamacpp_core.request.call_probe import own_call
 from llamacpp_core.request.chat_settings import PromptShape
-from llamacpp_core.request.template import _Rendering
+from llamacpp_core.request.rendering import Rendering
 from llamacpp_core.response.assemblers import OutputParser
 from llamacpp_core.response.tool_calls import CALL_CLOSE, CALL_OPEN
 
@@ -80,7 +80,7 @@ def call_text(llm: Llama) -> str:
         "enable_thinking": think,
         "format": planner._format(PromptShape(), kwargs, think),
     }
-    request = _Rendering(llm._engine, head).with_tools(json.dumps([TOOL]))
+    request = Rendering(llm._engine, head).with_tools(json.dumps([TOOL]))
     tags = planner._info(request.render([QUESTION])).tags
     for text in own_call(request.prompt, planner._opening(request), tags):
         content, calls = read(parser_for(llm, **THINKING_OFF), [text])

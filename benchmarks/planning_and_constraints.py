@@ -24,6 +24,7 @@ from typing import Any
 from _pairs import paired, table
 
 from llamacpp_core import Llama
+from llamacpp_core.llama.chat import prepare_chat
 from llamacpp_core.request.tool_choice import call_instructions
 
 QUESTION = "Write a long story about a lighthouse keeper and the sea."
@@ -56,7 +57,7 @@ def planning(llm: Llama, choice: str, rounds: int = 25) -> float:
     times = []
     for _ in range(rounds):
         start = time.thread_time()
-        llm._chat.prepare(MESSAGES, given)
+        prepare_chat(llm, MESSAGES, given, None)
         times.append((time.thread_time() - start) * 1000)
     return statistics.median(times[3:])
 

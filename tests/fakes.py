@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from llamacpp_core.engine.in_flight import CHUNK, FINAL, Event
+from llamacpp_core.engine.events import Final, Piece
 from llamacpp_core.engine.info import Capabilities, ModelInfo, PromptCache
 from llamacpp_core.errors import ContextOverflowError, UnsupportedCapabilityError
-from llamacpp_core.request.messages import normalise_messages, normalise_tools
+from llamacpp_core.request.messages import normalize_messages, normalize_tools
 from llamacpp_core.request.sampling import sampling_fields
 from llamacpp_core.request.tool_choice import resolve_tool_choice
 from llamacpp_core.response.assemblers import ChatAssembler, CompletionAssembler
@@ -86,6 +86,16 @@ class Answer:
                 for piece in _pieces(text)
             ]
         return out
+
+
+class _Deltas:
+    """The parser of an answer whose pieces are the deltas themselves, as JSON."""
+
+    def feed(self, text: str) -> list[dict[str, Any]]:
+        return [json.loads(text)]
+
+    def finish(self) -> list[dict[str, Any]]:
+        return []
 
 
 def _pieces(text: str, size: int = 4) -> list[str]:
@@ -178,8 +188,8 @@ class ScriptedLlama:
 
     def _chat(self, messages: Any, params: dict[str, Any]) -> tuple[ChatAssembler, Answer, int]:
         caps = self.info.capabilities
-        checked = normalise_messages(messages, image=caps.image, audio=caps.audio)
-        tools = normalise_tools(params.get("tools") or [])
+        checked = normalize_messages(messages, image=caps.image, audio=caps.audio)
+        tools = normalize_tools(params.get("tools") or [])
         resolve_tool_choice(tools, params.get("tool_choice"), params.get("parallel_tool_calls"))
         self._check(params)
         self.calls.append(("chat", checked, params))
@@ -191,6 +201,7 @@ class ScriptedLlama:
             n=params.get("n") or 1,
             n_logprobs=(params.get("top_logprobs") or 0) if params.get("logprobs") else None,
             count_tokens=lambda text: len(text.split()),
+            new_parser=_Deltas,
         )
         return assembler, self._answer(checked, params), n_prompt
 
@@ -227,30 +238,25 @@ class ScriptedLlama:
             for delta in deltas:
                 if answer.delay:
                     yield answer.delay
-                body = {"deltas": [delta]} if chat else {"text": delta["content"]}
-                yield from self._feed(assembler, CHUNK, position, body | self._probs(assembler), stream)
-            yield from self._feed(
-                assembler, FINAL, position, self._final(answer, n_prompt, len(deltas), chat), stream
-            )
+                text = json.dumps(delta) if chat else delta["content"]
+                yield from self._feed(assembler, Piece(position, text, self._probs(assembler)), stream)
+            yield from self._feed(assembler, self._final(position, answer, n_prompt, len(deltas)), stream)
         if not stream:
             yield assembler.response()
 
-    def _feed(
-        self, assembler: Any, kind: int, position: int, body: dict[str, Any], stream: bool
-    ) -> list[dict[str, Any]]:
-        event = Event(0, kind, position, json.dumps(body).encode(), kind == FINAL, (0, 0), 0)
+    def _feed(self, assembler: Any, event: Piece | Final, stream: bool) -> list[dict[str, Any]]:
         if stream:
             return list(assembler.chunks(event))
         assembler.add(event)
         return []
 
-    def _probs(self, assembler: Any) -> dict[str, Any]:
+    def _probs(self, assembler: Any) -> list[dict[str, Any]]:
         if assembler.n_logprobs is None:
-            return {}
+            return []
         entry = {"token": "x", "bytes": [120], "logprob": -0.5}
-        return {"probs": [entry | {"top_logprobs": [entry] * assembler.n_logprobs}]}
+        return [entry | {"top_logprobs": [entry] * assembler.n_logprobs}]
 
-    def _final(self, answer: Answer, n_prompt: int, n_decoded: int, chat: bool) -> dict[str, Any]:
+    def _final(self, position: int, answer: Answer, n_prompt: int, n_decoded: int) -> Final:
         timings = {
             "cache_n": answer.cached,
             "prompt_n": n_prompt,
@@ -258,14 +264,8 @@ class ScriptedLlama:
             "prompt_per_second": 1000.0,
         }
         timings |= {"predicted_n": n_decoded, "predicted_ms": 1.0, "predicted_per_second": 1000.0}
-        return {
-            **({"deltas": []} if chat else {"text": ""}),
-            "stop_type": "limit" if answer.cut else "eos",
-            "n_prompt": n_prompt,
-            "n_cached": answer.cached,
-            "n_decoded": n_decoded,
-            "timings": timings,
-        }
+        stop_type = "limit" if answer.cut else "eos"
+        return Final(position, "", stop_type, n_prompt, answer.cached, n_decoded, timings)
 
     def _synchronous(self, chunks: Iterator[dict[str, Any] | float], stream: bool) -> Any:
         if stream:
@@ -357,7 +357,7 @@ class ScriptedLlama:
         if text is not None:
             return len(text.split())
         del template
-        checked = normalise_messages(messages, image=True, audio=True)
+        checked = normalize_messages(messages, image=True, audio=True)
         words = sum(3 + len(json.dumps(message["content"]).split()) for message in checked)
         return words + sum(len(json.dumps(tool).split()) for tool in tools or ())
 

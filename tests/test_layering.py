@@ -34,12 +34,12 @@ ROOMS = {
         "chat_format chat_format/named request response display engine engine/load engine/python_loop "
         "lowlevel models models/bert grammar types _checks errors"
     ),
-    "chat_format": "chat_format/named request grammar types errors",
+    "chat_format": "chat_format/named request response types errors",
     "chat_format/named": "errors",
-    "request": "response engine lowlevel grammar _checks errors",
+    "request": "response engine/python_loop engine lowlevel grammar _checks errors",
     "response": "engine native errors",
     "display": "engine _checks errors",
-    "engine/python_loop": "engine/load engine lowlevel errors",
+    "engine/python_loop": "engine/load engine lowlevel _checks errors",
     "engine/load": "engine models native _checks errors",
     "engine": "native errors",
     "lowlevel": "models grammar native _checks errors",

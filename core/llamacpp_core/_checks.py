@@ -5,15 +5,34 @@ from __future__ import annotations
 import difflib
 import importlib
 import math
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Mapping, Set
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from llamacpp_core.errors import InvalidParameterError, MissingDependencyError
 
-__all__ = ["boolean", "check_text", "choice", "integer", "number", "require", "shown", "text", "unknown_name"]
+__all__ = [
+    "RANDOM_SEED",
+    "boolean",
+    "check_text",
+    "choice",
+    "file_path",
+    "integer",
+    "number",
+    "require",
+    "seed",
+    "shown",
+    "text",
+    "token_ids",
+    "unknown_name",
+]
 
 Check = Callable[[str, Any], Any]
+
+#: llama.cpp's mark for a new seed each time, ``LLAMA_DEFAULT_SEED``.
+RANDOM_SEED = 2**32 - 1
 
 
 def unknown_name(name: str, known: Iterable[str], what: str) -> InvalidParameterError:
@@ -29,8 +48,9 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _refuse(name: str, wanted: str, value: Any) -> InvalidParameterError:
-    return InvalidParameterError(f"{name} must be {wanted}, got {shown(value)}", parameter=name)
+def _refuse(name: str, wanted: str, value: Any, hint: str = "") -> InvalidParameterError:
+    why = f": {hint}" if hint else ""
+    return InvalidParameterError(f"{name} must be {wanted}, got {shown(value)}{why}", parameter=name)
 
 
 def number(low: float = -math.inf, high: float = math.inf, *, above: bool = False) -> Check:
@@ -61,8 +81,8 @@ def _may_be_number(value: Any) -> bool:
     return getattr(getattr(value, "dtype", None), "kind", "f") in "fiu" and not isinstance(value, type)
 
 
-def integer(low: int = -(2**31), high: int = 2**31 - 1) -> Check:
-    """A whole number in [low, high]."""
+def integer(low: int = -(2**31), high: int = 2**31 - 1, *, hint: str = "") -> Check:
+    """A whole number in [low, high]; ``hint`` says in an error what sets the bounds."""
     wanted = f"a whole number between {low} and {high}"
     if high == 2**31 - 1:
         wanted = f"a whole number of at least {low}" if low > -(2**31) else "a whole number"
@@ -73,7 +93,7 @@ def integer(low: int = -(2**31), high: int = 2**31 - 1) -> Check:
         except (AttributeError, TypeError):
             result = None
         if result is None or not low <= result <= high:
-            raise _refuse(name, wanted, value)
+            raise _refuse(name, wanted, value, hint)
         return int(result)
 
     return check
@@ -122,6 +142,56 @@ def check_text(name: str, value: str) -> str:
             parameter=name,
         ) from None
     return value
+
+
+def seed(name: str, value: Any) -> int | None:
+    """A seed; None for -1 or llama.cpp's own mark, which ask for a new one each time."""
+    checked = int(_SEED(name, value))
+    return None if checked in (-1, RANDOM_SEED) else checked
+
+
+_SEED = integer(-1, RANDOM_SEED)
+
+
+def file_path(name: str, value: Any) -> Path:
+    """A path given as a string or an ``os.PathLike`` of one."""
+    try:
+        found = os.fspath(value)
+    except TypeError:
+        found = None
+    if not isinstance(found, str) or not found:
+        raise InvalidParameterError(f"{name} must be a path, got {shown(value)}", parameter=name)
+    return Path(found)
+
+
+def token_ids(name: str, value: Any, n_vocab: int, *, or_text: bool = False) -> list[int]:
+    """Token ids of a vocabulary as a list.
+
+    Args:
+        name: What the caller calls it.
+        value: Any iterable of token ids in an order.
+        n_vocab: Size of the vocabulary.
+        or_text: Text could have been given too; for the message.
+    """
+    wanted = f"{name} must be {'text or ' if or_text else ''}a list of token ids"
+    if isinstance(value, str | bytes | bytearray | memoryview | Mapping | Set):
+        raise InvalidParameterError(f"{wanted}, got {type(value).__name__}", parameter=name)
+    try:
+        ids = [_index(token) for token in value]
+    except (TypeError, AttributeError):
+        raise InvalidParameterError(f"{wanted}, got {shown(value)}", parameter=name) from None
+    for i, token in enumerate(ids):
+        if not 0 <= token < n_vocab:
+            raise InvalidParameterError(
+                f"{name}[{i}] is {token}, but token ids go from 0 to {n_vocab - 1}", parameter=f"{name}[{i}]"
+            )
+    return ids
+
+
+def _index(value: Any) -> int:
+    if isinstance(value, bool):
+        raise TypeError
+    return int(value.__index__())
 
 
 def require(module: str, purpose: str, extra: str = "models") -> ModuleType:

@@ -14,7 +14,7 @@ from llamacpp_integrations.cli.shared import Json, Model, console, print_json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llamacpp_core.models import ContextMemory, ModelInfo
+    from llamacpp_core.models import ContextMemory, ModelFacts
 
 __all__ = ["register"]
 
@@ -106,7 +106,7 @@ def info_command(
             out.print("Upper bounds: sliding-window or recurrent layers take less.")
 
 
-def _memory_for(model: ModelInfo, n_ctx: int) -> tuple[ContextMemory, ...]:
+def _memory_for(model: ModelFacts, n_ctx: int) -> tuple[ContextMemory, ...]:
     from llamacpp_core.models import ContextMemory, kv_cache_bytes, read_gguf_header
 
     if model.path is None:
@@ -117,7 +117,7 @@ def _memory_for(model: ModelInfo, n_ctx: int) -> tuple[ContextMemory, ...]:
     return (ContextMemory(n_ctx, kv, (model.weights_bytes or 0) + kv),)
 
 
-def _capabilities(model: ModelInfo) -> list[str] | None:
+def _capabilities(model: ModelFacts) -> list[str] | None:
     """What the model can do, by its file alone; None while it has not been fetched."""
     if model.path is None:
         return None
@@ -146,7 +146,7 @@ def remove_command(name: Model, as_json: Json = False) -> None:
         typer.echo(f"deleted {name}: {size_text(freed)} freed")
 
 
-def _facts(model: ModelInfo, can: list[str] | None) -> Any:
+def _facts(model: ModelFacts, can: list[str] | None) -> Any:
     from rich.table import Table
     from rich.text import Text
 

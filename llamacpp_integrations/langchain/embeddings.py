@@ -106,9 +106,9 @@ class LlamaCppEmbeddings(LlamaCppModel, Embeddings):
         if self.dimensions is not None:
             vectors = vectors[:, : self.dimensions]
             if self.normalize:
-                from llamacpp_core.response.vectors import normalise
+                from llamacpp_core.response.vectors import normalize
 
-                vectors = normalise(vectors)
+                vectors = normalize(vectors)
         rows: list[list[float]] = vectors.tolist()
         return rows
 

@@ -172,9 +172,9 @@ class LlamaCppEmbedding(LlamaCppComponent, BaseEmbedding):
         if self.dimensions is not None:
             vectors = vectors[:, : self.dimensions]
             if self.normalize:
-                from llamacpp_core.response.vectors import normalise
+                from llamacpp_core.response.vectors import normalize
 
-                vectors = normalise(vectors)
+                vectors = normalize(vectors)
         rows: list[Embedding] = vectors.tolist()
         return rows
 

@@ -1,19 +1,20 @@
-"""A model that follows a script, for handlers of chat formats."""
+"""Answers that follow a script, to prompts that a formatter wrote for the real model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from typeddict_check import validate
 
-from llamacpp_core.chat_format import (
-    get_chat_completion_handler,
-)
+from llamacpp_core import Llama
+from llamacpp_core.chat_format import ChatFormatter, NamedChatFormatter
+from llamacpp_core.engine.events import Final, Piece
+from llamacpp_core.engine.python_loop.loop import _Clock
+from llamacpp_core.llama.chat import chat_settings, prepare_chat
+from llamacpp_core.request.runner import Prepared
 from llamacpp_core.types import CreateChatCompletionResponse, CreateChatCompletionStreamResponse
 
 HI = [{"role": "user", "content": "Hi"}]
-USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
 WEATHER = {
     "name": "get_weather",
     "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
@@ -23,65 +24,38 @@ TOOLS = [{"type": "function", "function": WEATHER}, {"type": "function", "functi
 FORCE = {"type": "function", "function": {"name": "get_weather"}}
 
 
-class Chunks:
-    """A stream of the scripted model that knows whether it was closed."""
-
-    def __init__(self, chunks: list[dict[str, Any]]) -> None:
-        self._chunks = iter(chunks)
-        self.closed = False
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return self
-
-    def __next__(self) -> dict[str, Any]:
-        return next(self._chunks)
-
-    def close(self) -> None:
-        self.closed = True
+def prepare(llm: Llama, formatter: str | ChatFormatter | None = "chatml", **params: Any) -> Prepared:
+    """The request that a formatter's handler makes; None for the model's own template."""
+    if isinstance(formatter, str):
+        formatter = NamedChatFormatter(formatter)
+    return prepare_chat(llm, params.pop("messages", HI), params, formatter)
 
 
-class ScriptedLlama:
-    """Answers every prompt with the same pieces of text."""
-
-    def __init__(self, *pieces: str, finish_reason: str = "stop", logprobs: Any = None) -> None:
-        self.pieces = pieces
-        self.finish_reason = finish_reason
-        self.logprobs = logprobs
-        self.prompt = ""
-        self.add_bos: bool | None = None
-        self.asked: dict[str, Any] = {}
-        self.chunks = Chunks([])
-
-    def tokenize(self, text: bytes, add_bos: bool = True, special: bool = False) -> list[int]:
-        assert special
-        self.prompt, self.add_bos = text.decode(), add_bos
-        return list(text)
-
-    def create_completion(self, prompt: list[int], stream: bool = False, **asked: Any) -> Any:
-        assert bytes(prompt).decode() == self.prompt
-        self.asked = asked
-        if not stream:
-            return self._answer("".join(self.pieces), self.finish_reason) | {"usage": USAGE}
-        chunks = [self._answer(piece, None) for piece in self.pieces]
-        self.chunks = Chunks([*chunks, self._answer("", self.finish_reason) | {"usage": USAGE}])
-        return self.chunks
-
-    def _answer(self, text: str, finish_reason: str | None) -> dict[str, Any]:
-        logprobs = self.logprobs if text else None
-        choice = {"text": text, "index": 0, "logprobs": logprobs, "finish_reason": finish_reason}
-        head = {"id": "cmpl-7", "object": "text_completion", "created": 1700000000, "model": "m"}
-        return head | {"choices": [choice]}
+def prompt(llm: Llama, formatter: str | ChatFormatter = "chatml", **params: Any) -> str:
+    if isinstance(formatter, str):
+        formatter = NamedChatFormatter(formatter)
+    messages = params.pop("messages", HI)
+    return llm._chat.prompt(messages, chat_settings(llm, params), formatter).text
 
 
-def ask(llama: ScriptedLlama, name: str = "chatml", **params: Any) -> Any:
-    answer: Any = get_chat_completion_handler(name)(llama=llama, messages=HI, **params)
-    assert validate(answer, CreateChatCompletionResponse) == []
-    return answer
+def _events(pieces: tuple[str, ...], stop_type: str) -> list[Piece | Final]:
+    timings = _Clock().timings(5, 0, 2)
+    end = Final(0, "", stop_type, n_prompt=5, n_cached=0, n_decoded=2, timings=timings)
+    return [*(Piece(0, piece) for piece in pieces), end]
 
 
-def ask_streamed(llama: ScriptedLlama, name: str = "chatml", **params: Any) -> list[Any]:
-    stream: Any = get_chat_completion_handler(name)(llama=llama, messages=HI, stream=True, **params)
-    chunks = list(stream)
+def answer(prepared: Prepared, *pieces: str, stop_type: str = "eos") -> Any:
+    """The one choice of the answer that the model's text becomes."""
+    for event in _events(pieces, stop_type):
+        prepared.assembler.add(event)
+    response = prepared.assembler.response()
+    assert validate(response, CreateChatCompletionResponse) == []
+    (choice,) = response["choices"]
+    return choice
+
+
+def answer_streamed(prepared: Prepared, *pieces: str, stop_type: str = "eos") -> list[Any]:
+    chunks = [chunk for event in _events(pieces, stop_type) for chunk in prepared.assembler.chunks(event)]
     for chunk in chunks:
         assert validate(chunk, CreateChatCompletionStreamResponse) == []
     return chunks

@@ -1,4 +1,4 @@
-"""Tool calls through handlers of chat formats, on a scripted model."""
+"""Tool calls with prompts of a formatter: the same choices, grammars, ids and readers as everywhere."""
 
 from __future__ import annotations
 
@@ -11,142 +11,150 @@ from chat_format.scripted import (
     HI,
     TOOLS,
     WEATHER,
-    ScriptedLlama,
-    ask,
-    ask_streamed,
+    answer,
+    answer_streamed,
     deltas_of,
+    prepare,
+    prompt,
 )
 
-from llamacpp_core.chat_format import (
-    Jinja2ChatFormatter,
-    chat_formatter_to_chat_completion_handler,
-)
-from llamacpp_core.chat_format._tools import plan_tools
-from llamacpp_core.errors import UnsupportedCapabilityError
-from llamacpp_core.grammar import LlamaGrammar
+from llamacpp_core import Llama
+from llamacpp_core.chat_format import Jinja2ChatFormatter, get_chat_completion_handler
+from llamacpp_core.llama.chat import prepare_chat
+
+CALL = '{"name": "get_weather", "arguments": {"city": "Oslo"}}'
+TAGGED = ["chatml", "qwen"]
+OWN_SYNTAX = ["chatglm3", "chatml-function-calling", "functionary", "functionary-v1", "functionary-v2"]
+WITHOUT_TOOLS = ["vicuna", "alpaca"]
 
 
-@pytest.mark.parametrize(
-    ("name", "end_of_prompt"),
-    [
-        ("chatml", '<|im_start|>assistant\n<tool_call>\n{"name": "get_weather", "arguments": '),
-        ("chatml-function-calling", "<|im_start|>assistant\nfunctions.get_weather:\n"),
-        ("functionary", "assistant to=functions.get_weather:\n"),
-        ("functionary-v1", "assistant:\n<|START_OF_FUNCTION_CALL|>get_weather:\n"),
-        ("functionary-v2", "<|recipient|>get_weather\n<|content|>"),
-        ("vicuna", "USER: Hi ASSISTANT:"),
-    ],
-)
-def test_a_forced_tool(name: str, end_of_prompt: str) -> None:
-    llama = ScriptedLlama('{"city": ', '"Oslo"}')
-    (choice,) = ask(llama, name, tools=TOOLS, tool_choice=FORCE)["choices"]
-    (call,) = choice["message"]["tool_calls"]
-    assert choice["message"]["content"] is None
-    assert "function_call" not in choice["message"]
-    assert choice["finish_reason"] == "tool_calls"
+@pytest.mark.parametrize("name", [*TAGGED, *OWN_SYNTAX, *WITHOUT_TOOLS])
+@pytest.mark.parametrize("choice", [FORCE, "required"])
+def test_a_forced_call_is_read_in_every_format(llm: Llama, name: str, choice: Any) -> None:
+    prepared = prepare(llm, name, tools=TOOLS, tool_choice=choice)
+    own = prepare_chat(llm, HI, {"tools": TOOLS, "tool_choice": choice}, None)
+    assert prepared.params["grammar"] == own.params["grammar"]
+    assert prepared.params["grammar_lazy"] is False
+    found = answer(prepared, CALL[:12], CALL[12:])
+    (call,) = found["message"]["tool_calls"]
+    assert found["message"]["content"] is None
+    assert "function_call" not in found["message"]
+    assert found["finish_reason"] == "tool_calls"
     assert call["function"] == {"name": "get_weather", "arguments": '{"city": "Oslo"}'}
     assert call["id"].startswith("call_")
-    assert llama.prompt.endswith(end_of_prompt)
-    assert isinstance(llama.asked["grammar"], LlamaGrammar)
+    assert "get_weather" in prompt(llm, name, tools=TOOLS, tool_choice=choice)
 
 
-def test_a_forced_tool_streamed() -> None:
-    chunks = ask_streamed(ScriptedLlama('{"city": ', '"Oslo"}'), "vicuna", tools=TOOLS, tool_choice=FORCE)
+@pytest.mark.parametrize("name", ["chatml", "functionary-v2", "vicuna"])
+def test_the_model_makes_a_forced_call(llm: Llama, name: str) -> None:
+    handler: Any = get_chat_completion_handler(name)
+    short = WEATHER["parameters"] | {"properties": {"city": {"type": "string", "maxLength": 8}}}  # type: ignore[operator]
+    tool = {"type": "function", "function": WEATHER | {"parameters": short}}
+    made = handler(llama=llm, messages=HI, tools=[tool], tool_choice="required", temperature=0)
+    (call,) = made["choices"][0]["message"]["tool_calls"]
+    assert call["function"]["name"] == "get_weather"
+    assert set(json.loads(call["function"]["arguments"])) == {"city"}
+
+
+def test_a_forced_call_streamed(llm: Llama) -> None:
+    prepared = prepare(llm, "vicuna", tools=TOOLS, tool_choice=FORCE, stream=True)
+    chunks = answer_streamed(prepared, CALL[:40], CALL[40:])
     parts = [call for delta in deltas_of(chunks) for call in delta.get("tool_calls", ())]
     assert parts[0]["function"] == {"name": "get_weather", "arguments": ""}
-    assert [part.get("id") is not None for part in parts] == [True, False, False]
+    assert [part.get("id") is not None for part in parts] == [True, *[False] * (len(parts) - 1)]
     assert "".join(part["function"]["arguments"] for part in parts) == '{"city": "Oslo"}'
     assert chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"
 
 
-def test_a_forced_call_that_is_cut_off_says_so() -> None:
-    (choice,) = ask(ScriptedLlama('{"ci', finish_reason="length"), tools=TOOLS, tool_choice=FORCE)["choices"]
-    assert choice["finish_reason"] == "length"
-    assert choice["message"]["tool_calls"][0]["function"]["arguments"] == '{"ci'
-
-
-def test_two_calls_have_two_ids() -> None:
-    answers = [ask(ScriptedLlama("{}"), tools=TOOLS, tool_choice=FORCE) for _ in range(2)]
-    ids = {answer["choices"][0]["message"]["tool_calls"][0]["id"] for answer in answers}
-    assert len(ids) == 2
-
-
-@pytest.mark.parametrize("stream", [False, True])
-def test_one_of_several_tools_is_required(stream: bool) -> None:
-    llama = ScriptedLlama('{"name": "now", ', '"arguments": {"zone": "é"}}')
-    params: dict[str, Any] = {"tools": TOOLS, "tool_choice": "required"}
-    if stream:
-        chunks = ask_streamed(llama, **params)
-        (call,) = [call for delta in deltas_of(chunks) for call in delta.get("tool_calls", ())]
-        reason = chunks[-1]["choices"][0]["finish_reason"]
-    else:
-        (choice,) = ask(llama, **params)["choices"]
-        (call,), reason = choice["message"]["tool_calls"], choice["finish_reason"]
-    assert call["function"] == {"name": "now", "arguments": '{"zone": "é"}'}
-    assert reason == "tool_calls"
-    assert llama.prompt.endswith("<|im_start|>assistant\n<tool_call>\n")
-    assert isinstance(llama.asked["grammar"], LlamaGrammar)
-
-
-def test_a_required_call_that_is_cut_off_is_given_as_text() -> None:
-    llama = ScriptedLlama('{"name": "no', finish_reason="length")
-    (choice,) = ask(llama, tools=TOOLS, tool_choice="required")["choices"]
-    assert choice["message"] == {"role": "assistant", "content": '{"name": "no'}
-    assert choice["finish_reason"] == "length"
-
-
-def test_the_schema_of_several_forced_tools_keeps_its_references() -> None:
-    schema = json.loads(plan_tools(TOOLS, "required", None, None).forced_schema())
-    assert [call["properties"]["name"]["const"] for call in schema["anyOf"]] == ["get_weather", "now"]
-    assert schema["anyOf"][1]["properties"]["arguments"] == {"$ref": "#/$defs/arguments_1"}
-    assert schema["$defs"]["arguments_1"]["$ref"] == "#/$defs/arguments_1/$defs/Nothing"
-
-
-def test_a_tool_without_parameters_takes_none() -> None:
-    tools = [{"type": "function", "function": {"name": "f"}}]
-    schema = json.loads(plan_tools(tools, "required", None, None).forced_schema())
-    assert schema == {"type": "object", "properties": {}, "additionalProperties": False}
-
-
-def test_legacy_functions() -> None:
-    llama = ScriptedLlama('{"city": "Oslo"}')
-    (choice,) = ask(llama, functions=[WEATHER], function_call={"name": "get_weather"})["choices"]
-    assert choice["message"]["function_call"] == {"name": "get_weather", "arguments": '{"city": "Oslo"}'}
-    assert choice["finish_reason"] == "function_call"
-    chunks = ask_streamed(
-        ScriptedLlama('{"city": "Oslo"}'), functions=[WEATHER], function_call={"name": "get_weather"}
+def test_a_forced_call_that_is_cut_off_says_so(llm: Llama) -> None:
+    found = answer(
+        prepare(llm, tools=TOOLS, tool_choice=FORCE), CALL[: CALL.index('y": ')], stop_type="limit"
     )
-    parts = [delta["function_call"] for delta in deltas_of(chunks) if "function_call" in delta]
+    assert found["finish_reason"] == "length"
+    assert found["message"]["tool_calls"][0]["function"]["arguments"] == '{"cit'
+
+
+def test_legacy_functions(llm: Llama) -> None:
+    legacy: dict[str, Any] = {"functions": [WEATHER], "function_call": {"name": "get_weather"}}
+    found = answer(prepare(llm, **legacy), CALL)
+    assert found["message"]["function_call"] == {"name": "get_weather", "arguments": '{"city": "Oslo"}'}
+    assert "tool_calls" not in found["message"]
+    assert found["finish_reason"] == "function_call"
+    parts = [
+        delta["function_call"]
+        for delta in deltas_of(answer_streamed(prepare(llm, **legacy), CALL))
+        if "function_call" in delta
+    ]
     assert parts[0]["name"] == "get_weather"
     assert "".join(part["arguments"] for part in parts) == '{"city": "Oslo"}'
 
 
+@pytest.mark.parametrize("name", [*TAGGED, *WITHOUT_TOOLS])
 @pytest.mark.parametrize("stream", [False, True])
-def test_the_model_may_call_a_tool(stream: bool) -> None:
-    pieces = ("Sure. ", "<tool", '_call>\n{"name": "now", "argu', 'ments": {}}\n</tool_call>')
-    llama = ScriptedLlama(*pieces)
+def test_the_model_may_call_a_tool(llm: Llama, name: str, stream: bool) -> None:
+    prepared = prepare(llm, name, tools=TOOLS, stream=stream)
+    assert prepared.params["grammar_lazy"] is True  # holds from a call's beginning on
+    pieces = ("Sure. ", "<tool", '_call>{"name": "now", "argu', 'ments": {}}</tool_call>')
     if stream:
-        deltas = deltas_of(ask_streamed(llama, tools=TOOLS))
+        deltas = deltas_of(answer_streamed(prepared, *pieces))
         assert deltas[1] == {"content": "Sure."}
         assert deltas[2]["tool_calls"][0]["function"]["name"] == "now"
     else:
-        message = ask(llama, tools=TOOLS)["choices"][0]["message"]
+        message = answer(prepared, *pieces)["message"]
         assert message["content"] == "Sure."
         assert message["tool_calls"][0]["function"] == {"name": "now", "arguments": "{}"}
-    assert '{"type": "function", "function": {"name": "get_weather"' in llama.prompt
-    assert "grammar" not in llama.asked
 
 
-def test_tool_choice_none_hides_the_tools() -> None:
-    llama = ScriptedLlama('<tool_call>{"name": "now", "arguments": {}}</tool_call>')
-    message = ask(llama, tools=TOOLS, tool_choice="none")["choices"][0]["message"]
-    assert "get_weather" not in llama.prompt
-    assert message["content"].startswith("<tool_call>")
+def test_the_template_describes_the_tools_where_it_can(llm: Llama) -> None:
+    assert '{"type": "function", "function": {"name": "get_weather"' in prompt(llm, tools=TOOLS)
+    assert "You can call these functions" in prompt(llm, "vicuna", tools=TOOLS)
+    plain = Jinja2ChatFormatter("{% for m in messages %}{{ m.content }}\n{% endfor %}")
+    assert "You can call these functions" in prompt(llm, plain, tools=TOOLS)
+    unreadable = Jinja2ChatFormatter("{{ tools }}{% for m in messages %}{{ m.content }}\n{% endfor %}")
+    assert prompt(llm, unreadable, tools=TOOLS).startswith("NoneYou can call these functions")
 
 
-def test_tools_that_the_format_cannot_write_are_refused() -> None:
-    with pytest.raises(UnsupportedCapabilityError, match="cannot tell the model about tools"):
-        ask(ScriptedLlama("x"), "vicuna", tools=TOOLS)
-    plain = chat_formatter_to_chat_completion_handler(Jinja2ChatFormatter("{{ messages[0].content }}"))
-    with pytest.raises(UnsupportedCapabilityError, match="cannot tell the model about tools"):
-        plain(llama=ScriptedLlama("x"), messages=HI, tools=TOOLS)
+@pytest.mark.parametrize("name", OWN_SYNTAX)
+def test_calls_in_a_syntax_of_the_formats_own(llm: Llama, name: str) -> None:
+    text = {
+        "chatglm3": 'get_weather\n ```python\ntool_call(city="Oslo")\n```',
+        "chatml-function-calling": 'functions.get_weather:\n{"city": "Oslo"}',
+        "functionary": ' to=functions.get_weather:\n{"city": "Oslo"}',
+        "functionary-v1": '\n<|START_OF_FUNCTION_CALL|>get_weather:\n{"city": "Oslo"}',
+        "functionary-v2": 'get_weather\n<|content|>{"city": "Oslo"}',
+    }[name]
+    prepared = prepare(llm, name, tools=TOOLS)
+    assert not prepared.params.get("grammar")
+    found = answer(prepared, text[:9], text[9:])
+    (call,) = found["message"]["tool_calls"]
+    assert call["function"] == {"name": "get_weather", "arguments": '{"city": "Oslo"}'}
+    assert found["finish_reason"] == "tool_calls"
+
+
+@pytest.mark.parametrize("name", [*TAGGED, *OWN_SYNTAX, *WITHOUT_TOOLS])
+def test_one_call_at_most_holds_in_every_format(llm: Llama, name: str) -> None:
+    params = prepare(llm, name, tools=TOOLS, parallel_tool_calls=False).params
+    own = prepare_chat(llm, HI, {"tools": TOOLS, "parallel_tool_calls": False}, None).params
+    assert params["grammar_lazy"] is True
+    if llm.info.capabilities.tools == "generic":
+        assert params["grammar"] == own["grammar"]
+    assert "tagged-call" not in params["grammar"]
+
+
+def test_tool_choice_none_hides_the_tools(llm: Llama) -> None:
+    hidden: dict[str, Any] = {"tools": TOOLS, "tool_choice": "none"}
+    assert "get_weather" not in prompt(llm, **hidden)
+    text = '<tool_call>{"name": "now", "arguments": {}}</tool_call>'
+    assert answer(prepare(llm, **hidden), text)["message"]["content"] == text
+
+
+def test_a_conversation_with_calls_in_a_format_without_tools(llm: Llama) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "now", "arguments": "{}"}}
+    messages = [
+        *HI,
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "noon"},
+    ]
+    written = prompt(llm, "vicuna", messages=messages)
+    assert '<tool_call>{"name": "now", "arguments": {}}</tool_call>' in written
+    assert "Result of now:\nnoon" in written

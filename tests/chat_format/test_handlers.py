@@ -1,26 +1,13 @@
-"""Handlers: what they ask of the model, and what they make of its text.
-
-The model here is scripted; it records the calls of ``tokenize`` and ``create_completion``.
-"""
+"""Handlers of formatters: the formatter writes the prompt, all else is as for the model's own template."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from chat_format.scripted import (
-    FORCE,
-    HI,
-    NOW,
-    TOOLS,
-    USAGE,
-    WEATHER,
-    ScriptedLlama,
-    ask,
-    ask_streamed,
-    deltas_of,
-)
+from chat_format.scripted import FORCE, HI, NOW, TOOLS, WEATHER, prepare, prompt
 
+from llamacpp_core import Llama
 from llamacpp_core.chat_format import (
     ChatFormatterResponse,
     Jinja2ChatFormatter,
@@ -29,177 +16,87 @@ from llamacpp_core.chat_format import (
     hf_tokenizer_config_to_chat_completion_handler,
     hf_tokenizer_config_to_chat_formatter,
 )
-from llamacpp_core.errors import InvalidParameterError
-from llamacpp_core.grammar import LlamaGrammar
+from llamacpp_core.errors import InvalidMessageError, InvalidParameterError, UnsupportedCapabilityError
+from llamacpp_core.llama.chat import prepare_chat
+
+SHORT: dict[str, Any] = {"max_tokens": 8, "temperature": 0}
 
 
-def test_an_answer() -> None:
-    llama = ScriptedLlama("Hel", "lo")
-    assert ask(llama, max_tokens=9, stop="END") == {
-        "id": "chatcmpl-7",
-        "object": "chat.completion",
-        "created": 1700000000,
-        "model": "m",
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": "Hello"},
-                "finish_reason": "stop",
-                "logprobs": None,
-            }
-        ],
-        "usage": USAGE,
-    }
-    assert llama.prompt == "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
-    assert llama.add_bos is True
-    assert llama.asked == {
-        "temperature": 0.2,
-        "top_p": 0.95,
-        "top_k": 40,
-        "min_p": 0.05,
-        "typical_p": 1.0,
-        "stop": ["END", "<|im_end|>", "<|im_start|>"],
-        "max_tokens": 9,
-        "presence_penalty": 0.0,
-        "frequency_penalty": 0.0,
-        "repeat_penalty": 1.0,
-        "tfs_z": 1.0,
-        "mirostat_mode": 0,
-        "mirostat_tau": 5.0,
-        "mirostat_eta": 0.1,
+def content(response: Any) -> str:
+    return str(response["choices"][0]["message"]["content"])
+
+
+def test_a_named_format_answers(llm: Llama) -> None:
+    handler: Any = get_chat_completion_handler("chatml")
+    whole = handler(llama=llm, messages=HI, **SHORT)
+    assert whole["object"] == "chat.completion"
+    assert whole["usage"]["prompt_tokens"] == len(llm.tokenize(prompt(llm).encode(), special=True))
+    chunks = list(handler(llama=llm, messages=HI, stream=True, **SHORT))
+    assert "".join(c["choices"][0]["delta"].get("content") or "" for c in chunks) == content(whole)
+    assert chunks[-1]["usage"] == whole["usage"] | {
+        "prompt_tokens_details": chunks[-1]["usage"]["prompt_tokens_details"]
     }
 
 
-def test_no_second_bos_where_the_template_writes_it() -> None:
-    llama = ScriptedLlama("x")
-    ask(llama, "llama-2")
-    assert (llama.prompt, llama.add_bos) == ("<s>[INST] Hi [/INST]", False)
-
-
-def test_parameters_of_the_model_are_passed_on() -> None:
-    llama = ScriptedLlama("x")
-    bias = {3: 1.0}
-    ask(llama, seed=4, model="name", logit_bias=bias, n=1, repeat_last_n=7, grammar="root ::= [a]")
-    given = {
-        key: llama.asked[key] for key in ("seed", "model", "logit_bias", "n", "repeat_last_n", "grammar")
-    }
-    assert given == {
-        "seed": 4,
-        "model": "name",
-        "logit_bias": bias,
-        "n": 1,
-        "repeat_last_n": 7,
-        "grammar": "root ::= [a]",
-    }
-
-
-def test_a_stream() -> None:
-    chunks = ask_streamed(ScriptedLlama("Hel", "lo"))
-    assert deltas_of(chunks) == [
-        {"role": "assistant", "content": ""},
-        {"content": "Hel"},
-        {"content": "lo"},
-        {},
-    ]
-    assert [chunk["choices"][0]["finish_reason"] for chunk in chunks] == [None, None, None, "stop"]
-    assert [chunk.get("usage") for chunk in chunks] == [None, None, None, USAGE]
-    assert {(chunk["id"], chunk["created"]) for chunk in chunks} == {("chatcmpl-7", 1700000000)}
-
-
-def test_text_in_the_last_chunk_is_not_lost() -> None:
-    llama = ScriptedLlama()
-    llama.create_completion = lambda **_: iter([llama._answer("Hello", "stop")])  # type: ignore[method-assign]
-    assert deltas_of(ask_streamed(llama)) == [{"role": "assistant", "content": ""}, {"content": "Hello"}, {}]
-
-
-def test_a_last_chunk_with_usage_only() -> None:
-    llama = ScriptedLlama()
-    end = llama._answer("", None) | {"choices": [], "usage": USAGE}
-    llama.create_completion = lambda **_: iter([llama._answer("Hello", "stop"), end])  # type: ignore[method-assign]
-    last = ask_streamed(llama, stream_options={"include_usage": True})[-1]
-    assert (last["choices"], last["usage"]) == ([], USAGE)
-
-
-@pytest.mark.parametrize("taken", [0, 1, 2])
-def test_closing_a_stream_closes_the_generation(taken: int) -> None:
-    llama = ScriptedLlama("a", "b", "c")
-    stream: Any = get_chat_completion_handler("chatml")(llama=llama, messages=HI, stream=True)
-    with stream:
-        for _ in range(taken):
-            next(stream)
-        assert not llama.chunks.closed
-    assert llama.chunks.closed
+def test_closing_a_stream_frees_the_slot(llm: Llama, idle: Any) -> None:
+    stream: Any = get_chat_completion_handler("chatml")(llama=llm, messages=HI, stream=True)
+    next(stream)
     stream.close()
-    assert list(stream) == []
+    idle()
 
 
-def test_several_choices() -> None:
-    llama = ScriptedLlama()
-    answer = llama._answer("A", "stop") | {"usage": USAGE}
-    answer["choices"].append({"text": "B", "index": 1, "logprobs": None, "finish_reason": "length"})
-    llama.create_completion = lambda **_: answer  # type: ignore[method-assign]
-    choices = ask(llama, n=2)["choices"]
-    assert [(c["index"], c["message"]["content"], c["finish_reason"]) for c in choices] == [
-        (0, "A", "stop"),
-        (1, "B", "length"),
-    ]
+def test_prompts_and_their_first_token(llm: Llama) -> None:
+    assert prompt(llm) == "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    assert prompt(llm, "llama-2") == "<s>[INST] Hi [/INST]"
+    written = prepare(llm, "llama-2").plan.tokens()
+    assert written == llm.tokenize(b"<s>[INST] Hi [/INST]", add_bos=False, special=True)
 
 
-LOGPROBS = {
-    "tokens": ["é", "\N{REPLACEMENT CHARACTER}"],
-    "token_logprobs": [-0.5, -1.5],
-    "top_logprobs": [{"é": -0.5, "x": -2.0}, None],
-    "text_offset": [0, 1],
-}
+def test_the_formats_stops_come_after_the_callers(llm: Llama) -> None:
+    assert prepare(llm, stop="END").params["stop"] == ["END", "<|im_end|>", "<|im_start|>"]
+    assert prepare(llm, stop=["<|im_end|>"]).params["stop"] == ["<|im_end|>", "<|im_start|>"]
 
 
-@pytest.mark.parametrize(("asked", "passed"), [({}, 0), ({"top_logprobs": 2}, 2)])
-def test_logprobs(asked: dict[str, Any], passed: int) -> None:
-    llama = ScriptedLlama("é?", logprobs=LOGPROBS)
-    answer = ask(llama, logprobs=True, **asked)
-    assert llama.asked["logprobs"] == passed
-    first, second = answer["choices"][0]["logprobs"]["content"]
-    assert (first["token"], first["logprob"], first["bytes"]) == ("é", -0.5, [0xC3, 0xA9])
-    assert [top["token"] for top in first["top_logprobs"]] == ["é", "x"]
-    assert (second["bytes"], second["top_logprobs"]) == (None, [])
-    streamed = ask_streamed(ScriptedLlama("é?", logprobs=LOGPROBS), logprobs=True)
-    assert [c["choices"][0]["logprobs"] for c in streamed if c["choices"][0]["logprobs"]] == [
-        answer["choices"][0]["logprobs"]
-    ]
+def test_sampling_has_the_defaults_of_the_method(llm: Llama) -> None:
+    given = prepare(llm, seed=4, repeat_last_n=7).params
+    own = prepare_chat(llm, HI, {"seed": 4, "repeat_last_n": 7}, None).params
+    names = ("temperature", "top_p", "top_k", "min_p", "seed", "repeat_last_n", "repeat_penalty")
+    assert {name: given[name] for name in names} == {name: own[name] for name in names}
 
 
-def test_top_logprobs_need_logprobs() -> None:
-    with pytest.raises(InvalidParameterError, match="top_logprobs needs logprobs=True"):
-        ask(ScriptedLlama("x"), top_logprobs=2)
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"tools": TOOLS, "tool_choice": {"function": {"name": "nope"}}}, "tool_choice: 'nope'"),
+    ({"tools": TOOLS, "tool_choice": "sometimes"}, "tool_choice must be 'none', 'auto'"),
+    ({"tools": TOOLS, "tool_choice": "any"}, "tool_choice must be 'none', 'auto', 'required'"),
+    ({"tool_choice": "required"}, "needs at least one tool"),
+    ({"tools": TOOLS, "functions": [NOW]}, "not both"),
+    ({"tools": TOOLS, "function_call": "auto"}, "function_call needs functions"),
+    ({"functions": [NOW], "tool_choice": "auto"}, "tool_choice goes with tools"),
+    ({"tools": {}}, "tools must be a list"),
+    ({"tools": [{"type": "function"}]}, r"tools\[0\] must be"),
+    ({"tools": [*TOOLS, TOOLS[0]]}, r"tools\[2\].function.name: 'get_weather' is defined twice"),
+    ({"functions": [{"name": "f", "parameters": "x"}]}, r"tools\[0\].function.parameters must be"),
+    ({"tools": TOOLS, "tool_choice": FORCE, "grammar": "root ::= [a]"}, "grammar and callable tools"),
+    ({"response_format": {"type": "json_object"}, "grammar": "root ::= [a]"}, "grammar or response_format"),
+    ({"response_format": {"type": "yaml"}}, "response_format must be"),
+    ({"response_format": {"type": "json_schema"}}, "response_format needs the schema"),
+    ({"stop": [""]}, r"stop\[0\] must be"),
+    ({"stop": [3]}, r"stop\[0\] must be"),
+    ({"top_logprobs": 2}, "top_logprobs needs logprobs=True"),
+    ({"parallel_tool_calls": "no"}, "parallel_tool_calls must be"),
+    ({"no_such_name": 1}, "unknown parameter 'no_such_name'"),
+    ({"messages": [{"role": "narrator", "content": "x"}]}, "unknown role 'narrator'"),
+    ({"messages": "Hi"}, "messages must be a list"),
+]
 
 
-@pytest.mark.parametrize(
-    ("params", "message"),
-    [
-        ({"tools": TOOLS, "tool_choice": {"function": {"name": "nope"}}}, "'nope', which is not among tools"),
-        ({"tools": TOOLS, "tool_choice": "sometimes"}, "tool_choice must be 'auto'"),
-        ({"tool_choice": "required"}, "tool_choice needs tools"),
-        ({"tools": TOOLS, "functions": [NOW]}, "cannot be given together"),
-        ({"tools": TOOLS, "function_call": "auto"}, "function_call goes with the other form"),
-        ({"tools": {}}, "tools must be a list"),
-        ({"tools": [{"type": "function"}]}, r"tools\[0\] must declare a function"),
-        ({"tools": [*TOOLS, TOOLS[0]]}, r"tools\[2\]: a function named 'get_weather' came before"),
-        ({"functions": [{"name": "f", "parameters": "x"}]}, r"functions\[0\]: the parameters of 'f'"),
-        ({"tools": TOOLS, "tool_choice": FORCE, "grammar": "root ::= [a]"}, "combined with a forced tool"),
-        (
-            {"response_format": {"type": "json_object"}, "grammar": "root ::= [a]"},
-            "combined with response_format",
-        ),
-        ({"response_format": {"type": "yaml"}}, "response_format must be"),
-        ({"response_format": {"type": "json_schema"}}, "response_format must be"),
-        ({"stop": [""]}, "stop must hold texts"),
-        ({"stop": [3]}, "stop must hold texts"),
-        ({"tools": TOOLS, "parallel_tool_calls": False}, "parallel_tool_calls"),
-    ],
-)
-def test_a_request_that_cannot_work_is_refused(params: dict[str, Any], message: str) -> None:
+@pytest.mark.parametrize("formatter", ["chatml", None], ids=["handler", "engine"])
+@pytest.mark.parametrize(("params", "message"), REFUSED)
+def test_what_cannot_work_is_refused_in_the_same_words(
+    llm: Llama, params: dict[str, Any], message: str, formatter: str | None
+) -> None:
     with pytest.raises(InvalidParameterError, match=message):
-        ask(ScriptedLlama("x"), **params)
+        prepare(llm, formatter, **params)
 
 
 @pytest.mark.parametrize(
@@ -210,19 +107,13 @@ def test_a_request_that_cannot_work_is_refused(params: dict[str, Any], message: 
         {"type": "json_schema", "json_schema": {"name": "w", "schema": WEATHER["parameters"]}},
     ],
 )
-def test_a_response_format_becomes_a_grammar(response_format: dict[str, Any]) -> None:
-    llama = ScriptedLlama("{}")
-    ask(llama, response_format=response_format)
-    assert isinstance(llama.asked["grammar"], LlamaGrammar)
+def test_a_response_format_has_the_engines_grammar(llm: Llama, response_format: dict[str, Any]) -> None:
+    given = prepare(llm, response_format=response_format).params["grammar"]
+    assert given == prepare_chat(llm, HI, {"response_format": response_format}, None).params["grammar"]
+    assert not prepare(llm, response_format={"type": "text"}).params.get("grammar")
 
 
-def test_plain_text_needs_no_grammar() -> None:
-    llama = ScriptedLlama("x")
-    ask(llama, response_format={"type": "text"})
-    assert "grammar" not in llama.asked
-
-
-def test_a_formatter_of_ones_own() -> None:
+def test_a_formatter_of_ones_own(llm: Llama) -> None:
     seen: dict[str, Any] = {}
 
     def formatter(*, messages: list[Any], **kwargs: Any) -> ChatFormatterResponse:
@@ -233,38 +124,51 @@ def test_a_formatter_of_ones_own() -> None:
             stopping_criteria=lambda *_: True,
         )
 
-    llama = ScriptedLlama(" Yes")
-    handler = chat_formatter_to_chat_completion_handler(formatter)
-    handler(
-        llama=llama,
-        messages=HI,
-        tools=TOOLS,
-        tool_choice="auto",
-        chat_template_kwargs={"enable_thinking": False},
-        reasoning_effort="low",
-    )
-    assert llama.prompt == "Q: Hi\nA:"
-    assert llama.add_bos is True
-    assert llama.asked["stop"] == ["\n"]
-    assert llama.asked["stopping_criteria"](None, None)
-    assert seen == {
-        "functions": None,
-        "function_call": None,
-        "tools": TOOLS,
-        "tool_choice": "auto",
-        "enable_thinking": False,
-        "reasoning_effort": "low",
-    }
+    more: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": False}, "reasoning_effort": "low"}
+    prepared = prepare(llm, formatter, tools=TOOLS, tool_choice="auto", **more)
+    assert prepared.plan.tokens() == llm.tokenize(b"Q: Hi\nA:", special=True)
+    assert prepared.params["stop"] == ["\n"]
+    assert prepared.needs_python
+    tools = seen.pop("tools")
+    assert [tool["function"]["name"] for tool in tools] == ["get_weather", "now"]
+    assert seen == {"tool_choice": "auto", "enable_thinking": False, "reasoning_effort": "low"}
+    handler: Any = chat_formatter_to_chat_completion_handler(formatter)
+    assert handler(llama=llm, messages=HI)["usage"]["completion_tokens"] == 0  # the criterion says stop
 
 
-def test_a_handler_of_a_template() -> None:
+def test_a_formatter_that_returns_no_prompt_is_named(llm: Llama) -> None:
+    with pytest.raises(InvalidParameterError, match=r"must return a ChatFormatterResponse.*got str"):
+        prepare(llm, lambda **_: "Q: Hi")  # type: ignore[arg-type, return-value]
+
+
+def test_a_last_message_of_the_assistant_is_the_beginning_of_the_answer(llm: Llama) -> None:
+    begun = [*HI, {"role": "assistant", "content": "Hello"}]
+    assert prompt(llm, messages=begun) == prompt(llm) + "Hello"
+    closed = prompt(llm, messages=begun, continue_final_message=False)
+    assert closed == prompt(llm) + "Hello<|im_end|>\n<|im_start|>assistant\n"
+    assert prompt(llm, add_generation_prompt=False) == "<|im_start|>user\nHi<|im_end|>\n"
+
+
+def test_images_are_refused(llm: Llama) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    with pytest.raises(UnsupportedCapabilityError, match=r"messages\[0\].content\[0\]"):
+        prepare(llm, messages=[{"role": "user", "content": [picture]}])
+
+
+def test_arguments_of_a_call_that_are_not_json_are_refused(llm: Llama) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "now", "arguments": "{broken"}}
+    with pytest.raises(InvalidMessageError, match=r"messages\[1\].*must be a JSON object"):
+        prepare(llm, messages=[*HI, {"role": "assistant", "content": None, "tool_calls": [call]}, *HI])
+
+
+def test_a_handler_of_a_template(llm: Llama) -> None:
     formatter = Jinja2ChatFormatter("{{ bos_token }}{{ messages[0].content }}", "</s>", "<s>", [2])
-    llama = ScriptedLlama("Hello")
-    answer: Any = formatter.to_chat_handler()(llama=llama, messages=HI)
-    assert answer["choices"][0]["message"]["content"] == "Hello"
-    assert (llama.prompt, llama.add_bos) == ("<s>Hi", False)
-    assert llama.asked["stop"] == ["</s>"]
-    assert llama.asked["stopping_criteria"]([1, 2], None)
+    prepared = prepare(llm, formatter)
+    assert prepared.plan.tokens() == llm.tokenize(b"<s>Hi", add_bos=False, special=True)
+    assert prepared.params["stop"] == ["</s>"]
+    (criterion,) = prepared.criteria
+    assert criterion([1, 2], None)
+    assert not criterion([2, 1], None)
 
 
 def test_a_formatter_must_be_callable() -> None:
@@ -272,7 +176,7 @@ def test_a_formatter_must_be_callable() -> None:
         chat_formatter_to_chat_completion_handler("chatml")  # type: ignore[arg-type]
 
 
-def test_a_tokenizer_config() -> None:
+def test_a_tokenizer_config(llm: Llama) -> None:
     config = {
         "chat_template": "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}",
         "bos_token": None,
@@ -280,8 +184,8 @@ def test_a_tokenizer_config() -> None:
     }
     formatted = hf_tokenizer_config_to_chat_formatter(config)(messages=HI)
     assert (formatted.prompt, formatted.stop) == ("Hi<end>", ["<end>"])
-    llama = ScriptedLlama("x")
-    hf_tokenizer_config_to_chat_completion_handler(config)(llama=llama, messages=HI)
-    assert llama.prompt == "Hi<end>"
+    handler: Any = hf_tokenizer_config_to_chat_completion_handler(config)
+    n_prompt = handler(llama=llm, messages=HI, max_tokens=1)["usage"]["prompt_tokens"]
+    assert n_prompt == len(llm.tokenize(b"Hi<end>", add_bos=False))
     with pytest.raises(InvalidParameterError, match="no text for 'chat_template'"):
         hf_tokenizer_config_to_chat_formatter({"eos_token": "x"})

@@ -207,10 +207,9 @@ def test_an_unknown_role_is_refused(name: str) -> None:
         render(name, [*CONVERSATION, {"role": "narrator", "content": "x"}])
 
 
-def test_the_header_of_llama_3_takes_any_role() -> None:
-    assert "<|start_header_id|>ipython<|end_header_id|>" in render(
-        "llama-3", [{"role": "ipython", "content": "x"}]
-    )
+def test_the_roles_are_those_of_every_conversation() -> None:
+    with pytest.raises(InvalidMessageError, match="unknown role 'ipython'"):
+        render("llama-3", [{"role": "ipython", "content": "x"}])
 
 
 PLAIN = [name for name in NAMED_FORMATS if named_format(name).tool_syntax is None]
@@ -223,7 +222,7 @@ def test_tool_messages_are_refused_where_the_format_has_none(name: str) -> None:
     with pytest.raises(UnsupportedCapabilityError, match=r"messages\[4\] has tool calls"):
         render(name, history)
     with pytest.raises(UnsupportedCapabilityError, match="the answer of a tool"):
-        render(name, [*CONVERSATION, {"role": "tool", "content": "x", "tool_call_id": "c"}])
+        render(name, [*CONVERSATION, {"role": "function", "content": "x", "name": "f"}])
 
 
 @pytest.mark.parametrize("name", ["gemma", "llama-2", "mistral-instruct"])
@@ -253,7 +252,7 @@ def test_parts_of_text_are_joined_and_others_refused() -> None:
     image = {"type": "image_url", "image_url": {"url": "data:,"}}
     with pytest.raises(UnsupportedCapabilityError, match=r"messages\[0\]\.content\[2\]"):
         render("openchat", [{"role": "user", "content": [*parts, image]}])
-    with pytest.raises(InvalidMessageError, match="must be"):
+    with pytest.raises(InvalidMessageError, match="unknown content type 'video'"):
         render("openchat", [{"role": "user", "content": [{"type": "video"}]}])
 
 
@@ -266,7 +265,7 @@ def test_a_developer_message_is_a_system_message() -> None:
 
 @pytest.mark.parametrize("message", [{"role": "user"}, {"role": "user", "content": None}])
 def test_a_message_without_content_is_refused(message: dict[str, Any]) -> None:
-    with pytest.raises(InvalidMessageError, match=r"messages\[0\]\.content is missing"):
+    with pytest.raises(InvalidMessageError, match=r"messages\[0\]\.content: a user message needs"):
         render("vicuna", [message])
 
 

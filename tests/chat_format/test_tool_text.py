@@ -6,30 +6,13 @@ import json
 
 import pytest
 
-from llamacpp_core.chat_format._readers import ToolTextReader
-from llamacpp_core.chat_format._tool_text import read_tool_text
 from llamacpp_core.chat_format.named import ToolSyntax
+from llamacpp_core.chat_format.written_calls import WrittenCallParser, read_tool_text
 
 NAMES = {"get_weather", "now"}
 OSLO = {"city": "Oslo"}
 
 CASES: list[tuple[ToolSyntax, str, str, list[tuple[str, object]]]] = [
-    ("tool_call_tags", '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>', "", [("now", {})]),
-    (
-        "tool_call_tags",
-        'Let me see.\n<tool_call>\n{"name": "get_weather", "arguments": {"city": "Oslo"}}\n</tool_call>\n'
-        '<tool_call>\n{"name": "now", "arguments": {"a": {"b": "}</tool_call>"}}}',
-        "Let me see.",
-        [("get_weather", OSLO), ("now", {"a": {"b": "}</tool_call>"}})],
-    ),
-    ("tool_call_tags", "No call here. ", "No call here. ", []),
-    ("tool_call_tags", "<tool_call>\n{broken", "<tool_call>\n{broken", []),
-    (
-        "tool_call_tags",
-        '<tool_call>{"arguments": {}}</tool_call>',
-        '<tool_call>{"arguments": {}}</tool_call>',
-        [],
-    ),
     ("message_prefix", "message:\nHello", "Hello", []),
     ("message_prefix", "Hello", "Hello", []),
     (
@@ -95,23 +78,14 @@ def test_a_text_is_taken_apart(
 def test_pieces_give_the_same_as_the_whole(
     syntax: ToolSyntax, text: str, content: str, calls: list[tuple[str, object]], size: int
 ) -> None:
-    reader = ToolTextReader(syntax, NAMES)
-    deltas = [d for i in range(0, len(text), size) for d in reader.feed(text[i : i + size])] + reader.finish()
+    parser = WrittenCallParser(syntax, NAMES)
+    deltas = [d for i in range(0, len(text), size) for d in parser.feed(text[i : i + size])] + parser.finish()
     assert "".join(delta.get("content") or "" for delta in deltas) == content
     found = [call["function"] for delta in deltas for call in delta.get("tool_calls") or ()]
     assert [(call["name"], json.loads(call["arguments"])) for call in found] == calls
-    assert reader.called is bool(calls)
-
-
-def test_text_before_a_tag_is_passed_on_at_once() -> None:
-    reader = ToolTextReader("tool_call_tags", NAMES)
-    assert reader.feed("Hello") == [{"content": "Hello"}]
-    assert reader.feed(" <tool") == []
-    assert reader.feed("s> are fine") == [{"content": " <tools> are fine"}]
 
 
 def test_ids_are_unique() -> None:
-    text = '<tool_call>{"name": "now", "arguments": {}}</tool_call>' * 50
-    reader = ToolTextReader("tool_call_tags", NAMES)
-    ids = [call["id"] for delta in reader.feed(text) + reader.finish() for call in delta["tool_calls"] or ()]
-    assert len(set(ids)) == 50
+    parser = WrittenCallParser("message_prefix", NAMES)
+    deltas = parser.feed("functions.now:\n{}\n" * 50) + parser.finish()
+    assert len({call["id"] for delta in deltas for call in delta["tool_calls"]}) == 50

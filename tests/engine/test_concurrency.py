@@ -173,17 +173,17 @@ def test_a_failed_request_leaves_others_alone(llm: Llama, alone: dict[str, str])
         assert [future.result() for future in well] == [*alone.values()]
 
 
-def test_tokenising_and_planning_from_many_threads(llm: Llama) -> None:
-    expected = llm.tokenize("Some text to tokenise, again and again.")
+def test_tokenizing_and_planning_from_many_threads(llm: Llama) -> None:
+    expected = llm.tokenize("Some text to tokenize, again and again.")
     messages = [{"role": "user", "content": "Hi"}]
     prompt_text = llm.apply_chat_template(messages)
 
     def work(_: int) -> bool:
         return (
-            llm.tokenize("Some text to tokenise, again and again.") == expected
+            llm.tokenize("Some text to tokenize, again and again.") == expected
             and llm.apply_chat_template(messages) == prompt_text
             and llm.detokenize(expected)
-            == llm.detokenize(llm.tokenize("Some text to tokenise, again and again."))
+            == llm.detokenize(llm.tokenize("Some text to tokenize, again and again."))
         )
 
     with ThreadPoolExecutor(8) as pool:

@@ -17,6 +17,7 @@ from llamacpp_core.chat_format import (
     register_chat_completion_handler,
 )
 from llamacpp_core.chat_format.registry import default_registry
+from llamacpp_core.llama.chat import prepare_chat
 
 MESSAGES = [
     {"role": "user", "content": "Hello!"},
@@ -49,14 +50,14 @@ def test_every_built_in_name_can_be_used(smollm2_path: Path, name: str) -> None:
         assert shown.lstrip("@") == expected.lstrip("@")
         response = llm.create_chat_completion(MESSAGES, **SHORT)
         assert isinstance(content(response), str)
-        prepared = llm._chat.prepare(MESSAGES, llm._with_format({"stop": ["mine"]}))
+        prepared = prepare_chat(llm, MESSAGES, {"stop": ["mine"]}, None)
         assert prepared.params["stop"] == ["mine", *form.stop]
 
 
 def test_a_formats_stop_ends_the_answer(smollm2_path: Path, llm: Llama) -> None:
     messages = [{"role": "user", "content": "What is the capital of Italy?"}]
     with load(smollm2_path, chat_format="alpaca") as alpaca:
-        alpaca._format_stops = ("Rome",)
+        alpaca._chat._stops = ("Rome",)
         assert (
             content(alpaca.create_chat_completion(messages, max_tokens=16, temperature=0)).find("Rome") == -1
         )

@@ -7,8 +7,10 @@ import random
 from typing import Any
 
 from llamacpp_core import Llama
+from llamacpp_core.llama.chat import prepare_chat
 from llamacpp_core.request.call_probe import own_call
-from llamacpp_core.request.template import _Request
+from llamacpp_core.request.chat_settings import PromptShape
+from llamacpp_core.request.rendering import Rendering
 from llamacpp_core.response.assemblers import OutputParser
 from llamacpp_core.response.tool_calls import CALL_CLOSE, CALL_OPEN
 
@@ -27,10 +29,11 @@ TOOL = {
 }
 QUESTION = {"role": "user", "content": "Hello"}
 THINKING_OFF = {"chat_template_kwargs": {"enable_thinking": False}}
+THINKING_OFF_SHAPE = PromptShape(template_kwargs={"enable_thinking": False})
 
 
 def parser_for(llm: Llama, **more: Any) -> OutputParser:
-    prepared = llm._chat.prepare([QUESTION], {"tools": [TOOL], **more})
+    prepared = prepare_chat(llm, [QUESTION], {"tools": [TOOL], **more}, None)
     parser = prepared.assembler.choices[0].parser
     assert parser is not None
     return parser
@@ -67,13 +70,17 @@ def call_text(llm: Llama) -> str:
     """The text with which the model calls; that which the parser of the whole text reads."""
     if llm.info.capabilities.tools == "generic":
         call = json.dumps({"name": "find_places", "arguments": ARGUMENTS}, ensure_ascii=False)
-        tags = llm._chat._planner.plan([QUESTION], shape=THINKING_OFF).format.tags
+        tags = llm._chat._planner.plan([QUESTION], shape=THINKING_OFF_SHAPE).format.tags
         before = tags.ends[0] if tags is not None and tags.is_open else ""
         return f"{before}{CALL_OPEN}{call}{CALL_CLOSE}"
     planner = llm._chat._planner
-    kwargs, think = planner._kwargs({"chat_template_kwargs": {"enable_thinking": False}}, constrained=False)
-    head = {"kwargs": kwargs, "enable_thinking": think, "format": planner._format({}, kwargs, think)}
-    request = _Request(llm._engine, head).with_tools(json.dumps([TOOL]))
+    kwargs, think = planner._kwargs(THINKING_OFF_SHAPE, constrained=False)
+    head = {
+        "kwargs": kwargs,
+        "enable_thinking": think,
+        "format": planner._format(PromptShape(), kwargs, think),
+    }
+    request = Rendering(llm._engine, head).with_tools(json.dumps([TOOL]))
     tags = planner._info(request.render([QUESTION])).tags
     for text in own_call(request.prompt, planner._opening(request), tags):
         content, calls = read(parser_for(llm, **THINKING_OFF), [text])
@@ -94,7 +101,7 @@ def test_native_calls_are_read_back(engine: Llama) -> None:
 
 def test_answers_without_calls_stay_text(engine: Llama) -> None:
     opening = engine._chat._planner.plan(
-        [QUESTION], shape=THINKING_OFF, tools=json.dumps([TOOL]), native_calls=True
+        [QUESTION], shape=THINKING_OFF_SHAPE, tools=json.dumps([TOOL]), native_calls=True
     ).opening
     assert opening is not None
     text = f"{opening.text}It is 3 < 4, [so] to speak: {{}} and `code`."

@@ -74,14 +74,6 @@ def test_the_defaults_are_the_seeds() -> None:
     assert {name: named[name] for name in DEFAULTS} == DEFAULTS
 
 
-def test_handlers_have_the_same_defaults() -> None:
-    from llamacpp_core.chat_format import get_chat_completion_handler
-
-    handler: Any = get_chat_completion_handler("chatml")
-    given = {name: p.default for name, p in inspect.signature(type(handler).__call__).parameters.items()}
-    assert {name: given[name] for name in DEFAULTS} == DEFAULTS
-
-
 def test_temperature_and_seed(llm: Llama) -> None:
     assert n_distinct(llm, temperature=0) == 1
     assert n_distinct(llm, temperature=2.0, min_p=0.0) > 3

@@ -12,6 +12,7 @@ import pytest
 
 from llamacpp_core import InvalidParameterError, Llama, UnsupportedCapabilityError
 from llamacpp_core.grammar import LlamaGrammar
+from llamacpp_core.llama.completion import prepare_completion
 
 CAPITAL = "The capital of France is"
 COUNT = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11,"
@@ -232,7 +233,7 @@ def test_suffix_goes_around_the_place_to_fill_in(smollm2_path: Any, suffix_first
     with Llama(smollm2_path, n_ctx=256, n_parallel=1, kv_overrides=FIM, spm_infill=suffix_first) as llm:
         before, after = llm.tokenize(b"def f("), llm.tokenize(b"): return 1 <|im_end|>")
         assert 2 not in after  # the text of a suffix is text
-        prepared = llm._completion.prepare("def f(", {"suffix": "): return 1 <|im_end|>"})
+        prepared = prepare_completion(llm, "def f(", {"suffix": "): return 1 <|im_end|>"})
         parts = [[5, *before], [6, *after]]
         expected = [*parts[1], *parts[0], 7] if suffix_first else [*parts[0], *parts[1], 7]
         assert prepared.plan.tokens() == expected

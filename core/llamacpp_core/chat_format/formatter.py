@@ -12,7 +12,6 @@ from llamacpp_core.errors import InvalidMessageError, InvalidParameterError
 if TYPE_CHECKING:
     import jinja2
 
-    from llamacpp_core.chat_format.named import ToolSyntax
     from llamacpp_core.chat_format.registry import LlamaChatCompletionHandler
 
 __all__ = ["ChatFormatter", "ChatFormatterResponse", "Jinja2ChatFormatter", "StopOnTokenIds"]
@@ -42,7 +41,7 @@ class ChatFormatter(Protocol):
     """A function that turns a conversation into a prompt and the stops that belong to it."""
 
     def __call__(self, *, messages: list[Any], **kwargs: Any) -> ChatFormatterResponse:
-        """Format messages; other parameters are ``functions``, ``function_call``, ``tools`` and so on."""
+        """Format messages; other parameters are ``tools``, ``tool_choice`` and the template's variables."""
         ...
 
 
@@ -104,13 +103,11 @@ class Jinja2ChatFormatter:
 
     @property
     def expresses_tools(self) -> bool:
-        """Whether the template mentions tools at all; one that does not would leave them out."""
-        return re.search(r"\b(tools|functions)\b", self.template) is not None
+        """Whether the template describes tools, and writes calls between ``<tool_call>`` tags.
 
-    @property
-    def tool_syntax(self) -> ToolSyntax | None:
-        """How the template writes tool calls, where that can be told from its text."""
-        return "tool_call_tags" if self.expresses_tools and "<tool_call>" in self.template else None
+        A template that writes them otherwise, or not at all, gets them as part of the messages.
+        """
+        return "<tool_call>" in self.template and re.search(r"\btools\b", self.template) is not None
 
     def format_messages(self, messages: list[Any], **kwargs: Any) -> ChatFormatterResponse:
         """Format a conversation.
@@ -132,7 +129,7 @@ class Jinja2ChatFormatter:
             "add_generation_prompt": self.add_generation_prompt,
             "bos_token": self.bos_token,
             "eos_token": self.eos_token,
-            "tools": None,
+            **dict.fromkeys(("tools", "tool_choice", "functions", "function_call")),
             **self.variables,
             **kwargs,
             "messages": messages,
@@ -146,21 +143,12 @@ class Jinja2ChatFormatter:
         self,
         *,
         messages: list[Any],
-        functions: list[Any] | None = None,
-        function_call: Any = None,
         tools: list[Any] | None = None,
         tool_choice: Any = None,
         **kwargs: Any,
     ) -> ChatFormatterResponse:
         """Format a conversation, as :class:`ChatFormatter` asks; see :meth:`format_messages`."""
-        return self.format_messages(
-            messages,
-            functions=functions,
-            function_call=function_call,
-            tools=tools,
-            tool_choice=tool_choice,
-            **kwargs,
-        )
+        return self.format_messages(messages, tools=tools, tool_choice=tool_choice, **kwargs)
 
     def to_chat_handler(self) -> LlamaChatCompletionHandler:
         """A chat completion handler that formats with this template."""

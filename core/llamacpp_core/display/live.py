@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from llamacpp_core.display.chat import message_parts
 from llamacpp_core.display.markup import Html, escape, fragment, terminal_text
 from llamacpp_core.display.timings import timings_line
+from llamacpp_core.engine.text import add_call_piece
 from llamacpp_core.errors import InvalidParameterError
 
 __all__ = ["Streamed", "astream", "jupyter_display", "stream"]
@@ -82,17 +83,10 @@ class _Answer:
         self.text.append(text)
         self.reasoning.append(reasoning)
         for call in delta.get("tool_calls") or ():
-            self._call(call.get("index", 0), call.get("function") or {}, call.get("id"))
+            add_call_piece(self.calls, call)
         if delta.get("function_call"):
-            self._call(0, delta["function_call"], None)
+            add_call_piece(self.calls, {"function": delta["function_call"]})
         return text, reasoning
-
-    def _call(self, index: int, function: Mapping[str, Any], identifier: str | None) -> None:
-        new = {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
-        call = self.calls.setdefault(index, new)
-        call["id"] = identifier or call["id"]
-        for key in ("name", "arguments"):
-            call["function"][key] += function.get(key) or ""
 
     def message(self) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": "".join(self.text)}

@@ -18,7 +18,8 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from llamacpp_core.engine.in_flight import Event, Request, wake_all
+from llamacpp_core.engine.events import NativeEvent
+from llamacpp_core.engine.in_flight import Request, wake_all
 from llamacpp_core.engine.plan import Plan, TemplateRefusedError
 from llamacpp_core.errors import (
     EngineClosedError,
@@ -125,7 +126,7 @@ class _Core:
     def _hand_out(self, events: Any, n: int) -> None:
         waiters = []
         for i in range(n):
-            event = Event.from_native(events[i])
+            event = NativeEvent.copy(events[i])
             with self.lock:
                 request = self.requests.get(event.request)
                 if event.is_last:
@@ -209,7 +210,7 @@ class Engine:
             return int(lib.lc_engine_active(native))
 
     def plan_chat(self, body: dict[str, Any], tools: str = "") -> Plan:
-        """Renders a conversation with the model's template and tokenises it.
+        """Renders a conversation with the model's template and tokenizes it.
 
         Args:
             body: What ``lc_plan_chat`` in ``engine.h`` describes.

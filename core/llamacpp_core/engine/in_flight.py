@@ -5,64 +5,20 @@ The consumer may be a thread or a coroutine, of any event loop, and may change b
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from llamacpp_core.engine.events import Event, NativeEvent
 from llamacpp_core.errors import EngineError, ForkedProcessError, RequestCancelledError
-from llamacpp_core.native import ffi, lib
 from llamacpp_core.native.failures import error_from_report
 
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["Event", "Request", "Running", "wake_all"]
-
-TEXT: int = lib.LC_EVENT_TEXT
-CHUNK: int = lib.LC_EVENT_CHUNK
-FINAL: int = lib.LC_EVENT_FINAL
-EMBEDDING: int = lib.LC_EVENT_EMBEDDING
-SCORE: int = lib.LC_EVENT_SCORE
-ERROR: int = lib.LC_EVENT_ERROR
-
-
-class Event(NamedTuple):
-    """A copy of one native event."""
-
-    request: int
-    kind: int
-    position: int
-    data: bytes
-    is_last: bool
-    shape: tuple[int, int]
-    n_tokens: int
-
-    @classmethod
-    def from_native(cls, event: Any) -> Event:
-        """Copies an ``lc_event``, whose memory is only lent."""
-        return cls(
-            event.request,
-            event.kind,
-            event.index,
-            ffi.buffer(event.data, event.size)[:],
-            bool(event.is_last),
-            (event.n_rows, event.n_cols),
-            event.n_tokens,
-        )
-
-    @property
-    def text(self) -> str:
-        """The data of a text event."""
-        return self.data.decode("utf-8", "replace")
-
-    @property
-    def json(self) -> dict[str, Any]:
-        """The data of a chunk, final or error event."""
-        value: dict[str, Any] = json.loads(self.data)
-        return value
+__all__ = ["Request", "Running", "wake_all"]
 
 
 class Running(Protocol):
@@ -122,7 +78,7 @@ class Request:
         self._pid = os.getpid()
         self._cancel = cancel
         self._lock = threading.Lock()
-        self._events: deque[Event] = deque()
+        self._events: deque[NativeEvent] = deque()
         self._waiter: Any = None
         self._error: BaseException | None = None
         self._ended = False
@@ -131,11 +87,11 @@ class Request:
         if not self._ended and self._pid == os.getpid():
             self.cancel()
 
-    def deliver(self, event: Event) -> Any:
+    def deliver(self, event: NativeEvent) -> Any:
         """Called by the delivery thread; returns the consumer to wake, if one waits."""
         with self._lock:
-            if event.kind == ERROR:
-                self._error = error_from_report(event.json)
+            if event.is_error:
+                self._error = error_from_report(event.report)
             else:
                 self._events.append(event)
             if event.is_last:
@@ -166,7 +122,7 @@ class Request:
         if waiter is not None:
             wake_all([waiter])
 
-    def _take(self, waiter: Any) -> Event | None:
+    def _take(self, waiter: Any) -> NativeEvent | None:
         """The next event, or None after putting the waiter in place. Call with the lock held."""
         if self._events:
             return self._events.popleft()
@@ -195,7 +151,7 @@ class Request:
             with self._lock:
                 event = self._take(signal)
             if event is not None:
-                return event
+                return event.read()
             try:
                 signal.acquire()
             except BaseException:
@@ -216,7 +172,7 @@ class Request:
             with self._lock:
                 event = self._take(_Future(loop, future))
             if event is not None:
-                return event
+                return event.read()
             try:
                 await future
             except BaseException:

@@ -13,7 +13,7 @@ from llamacpp_core._checks import integer
 from llamacpp_core.errors import UnsupportedCapabilityError
 
 if TYPE_CHECKING:
-    from llamacpp_core.lowlevel.vocab import Vocab
+    from llamacpp_core.lowlevel.vocabulary import Vocabulary
 
 __all__ = ["LlamaCache", "LlamaPromptLookupDecoding", "LlamaRAMCache", "LlamaTokenizer", "check_cache"]
 
@@ -78,7 +78,7 @@ class LlamaTokenizer:
         vocab: The model's vocabulary.
     """
 
-    def __init__(self, vocab: Vocab) -> None:
+    def __init__(self, vocab: Vocabulary) -> None:
         self._vocab = vocab
 
     def tokenize(self, text: bytes, add_bos: bool = True, special: bool = True) -> list[int]:

@@ -18,18 +18,30 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from llamacpp_core.engine.info import ModelInfo
     from llamacpp_core.engine.python_loop.sampling_chain import TokenChooser
-    from llamacpp_core.engine.python_loop.sessions import Session, SessionPool
+    from llamacpp_core.engine.python_loop.sessions import Session
     from llamacpp_core.grammar import LlamaGrammar
-    from llamacpp_core.llama.settings import Settings
-    from llamacpp_core.lowlevel.vocab import Vocab
+    from llamacpp_core.llama.llama import Llama
 
-__all__ = ["EvalMethods", "Evaluation"]
+__all__ = [
+    "Evaluation",
+    "eval",
+    "eval_logits",
+    "eval_tokens",
+    "evaluated",
+    "generate",
+    "input_ids",
+    "logits_to_logprobs",
+    "longest_token_prefix",
+    "n_tokens",
+    "reset",
+    "sample",
+    "scores",
+]
 
 
 class Evaluation:
-    """What :meth:`EvalMethods.eval` has read so far.
+    """What :meth:`eval` has read so far.
 
     Attributes:
         session: The context.
@@ -66,258 +78,279 @@ class Evaluation:
         return self.rows[back]
 
 
-class EvalMethods:
-    """Step by step evaluation; mixed into ``Llama``, which sets the attributes."""
+def n_tokens(self: Llama) -> int:
+    """Tokens that :meth:`eval` has read."""
+    return 0 if self._evaluation is None else len(self._evaluation.session.tokens)
 
-    info: ModelInfo
-    settings: Settings
-    _vocab: Vocab
-    _sessions: SessionPool
-    _seed: int | None
-    _evaluation: Evaluation | None
-    _last: Any
 
-    def _evaluated(self) -> Evaluation:
-        if self._evaluation is None:
-            session = self._sessions.new(self.info.n_ctx)
-            session.use_loras(tuple(scale for _, scale in self.info.lora))
-            self._evaluation = Evaluation(session, self.settings.logits_all)
-        self._last = self._evaluation
-        return self._evaluation
+def input_ids(self: Llama) -> NDArray[np.intc]:
+    """The tokens that :meth:`eval` has read, int32 of shape [n_tokens]."""
+    import numpy as np
 
-    @property
-    def n_tokens(self) -> int:
-        """Tokens that :meth:`eval` has read."""
-        return 0 if self._evaluation is None else len(self._evaluation.session.tokens)
+    return np.array([] if self._evaluation is None else self._evaluation.session.tokens, dtype=np.intc)
 
-    @property
-    def input_ids(self) -> NDArray[np.intc]:
-        """The tokens that :meth:`eval` has read, int32 of shape [n_tokens]."""
-        import numpy as np
 
-        return np.array([] if self._evaluation is None else self._evaluation.session.tokens, dtype=np.intc)
+def scores(self: Llama) -> NDArray[np.float32]:
+    """The logits after each token that :meth:`eval` has read, float32 of shape [n_tokens, n_vocab].
 
-    @property
-    def scores(self) -> NDArray[np.float32]:
-        """The logits after each token that :meth:`eval` has read, float32 of shape [n_tokens, n_vocab].
+    Raises:
+        UnsupportedCapabilityError: The model was loaded without ``logits_all=True``.
+    """
+    import numpy as np
 
-        Raises:
-            UnsupportedCapabilityError: The model was loaded without ``logits_all=True``.
-        """
-        import numpy as np
-
-        if not self.settings.logits_all:
-            raise UnsupportedCapabilityError(
-                "scores needs the logits of every token: load the model with logits_all=True",
-                parameter="logits_all",
-            )
-        rows = [] if self._evaluation is None else self._evaluation.rows[: self.n_tokens]
-        return np.array(rows, dtype=np.float32).reshape(len(rows), self.info.n_vocab)
-
-    @property
-    def eval_tokens(self) -> deque[int]:
-        """The tokens that :meth:`eval` has read."""
-        return deque(self.input_ids.tolist(), maxlen=self.info.n_ctx)
-
-    @property
-    def eval_logits(self) -> deque[list[float]]:
-        """The logits that are kept: after every token with ``logits_all=True``, else after the last."""
-        rows = [] if self._evaluation is None else self._evaluation.rows
-        return deque(
-            (row.tolist() for row in rows), maxlen=self.info.n_ctx if self.settings.logits_all else 1
+    if not self.settings.logits_all:
+        raise UnsupportedCapabilityError(
+            "scores needs the logits of every token: load the model with logits_all=True",
+            parameter="logits_all",
         )
+    rows = [] if self._evaluation is None else self._evaluation.rows[: self.n_tokens]
+    return np.array(rows, dtype=np.float32).reshape(len(rows), self.info.n_vocab)
 
-    def reset(self) -> None:
-        """Forgets what :meth:`eval` has read."""
-        if self._evaluation is not None:
-            self._evaluation.session.clear()
-            self._evaluation.rows = []
 
-    def eval(self, tokens: Sequence[int]) -> None:
-        """Evaluates tokens after those evaluated before.
+def eval_tokens(self: Llama) -> deque[int]:
+    """The tokens that :meth:`eval` has read."""
+    return deque(self.input_ids.tolist(), maxlen=self.info.n_ctx)
 
-        Raises:
-            ContextOverflowError: The context is full.
-        """
-        ids = self._vocab.check(tokens)
-        if ids:
-            self._evaluated().read(ids)
 
-    def sample(
+def eval_logits(self: Llama) -> deque[list[float]]:
+    """The logits that are kept: after every token with ``logits_all=True``, else after the last."""
+    rows = [] if self._evaluation is None else self._evaluation.rows
+    return deque((row.tolist() for row in rows), maxlen=self.info.n_ctx if self.settings.logits_all else 1)
+
+
+def reset(self: Llama) -> None:
+    """Forgets what :meth:`eval` has read."""
+    if self._evaluation is not None:
+        self._evaluation.session.clear()
+        self._evaluation.rows = []
+
+
+def eval(self: Llama, tokens: Sequence[int]) -> None:
+    """Evaluates tokens after those evaluated before.
+
+    Raises:
+        ContextOverflowError: The context is full.
+    """
+    ids = self._vocab.check_all(tokens)
+    if ids:
+        evaluated(self).read(ids)
+
+
+def sample(
+    self: Llama,
+    top_k: int = 40,
+    top_p: float = 0.95,
+    min_p: float = 0.05,
+    typical_p: float = 1.0,
+    temp: float = 0.80,
+    repeat_penalty: float = 1.0,
+    frequency_penalty: float = 0.0,
+    presence_penalty: float = 0.0,
+    tfs_z: float = 1.0,
+    mirostat_mode: int = 0,
+    mirostat_eta: float = 0.1,
+    mirostat_tau: float = 5.0,
+    penalize_nl: bool = True,
+    logits_processor: Any = None,
+    grammar: LlamaGrammar | str | None = None,
+    idx: int | None = None,
+) -> int:
+    """Chooses a token to follow what :meth:`eval` has read; it is not read by this.
+
+    Args:
+        top_k: As for :meth:`create_completion`; so are the others that are not explained here.
+        top_p: See there.
+        min_p: See there.
+        typical_p: See there.
+        temp: The temperature.
+        repeat_penalty: See there.
+        frequency_penalty: See there.
+        presence_penalty: See there.
+        tfs_z: See there.
+        mirostat_mode: See there.
+        mirostat_eta: See there.
+        mirostat_tau: See there.
+        penalize_nl: Accepted as True only: llama.cpp no longer treats the newline apart.
+        logits_processor: See there.
+        grammar: A grammar for this one token.
+        idx: The token to follow, counted from the first; None for the last.
+
+    Raises:
+        EngineError: Nothing has been read.
+    """
+    evaluation = evaluated(self)
+    logits = evaluation.logits(-1 if idx is None else integer()("idx", idx))
+    chooser = _new_chooser(
         self,
-        top_k: int = 40,
-        top_p: float = 0.95,
-        min_p: float = 0.05,
-        typical_p: float = 1.0,
-        temp: float = 0.80,
-        repeat_penalty: float = 1.0,
-        frequency_penalty: float = 0.0,
-        presence_penalty: float = 0.0,
-        tfs_z: float = 1.0,
-        mirostat_mode: int = 0,
-        mirostat_eta: float = 0.1,
-        mirostat_tau: float = 5.0,
-        penalize_nl: bool = True,
-        logits_processor: Any = None,
-        grammar: LlamaGrammar | str | None = None,
-        idx: int | None = None,
-    ) -> int:
-        """Chooses a token to follow what :meth:`eval` has read; it is not read by this.
+        {
+            "top_k": top_k,
+            "top_p": top_p,
+            "min_p": min_p,
+            "typical_p": typical_p,
+            "temperature": temp,
+            "repeat_penalty": repeat_penalty,
+            "frequency_penalty": frequency_penalty,
+            "presence_penalty": presence_penalty,
+            "tfs_z": tfs_z,
+            "mirostat_mode": mirostat_mode,
+            "mirostat_eta": mirostat_eta,
+            "mirostat_tau": mirostat_tau,
+        },
+        grammar,
+        penalize_nl,
+    )
+    try:
+        chooser.read_prompt(evaluation.session.tokens[-64:])
+        return _choose(self, chooser, logits, logits_processor)
+    finally:
+        chooser.close()
 
-        Args:
-            top_k: As for :meth:`create_completion`; so are the others that are not explained here.
-            top_p: See there.
-            min_p: See there.
-            typical_p: See there.
-            temp: The temperature.
-            repeat_penalty: See there.
-            frequency_penalty: See there.
-            presence_penalty: See there.
-            tfs_z: See there.
-            mirostat_mode: See there.
-            mirostat_eta: See there.
-            mirostat_tau: See there.
-            penalize_nl: Accepted as True only: llama.cpp no longer treats the newline apart.
-            logits_processor: See there.
-            grammar: A grammar for this one token.
-            idx: The token to follow, counted from the first; None for the last.
 
-        Raises:
-            EngineError: Nothing has been read.
-        """
-        names = dict(locals())
-        evaluation = self._evaluated()
-        logits = evaluation.logits(-1 if idx is None else integer()("idx", idx))
-        chooser = self._new_chooser(names)
-        try:
-            chooser.read_prompt(evaluation.session.tokens[-64:])
-            return self._choose(chooser, logits, logits_processor)
-        finally:
-            chooser.close()
+def generate(
+    self: Llama,
+    tokens: Sequence[int],
+    top_k: int = 40,
+    top_p: float = 0.95,
+    min_p: float = 0.05,
+    typical_p: float = 1.0,
+    temp: float = 0.80,
+    repeat_penalty: float = 1.0,
+    reset: bool = True,
+    frequency_penalty: float = 0.0,
+    presence_penalty: float = 0.0,
+    tfs_z: float = 1.0,
+    mirostat_mode: int = 0,
+    mirostat_tau: float = 5.0,
+    mirostat_eta: float = 0.1,
+    penalize_nl: bool = True,
+    logits_processor: Any = None,
+    stopping_criteria: Any = None,
+    grammar: LlamaGrammar | str | None = None,
+) -> Generator[int, Sequence[int] | None, None]:
+    """Generates tokens one by one, end tokens included, as long as they are asked for.
 
-    def generate(
+    Tokens given to ``send()`` are read as if the model had written them.
+
+    Args:
+        tokens: What to begin with.
+        top_k: As for :meth:`sample`; so are the others that are not explained here.
+        top_p: See there.
+        min_p: See there.
+        typical_p: See there.
+        temp: See there.
+        repeat_penalty: See there.
+        reset: Keep only the part of what was evaluated that the tokens begin with; else append to all.
+        frequency_penalty: See there.
+        presence_penalty: See there.
+        tfs_z: See there.
+        mirostat_mode: See there.
+        mirostat_tau: See there.
+        mirostat_eta: See there.
+        penalize_nl: See there.
+        logits_processor: See there.
+        stopping_criteria: Ends the generation; as for :meth:`create_completion`.
+        grammar: A grammar for the whole.
+
+    Raises:
+        ContextOverflowError: The context is full.
+    """
+    from llamacpp_core.engine.python_loop.callbacks import StoppingCriteriaList, callbacks
+
+    boolean("reset", reset)
+    evaluation = evaluated(self)
+    session = evaluation.session
+    ids = self._vocab.check_all(tokens)
+    if reset:
+        ids = ids[session.rewind(ids) :]
+    criteria = StoppingCriteriaList(callbacks("stopping_criteria", stopping_criteria))
+    chooser = _new_chooser(
         self,
-        tokens: Sequence[int],
-        top_k: int = 40,
-        top_p: float = 0.95,
-        min_p: float = 0.05,
-        typical_p: float = 1.0,
-        temp: float = 0.80,
-        repeat_penalty: float = 1.0,
-        reset: bool = True,
-        frequency_penalty: float = 0.0,
-        presence_penalty: float = 0.0,
-        tfs_z: float = 1.0,
-        mirostat_mode: int = 0,
-        mirostat_tau: float = 5.0,
-        mirostat_eta: float = 0.1,
-        penalize_nl: bool = True,
-        logits_processor: Any = None,
-        stopping_criteria: Any = None,
-        grammar: LlamaGrammar | str | None = None,
-    ) -> Generator[int, Sequence[int] | None, None]:
-        """Generates tokens one by one, end tokens included, as long as they are asked for.
+        {
+            "top_k": top_k,
+            "top_p": top_p,
+            "min_p": min_p,
+            "typical_p": typical_p,
+            "temperature": temp,
+            "repeat_penalty": repeat_penalty,
+            "frequency_penalty": frequency_penalty,
+            "presence_penalty": presence_penalty,
+            "tfs_z": tfs_z,
+            "mirostat_mode": mirostat_mode,
+            "mirostat_eta": mirostat_eta,
+            "mirostat_tau": mirostat_tau,
+        },
+        grammar,
+        penalize_nl,
+    )
+    try:
+        chooser.read_prompt([*session.tokens, *ids][-64:])
+        while True:
+            if ids:
+                evaluation.read(ids)
+            logits = evaluation.logits(-1)
+            if criteria and criteria(self.input_ids, logits):
+                return
+            token = _choose(self, chooser, logits, logits_processor)
+            more = yield token
+            ids = [token, *self._vocab.check_all(more or ())]
+    finally:
+        chooser.close()
 
-        Tokens given to ``send()`` are read as if the model had written them.
 
-        Args:
-            tokens: What to begin with.
-            top_k: As for :meth:`sample`; so are the others that are not explained here.
-            top_p: See there.
-            min_p: See there.
-            typical_p: See there.
-            temp: See there.
-            repeat_penalty: See there.
-            reset: Keep only the part of what was evaluated that the tokens begin with; else append to all.
-            frequency_penalty: See there.
-            presence_penalty: See there.
-            tfs_z: See there.
-            mirostat_mode: See there.
-            mirostat_tau: See there.
-            mirostat_eta: See there.
-            penalize_nl: See there.
-            logits_processor: See there.
-            stopping_criteria: Ends the generation; as for :meth:`create_completion`.
-            grammar: A grammar for the whole.
+def logits_to_logprobs(logits: NDArray[np.float32], axis: int = -1) -> NDArray[np.float32]:
+    """Log-probabilities of logits along an axis, float32 of the same shape."""
+    import numpy as np
 
-        Raises:
-            ContextOverflowError: The context is full.
-        """
-        names = dict(locals())
-        from llamacpp_core.engine.python_loop.callbacks import StoppingCriteriaList, callbacks
+    values = np.asarray(logits, dtype=np.float32)
+    highest = values.max(axis=axis, keepdims=True)
+    shifted = values - np.where(np.isfinite(highest), highest, 0)
+    with np.errstate(divide="ignore"):
+        total = np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+    return np.asarray(shifted - total, dtype=np.float32)
 
-        boolean("reset", reset)
-        evaluation = self._evaluated()
-        session = evaluation.session
-        ids = self._vocab.check(tokens)
-        if reset:
-            ids = ids[session.rewind(ids) :]
-        criteria = StoppingCriteriaList(callbacks("stopping_criteria", stopping_criteria))
-        chooser = self._new_chooser(names)
-        try:
-            chooser.read_prompt([*session.tokens, *ids][-64:])
-            while True:
-                if ids:
-                    evaluation.read(ids)
-                logits = evaluation.logits(-1)
-                if criteria and criteria(self.input_ids, logits):
-                    return
-                token = self._choose(chooser, logits, logits_processor)
-                more = yield token
-                ids = [token, *self._vocab.check(more or ())]
-        finally:
-            chooser.close()
 
-    @staticmethod
-    def logits_to_logprobs(logits: NDArray[np.float32], axis: int = -1) -> NDArray[np.float32]:
-        """Log-probabilities of logits along an axis, float32 of the same shape."""
-        import numpy as np
+def longest_token_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many tokens two sequences have in common at their beginning."""
+    common = 0
+    for one, other in zip(a, b, strict=False):
+        if one != other:
+            break
+        common += 1
+    return common
 
-        values = np.asarray(logits, dtype=np.float32)
-        highest = values.max(axis=axis, keepdims=True)
-        shifted = values - np.where(np.isfinite(highest), highest, 0)
-        with np.errstate(divide="ignore"):
-            total = np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
-        return np.asarray(shifted - total, dtype=np.float32)
 
-    @staticmethod
-    def longest_token_prefix(a: Sequence[int], b: Sequence[int]) -> int:
-        """How many tokens two sequences have in common at their beginning."""
-        common = 0
-        for one, other in zip(a, b, strict=False):
-            if one != other:
-                break
-            common += 1
-        return common
+def evaluated(llama: Llama) -> Evaluation:
+    """What :func:`eval` has read so far, in a context that is made when it is first needed."""
+    if llama._evaluation is None:
+        session = llama._sessions.new(llama.info.n_ctx)
+        session.use_loras(tuple(scale for _, scale in llama.info.lora))
+        llama._evaluation = Evaluation(session, llama.settings.logits_all)
+    llama._last = llama._evaluation
+    return llama._evaluation
 
-    def _choose(self, chooser: TokenChooser, logits: NDArray[np.float32], logits_processor: Any) -> int:
-        from llamacpp_core.engine.python_loop.callbacks import callbacks, process_logits
 
-        processors = callbacks("logits_processor", logits_processor)
-        with self._evaluated().session.working():
-            return chooser.choose(process_logits(processors, self.input_ids, logits))
+def _choose(llama: Llama, chooser: TokenChooser, logits: NDArray[np.float32], logits_processor: Any) -> int:
+    from llamacpp_core.engine.python_loop.callbacks import callbacks, process_logits
 
-    def _new_chooser(self, names: dict[str, Any]) -> TokenChooser:
-        from llamacpp_core.engine.python_loop.sampling_chain import TokenChooser
-        from llamacpp_core.request.chat import grammar_text
+    processors = callbacks("logits_processor", logits_processor)
+    with evaluated(llama).session.working():
+        return chooser.choose(process_logits(processors, llama.input_ids, logits))
 
-        if names["penalize_nl"] is not True:
-            raise UnsupportedCapabilityError(
-                "penalize_nl: llama.cpp no longer treats the newline apart; give logit_bias instead",
-                parameter="penalize_nl",
-            )
-        values = {
-            ("temperature" if name == "temp" else name): names[name]
-            for name in (
-                *("top_k", "top_p", "min_p", "typical_p", "temp", "repeat_penalty", "frequency_penalty"),
-                *("presence_penalty", "tfs_z", "mirostat_mode", "mirostat_eta", "mirostat_tau"),
-            )
-        }
-        fields = sampling_fields(values, n_vocab=self.info.n_vocab)
-        fields |= {
-            "repeat_last_n": self.settings.last_n_tokens_size,
-            "grammar": grammar_text(names["grammar"]),
-        }
-        return TokenChooser(
-            self._sessions.model, fields, seed=self._seed, forbidden=tuple(self._vocab.suppressed())
+
+def _new_chooser(llama: Llama, values: dict[str, Any], grammar: Any, penalize_nl: bool) -> TokenChooser:
+    from llamacpp_core.engine.python_loop.sampling_chain import TokenChooser
+    from llamacpp_core.request.constraints import grammar_text
+
+    if penalize_nl is not True:
+        raise UnsupportedCapabilityError(
+            "penalize_nl: llama.cpp no longer treats the newline apart; give logit_bias instead",
+            parameter="penalize_nl",
         )
+    fields = sampling_fields(values, n_vocab=llama.info.n_vocab)
+    fields |= {
+        "repeat_last_n": llama.settings.last_n_tokens_size,
+        "grammar": grammar_text(grammar),
+    }
+    return TokenChooser(
+        llama._sessions.model, fields, seed=llama._seed, forbidden=tuple(llama._vocab.suppressed())
+    )

@@ -17,10 +17,10 @@ from llamacpp_core.llama.llama import Llama
 __all__ = ["Lease", "lease"]
 
 _lock = threading.RLock()  # reentrant: the garbage collector may release a lease wherever it is held
-_loaded: dict[str, _Entry] = {}
+_loaded: dict[str, _Shared] = {}
 
 
-class _Entry:
+class _Shared:
     def __init__(self) -> None:
         self.llama: Llama | None = None
         self.users = 0
@@ -34,7 +34,7 @@ class Lease:
         llama: The model.
     """
 
-    def __init__(self, key: str, entry: _Entry, llama: Llama) -> None:
+    def __init__(self, key: str, entry: _Shared, llama: Llama) -> None:
         self.llama = llama
         self._finalizer = weakref.finalize(self, _release, key, entry)
 
@@ -57,7 +57,7 @@ def lease(model: str | os.PathLike[str], *, progress: bool | None = None, **load
     options = {name: value for name, value in load_options.items() if value is not None}
     key = json.dumps([os.getpid(), os.fspath(model), options], sort_keys=True, default=repr)
     with _lock:
-        entry = _loaded.setdefault(key, _Entry())
+        entry = _loaded.setdefault(key, _Shared())
         entry.users += 1
     try:
         with entry.loading:
@@ -70,7 +70,7 @@ def lease(model: str | os.PathLike[str], *, progress: bool | None = None, **load
     return Lease(key, entry, llama)
 
 
-def _release(key: str, entry: _Entry) -> None:
+def _release(key: str, entry: _Shared) -> None:
     with _lock:
         entry.users -= 1
         last = entry.users == 0

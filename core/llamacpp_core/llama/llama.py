@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -14,33 +13,35 @@ from llamacpp_core.engine.info import ModelInfo, draw_with
 from llamacpp_core.engine.load.loading import load_engine, model_info
 from llamacpp_core.engine.load.options import LoadOptions
 from llamacpp_core.errors import InvalidParameterError
-from llamacpp_core.llama.chat import ChatMethods
-from llamacpp_core.llama.evaluation import EvalMethods
-from llamacpp_core.llama.progress import LoadProgress
-from llamacpp_core.llama.settings import (
-    Settings,
-    chat_handler_for,
-    chat_template_for,
-    make_load_options,
-    read_settings,
-)
-from llamacpp_core.llama.state import StateMethods
-from llamacpp_core.llama.tokens import TokenMethods
-from llamacpp_core.llama.vectors import VectorMethods
+from llamacpp_core.llama import chat, completion, evaluation, state, tokens, vectors
+from llamacpp_core.llama.chat_formats import chat_handler_for, chat_template_for
+from llamacpp_core.llama.settings import Settings, make_load_options, read_settings, show_log
 from llamacpp_core.request.chat import ChatPreparer
 from llamacpp_core.request.completion import CompletionPreparer
 from llamacpp_core.request.template import ChatPlanner
 from llamacpp_core.request.vectors import VectorPreparer
 
 if TYPE_CHECKING:
-    from llamacpp_core.llama.compat import LlamaPromptLookupDecoding
-    from llamacpp_core.lowlevel.vocab import Vocab
+    from collections import deque
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from llamacpp_core.engine.engine import Engine
+    from llamacpp_core.engine.python_loop.sessions import SessionPool
+    from llamacpp_core.llama.compat import LlamaPromptLookupDecoding, LlamaRAMCache
+    from llamacpp_core.llama.evaluation import Evaluation
+    from llamacpp_core.lowlevel.vocabulary import Vocabulary
     from llamacpp_core.models import ResolvedModel
+    from llamacpp_core.request.runner import Prepared
 
 __all__ = ["Llama"]
 
+#: Loading that takes less than this many seconds shows nothing.
+_PATIENCE = 1.0
 
-class Llama(ChatMethods, EvalMethods, StateMethods, VectorMethods, TokenMethods):
+
+class Llama:
     """A language model in this process.
 
     One object serves any number of threads and event loops at once: their requests share the steps of one
@@ -86,6 +87,20 @@ class Llama(ChatMethods, EvalMethods, StateMethods, VectorMethods, TokenMethods)
     info: ModelInfo
     options: LoadOptions
     settings: Settings
+    chat_format: str | None
+    chat_handler: Callable[..., Any] | None
+    cache: LlamaRAMCache | None
+    _engine: Engine
+    _engine_format: str | None  # the chat format whose template the engine has
+    _resolved: ResolvedModel
+    _vocab: Vocabulary
+    _chat: ChatPreparer
+    _completion: CompletionPreparer
+    _vectors: VectorPreparer
+    _sessions: SessionPool
+    _seed: int | None
+    _last: Prepared | Evaluation | None  # what save_state() saves
+    _evaluation: Evaluation | None
 
     def __init__(
         self,
@@ -129,12 +144,12 @@ class Llama(ChatMethods, EvalMethods, StateMethods, VectorMethods, TokenMethods)
     def _configure(self, given: dict[str, Any], verbose: bool) -> None:
         self.verbose = boolean("verbose", verbose)
         if verbose:
-            _show_log()
+            show_log()
         self.settings, options = read_settings(given)
         self.options = make_load_options(options)
         self.chat_handler = self.settings.chat_handler
-        self._seed: int | None = None
-        self._last: Any = None
+        self._seed = None
+        self._last = None
         self._evaluation = None
         self._next_slot = 0
         self.cache = None
@@ -142,12 +157,18 @@ class Llama(ChatMethods, EvalMethods, StateMethods, VectorMethods, TokenMethods)
     def _load(self, resolved: ResolvedModel, progress: bool | None) -> None:
         self._resolved = resolved
         self._choose_format(resolved)
-        with LoadProgress(resolved.name, progress) as on_progress:
+        from llamacpp_core.models.progress import ProgressBar
+
+        bar = ProgressBar(f"loading {resolved.name}", 100, unit="%", progress=progress, patience=_PATIENCE)
+        with bar:
             if self.settings.vocab_only:
                 self._load_vocab(resolved)
             else:
-                self._load_weights(resolved, on_progress)
-        self._vocab = self._lent_vocab()
+                self._load_weights(resolved, lambda fraction: bar.move_to(round(100 * fraction)))
+        from llamacpp_core.lowlevel.vocabulary import Vocabulary
+
+        self._vocab = Vocabulary(self._engine.model)
+        _ = self._vocab.special_tokens  # read now, so that they can be told of a closed model
         if not self.settings.vocab_only:
             self._prepare(resolved)
         if self.chat_format is None and self.info.chat_template:
@@ -158,7 +179,8 @@ class Llama(ChatMethods, EvalMethods, StateMethods, VectorMethods, TokenMethods)
     def _choose_format(self, resolved: ResolvedModel) -> None:
         """Gives the engine the template of the chat format, unless Python does the format."""
         name = self.chat_format = self.settings.chat_format
-        self._engine_format, self._format_stops = name, ()
+        self._engine_format = name
+        self._format_stops: tuple[str, ...] = ()
         if name is None or chat_handler_for(name) is not None:
             return
         template, self._format_stops = chat_template_for(name, resolved.header)
@@ -169,16 +191,12 @@ class Llama(ChatMethods, EvalMethods, StateMethods, VectorMethods, TokenMethods)
         from llamacpp_core.engine.python_loop.sessions import SessionPool
 
         self._sessions = SessionPool(self._engine, self.info, self.options)
-        self._chat = ChatPreparer(self._engine, self._vocab, self.info, safe=self.options.safe_prompts)
-        self._completion = CompletionPreparer(
-            self._engine, self._vocab, self.info, suffix_first=self.settings.spm_infill
+        engine, vocab, info = self._engine, self._vocab, self.info
+        self._chat = ChatPreparer(
+            engine, vocab, info, safe=self.options.safe_prompts, stops=self._format_stops
         )
-        self._vectors = VectorPreparer(self._engine, self._vocab, self.info, _wordpiece(resolved, self.info))
-
-    def _lent_vocab(self) -> Vocab:
-        from llamacpp_core.lowlevel.vocab import Vocab
-
-        return Vocab(self._engine.model)
+        self._completion = CompletionPreparer(engine, vocab, info, suffix_first=self.settings.spm_infill)
+        self._vectors = VectorPreparer(engine, vocab, info, vectors.wordpiece_of(resolved, info))
 
     def _load_weights(self, resolved: ResolvedModel, on_progress: Callable[[float], None]) -> None:
         self._engine, reduced = load_engine(resolved, self.options, on_progress)
@@ -248,6 +266,85 @@ class Llama(ChatMethods, EvalMethods, StateMethods, VectorMethods, TokenMethods)
         """How many requests are waiting or running at this moment."""
         return self._engine.n_active
 
+    # Its methods by subject: the modules hold them as functions of a Llama.
+
+    create_chat_completion = chat.create_chat_completion
+    acreate_chat_completion = chat.acreate_chat_completion
+    create_chat_completion_openai_v1 = chat.create_chat_completion_openai_v1
+    answer_with = chat.answer_with
+    apply_chat_template = chat.apply_chat_template
+    count_tokens = chat.count_tokens
+
+    create_completion = __call__ = completion.create_completion
+    acreate_completion = completion.acreate_completion
+
+    embed, aembed = vectors.embed, vectors.aembed
+    create_embedding, acreate_embedding = vectors.create_embedding, vectors.acreate_embedding
+    rerank, arerank = vectors.rerank, vectors.arerank
+
+    tokenize, detokenize, tokenizer = tokens.tokenize, tokens.detokenize, tokens.tokenizer
+    token_bos, token_eos, token_nl = tokens.token_bos, tokens.token_eos, tokens.token_nl
+    n_ctx, n_embd, n_vocab = tokens.n_ctx, tokens.n_embd, tokens.n_vocab
+    pooling_type = tokens.pooling_type
+
+    reset, eval, sample, generate = evaluation.reset, evaluation.eval, evaluation.sample, evaluation.generate
+    logits_to_logprobs = staticmethod(evaluation.logits_to_logprobs)
+    longest_token_prefix = staticmethod(evaluation.longest_token_prefix)
+
+    set_seed, set_cache = state.set_seed, state.set_cache
+    save_state, load_state = state.save_state, state.load_state
+    save_state_file, load_state_file = state.save_state_file, state.load_state_file
+
+    @property
+    def model_path(self) -> str:
+        """The model's file."""
+        return self.info.path
+
+    @property
+    def n_batch(self) -> int:
+        """Tokens of one step, at most."""
+        return self.info.n_batch
+
+    @property
+    def n_threads(self) -> int:
+        """CPU threads for generating."""
+        return self.info.n_threads
+
+    @property
+    def n_threads_batch(self) -> int:
+        """CPU threads for reading prompts."""
+        return self.options.n_threads_batch or self.info.n_threads
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The metadata of the model file as text, in llama.cpp's form and without arrays."""
+        return tokens.metadata(self)
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens that :meth:`eval` has read."""
+        return evaluation.n_tokens(self)
+
+    @property
+    def input_ids(self) -> NDArray[np.intc]:
+        """The tokens that :meth:`eval` has read, int32 of shape [n_tokens]."""
+        return evaluation.input_ids(self)
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """The logits after each token that :meth:`eval` has read, float32 of shape [n_tokens, n_vocab]."""
+        return evaluation.scores(self)
+
+    @property
+    def eval_tokens(self) -> deque[int]:
+        """The tokens that :meth:`eval` has read."""
+        return evaluation.eval_tokens(self)
+
+    @property
+    def eval_logits(self) -> deque[list[float]]:
+        """The logits that are kept: after every token with ``logits_all=True``, else after the last."""
+        return evaluation.eval_logits(self)
+
     def close(self) -> None:
         """Ends all requests with :class:`~llamacpp_core.errors.EngineClosedError` and frees the memory."""
         if not self._closed:
@@ -296,22 +393,3 @@ def _drawn(info: ModelInfo) -> dict[str, str]:
 
 
 draw_with(_drawn)
-
-
-def _wordpiece(resolved: ResolvedModel, info: ModelInfo) -> Any:
-    """BERT's own tokenizer where llama.cpp's differs from it; None for every other model."""
-    if resolved.header.metadata.get("tokenizer.ggml.model") != "bert" or not info.capabilities.embedding:
-        return None
-    from llamacpp_core.models.bert.wordpiece import WordPieceTokenizer
-
-    return WordPieceTokenizer.from_gguf(resolved.path).encode
-
-
-def _show_log() -> None:
-    logger = logging.getLogger("llamacpp_core")
-    if not any(getattr(handler, "llamacpp_verbose", False) for handler in logger.handlers):
-        handler = logging.StreamHandler()
-        handler.llamacpp_verbose = True  # type: ignore[attr-defined]
-        handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
-        logger.addHandler(handler)
-    logger.setLevel(logging.INFO)

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llamacpp_core._checks import boolean, check_text, choice, integer, number, unknown_name
 from llamacpp_core.engine.load.options import LoadOptions
 from llamacpp_core.errors import InvalidParameterError, ModelNotFoundError, UnsupportedCapabilityError
+from llamacpp_core.llama.chat_formats import check_handler, check_name
 
-if TYPE_CHECKING:
-    from llamacpp_core.models import GGUFHeader
-
-__all__ = [
-    "Settings",
-    "chat_handler_for",
-    "chat_template_for",
-    "check_handler",
-    "check_name",
-    "make_load_options",
-    "read_settings",
-]
+__all__ = ["Settings", "make_load_options", "read_settings", "show_log"]
 
 #: Names of the constructor beyond the load options.
 COMPATIBLE = (
@@ -42,9 +33,7 @@ COMPATIBLE = (
     "vocab_only",
 )
 
-_FROM_FILE = "chat_template."
 _NUMA = {0: False, 1: "distribute", 2: "isolate", 3: "numactl"}
-_RANDOM_SEEDS = (-1, 2**32 - 1)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -88,8 +77,6 @@ def read_settings(given: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
     _lora(args)
     _attention(args)
     _draft(args)
-    if args.get("seed") in _RANDOM_SEEDS:
-        del args["seed"]
     if "numa" in args and isinstance(args["numa"], int) and not isinstance(args["numa"], bool):
         args["numa"] = _NUMA[int(choice(*_NUMA)("numa", args["numa"]))]
     if "chat_template" in args:
@@ -114,71 +101,6 @@ def make_load_options(given: Mapping[str, Any]) -> LoadOptions:
     return LoadOptions(**given)
 
 
-def chat_handler_for(chat_format: str | None) -> Callable[..., Any] | None:
-    """The handler that a user registered under a name; None where the engine does the format itself."""
-    if chat_format is None:
-        return None
-    from llamacpp_core.chat_format.registry import default_registry
-
-    return default_registry.registered(chat_format)
-
-
-def chat_template_for(chat_format: str | None, header: GGUFHeader) -> tuple[str | None, tuple[str, ...]]:
-    """The template of a chat format, None for the model's own, and the strings that end its answers.
-
-    Args:
-        chat_format: A built-in name, ``chat_template.default``, or ``chat_template.<name>`` for another
-            template of the model's file.
-        header: The model's file.
-
-    Raises:
-        InvalidParameterError: There is no such format.
-    """
-    if chat_format is None or chat_format == f"{_FROM_FILE}default":
-        return None, ()
-    if chat_format.startswith(_FROM_FILE):
-        templates = header.chat_templates
-        name = chat_format[len(_FROM_FILE) :]
-        if name not in templates:
-            known = [_FROM_FILE + other for other in templates]
-            raise unknown_name(chat_format, known, "chat format of this model's file:")
-        return templates[name], ()
-    from llamacpp_core.chat_format.named import NAMED_FORMATS, named_format
-    from llamacpp_core.chat_format.registry import get_chat_completion_handler
-
-    if chat_format not in NAMED_FORMATS:
-        get_chat_completion_handler(chat_format)  # raises, with names like it
-    found = named_format(chat_format)
-    return found.template, found.stop
-
-
-def check_name(value: Any) -> str | None:
-    """The name of a chat format, or None.
-
-    Raises:
-        InvalidParameterError: It is neither.
-    """
-    if value is None:
-        return None
-    from llamacpp_core.chat_format.named import format_name
-
-    return format_name(value)
-
-
-def check_handler(value: Any) -> Callable[..., Any] | None:
-    """A function that answers conversations, or None.
-
-    Raises:
-        InvalidParameterError: It is neither.
-    """
-    if value is not None and not callable(value):
-        raise InvalidParameterError(
-            f"chat_handler must be a function that answers a conversation, got {value!r}",
-            parameter="chat_handler",
-        )
-    return value  # type: ignore[no-any-return]
-
-
 def _refuse_gone(args: dict[str, Any]) -> None:
     if args.pop("lora_base", None) is not None:
         raise UnsupportedCapabilityError(
@@ -188,7 +110,7 @@ def _refuse_gone(args: dict[str, Any]) -> None:
         )
     if args.pop("tokenizer", None) is not None:
         raise UnsupportedCapabilityError(
-            "tokenizer: llama.cpp's own tokenizer is used; to use another, tokenise the prompt with it and "
+            "tokenizer: llama.cpp's own tokenizer is used; to use another, tokenize the prompt with it and "
             "pass token ids to create_completion",
             parameter="tokenizer",
         )
@@ -272,3 +194,14 @@ def _template_text(value: Any) -> str:
         "format is given as chat_format)",
         parameter="chat_template",
     )
+
+
+def show_log() -> None:
+    """Shows llama.cpp's log on stderr."""
+    logger = logging.getLogger("llamacpp_core")
+    if not any(getattr(handler, "llamacpp_verbose", False) for handler in logger.handlers):
+        handler = logging.StreamHandler()
+        handler.llamacpp_verbose = True  # type: ignore[attr-defined]
+        handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+        logger.addHandler(handler)
+    logger.setLevel(logging.INFO)

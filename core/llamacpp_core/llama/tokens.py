@@ -1,176 +1,116 @@
-"""The token and template methods of :class:`~llamacpp_core.Llama`."""
+"""The token methods of :class:`~llamacpp_core.Llama`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from llamacpp_core._checks import boolean
-from llamacpp_core.errors import InvalidParameterError
 
 if TYPE_CHECKING:
-    from llamacpp_core.engine.engine import Engine
-    from llamacpp_core.engine.info import ModelInfo
-    from llamacpp_core.engine.load.options import LoadOptions
     from llamacpp_core.llama.compat import LlamaTokenizer
-    from llamacpp_core.lowlevel.vocab import Vocab
-    from llamacpp_core.models import ResolvedModel
-    from llamacpp_core.request.chat import ChatPreparer
+    from llamacpp_core.llama.llama import Llama
 
-__all__ = ["TokenMethods"]
+__all__ = [
+    "detokenize",
+    "metadata",
+    "n_ctx",
+    "n_embd",
+    "n_vocab",
+    "pooling_type",
+    "token_bos",
+    "token_eos",
+    "token_nl",
+    "tokenize",
+    "tokenizer",
+]
 
 
-class TokenMethods:
-    """Tokens, text and templates; mixed into ``Llama``, which sets the attributes."""
+def tokenize(self: Llama, text: bytes | str, add_bos: bool = True, special: bool = False) -> list[int]:
+    """Token ids of a text.
 
-    info: ModelInfo
-    options: LoadOptions
-    _engine: Engine
-    _resolved: ResolvedModel
-    _vocab: Vocab
-    _chat: ChatPreparer
+    Args:
+        text: UTF-8 bytes, or a string.
+        add_bos: Add the tokens that the model expects around a text.
+        special: Read the names of control tokens as those tokens.
+    """
+    return self._vocab.tokenize(
+        text, add_special=boolean("add_bos", add_bos), parse_special=boolean("special", special)
+    )
 
-    def tokenize(self, text: bytes | str, add_bos: bool = True, special: bool = False) -> list[int]:
-        """Token ids of a text.
 
-        Args:
-            text: UTF-8 bytes, or a string.
-            add_bos: Add the tokens that the model expects around a text.
-            special: Read the names of control tokens as those tokens.
-        """
-        return self._vocab.tokenize(text, add_special=add_bos, parse_special=special)
+def detokenize(
+    self: Llama,
+    tokens: Sequence[int],
+    prev_tokens: Sequence[int] | None = None,  # noqa: ARG001  (llama-cpp-python's)
+    special: bool = False,
+) -> bytes:
+    """The text of token ids, as UTF-8 bytes.
 
-    def detokenize(
-        self,
-        tokens: Sequence[int],
-        prev_tokens: Sequence[int] | None = None,  # noqa: ARG002  (llama-cpp-python's)
-        special: bool = False,
-    ) -> bytes:
-        """The text of token ids, as UTF-8 bytes.
+    The bytes of a token do not depend on its neighbours: those of a list are those of its tokens, joined.
 
-        The bytes of a token do not depend on its neighbours: those of a list are those of its tokens, joined.
+    Args:
+        tokens: Token ids.
+        prev_tokens: Accepted for llama-cpp-python's sake; it has no effect there either.
+        special: Write control tokens by their names instead of leaving them out.
+    """
+    return self._vocab.pieces(tokens, special=special)
 
-        Args:
-            tokens: Token ids.
-            prev_tokens: Accepted for llama-cpp-python's sake; it has no effect there either.
-            special: Write control tokens by their names instead of leaving them out.
-        """
-        return self._vocab.pieces(tokens, special=special)
 
-    def tokenizer(self) -> LlamaTokenizer:
-        """The tokenizer as an object of its own."""
-        from llamacpp_core.llama.compat import LlamaTokenizer
+def tokenizer(self: Llama) -> LlamaTokenizer:
+    """The tokenizer as an object of its own."""
+    from llamacpp_core.llama.compat import LlamaTokenizer
 
-        return LlamaTokenizer(self._vocab)
+    return LlamaTokenizer(self._vocab)
 
-    def count_tokens(
-        self,
-        text: str | None = None,
-        *,
-        messages: Sequence[Mapping[str, Any]] | None = None,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        **template: Any,
-    ) -> int:
-        """How many tokens a text, or a conversation with its template, has.
 
-        Args:
-            text: Plain text, counted without special tokens.
-            messages: A conversation, counted as the model would read it.
-            tools: Tools that go with the conversation.
-            template: As for :meth:`apply_chat_template`.
-        """
-        if (text is None) == (messages is None):
-            raise InvalidParameterError("give text or messages", parameter="text")
-        if text is not None:
-            if tools is not None or template:
-                name = "tools" if tools is not None else next(iter(template))
-                raise InvalidParameterError(
-                    f"{name} goes with messages: a text is counted by itself", parameter=name
-                )
-            return len(self._vocab.tokenize(text, add_special=False, parse_special=False))
-        return self._chat.plan_for(messages, tools, template.pop("tool_choice", None), template).n_tokens()
+def n_ctx(self: Llama) -> int:
+    """Context length of one request, in tokens."""
+    return self.info.n_ctx
 
-    def apply_chat_template(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        *,
-        tokenize: bool = False,
-        tool_choice: str | Mapping[str, Any] | None = None,
-        **template: Any,
-    ) -> str | list[int]:
-        """The prompt that a conversation becomes.
 
-        Args:
-            messages: The conversation.
-            tools: Tools that go with it.
-            tokenize: Return token ids instead of text.
-            tool_choice: As for :meth:`create_chat_completion`.
-            template: ``add_generation_prompt``, ``continue_final_message``, ``chat_template_kwargs``,
-                ``reasoning_effort``.
-        """
-        boolean("tokenize", tokenize)
-        plan = self._chat.plan_for(messages, tools, tool_choice, template)
-        return plan.tokens() if tokenize else str(plan.info["prompt"])
+def n_embd(self: Llama) -> int:
+    """Length of an embedding."""
+    return self.info.n_embd
 
-    # What llama-cpp-python offers as methods
 
-    def n_ctx(self) -> int:
-        """Context length of one request, in tokens."""
-        return self.info.n_ctx
+def n_vocab(self: Llama) -> int:
+    """Tokens in the vocabulary."""
+    return self.info.n_vocab
 
-    def n_embd(self) -> int:
-        """Length of an embedding."""
-        return self.info.n_embd
 
-    def n_vocab(self) -> int:
-        """Tokens in the vocabulary."""
-        return self.info.n_vocab
+def token_bos(self: Llama) -> int:
+    """The token that begins a prompt; -1 if there is none."""
+    return _or_none(self._vocab.bos)
 
-    def token_bos(self) -> int:
-        """The token that begins a prompt; -1 if there is none."""
-        return self._vocab.bos
 
-    def token_eos(self) -> int:
-        """The token that ends an answer; -1 if there is none."""
-        return self._vocab.eos
+def token_eos(self: Llama) -> int:
+    """The token that ends an answer; -1 if there is none."""
+    return _or_none(self._vocab.eos)
 
-    def token_nl(self) -> int:
-        """The newline token; -1 if there is none."""
-        return self._vocab.nl
 
-    def pooling_type(self) -> str:
-        """How token vectors become one: "none", "mean", "cls", "last", "rank" or "unspecified"."""
-        return self.info.pooling
+def token_nl(self: Llama) -> int:
+    """The newline token; -1 if there is none."""
+    return _or_none(self._vocab.special_tokens.get("nl"))
 
-    @property
-    def model_path(self) -> str:
-        """The model's file."""
-        return self.info.path
 
-    @property
-    def n_batch(self) -> int:
-        """Tokens of one step, at most."""
-        return self.info.n_batch
+def pooling_type(self: Llama) -> str:
+    """How token vectors become one: "none", "mean", "cls", "last", "rank" or "unspecified"."""
+    return self.info.pooling
 
-    @property
-    def n_threads(self) -> int:
-        """CPU threads for generating."""
-        return self.info.n_threads
 
-    @property
-    def n_threads_batch(self) -> int:
-        """CPU threads for reading prompts."""
-        return self.options.n_threads_batch or self.info.n_threads
+def metadata(self: Llama) -> dict[str, str]:
+    """The metadata of the model file as text, in llama.cpp's form and without arrays."""
+    from llamacpp_core.lowlevel import Model
 
-    @property
-    def metadata(self) -> dict[str, str]:
-        """The metadata of the model file as text, in llama.cpp's form and without arrays."""
-        from llamacpp_core.lowlevel import Model
+    with self._engine.model() as pointer:
+        model = Model._borrow(pointer, self._engine)
+        try:
+            return model.metadata
+        finally:
+            model.close()
 
-        with self._engine.model() as pointer:
-            model = Model._borrow(pointer, self._engine)
-            try:
-                return model.metadata
-            finally:
-                model.close()
+
+def _or_none(token: int | None) -> int:
+    """A token in llama.cpp's form, which has -1 for one that is not there."""
+    return -1 if token is None else token

@@ -6,204 +6,217 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from llamacpp_core._checks import boolean, integer, text, unknown_name
-from llamacpp_core.llama.progress import batch_progress
 from llamacpp_core.request.runner import aoff_loop
-from llamacpp_core.request.vectors import VectorPreparer, check_query
+from llamacpp_core.request.vectors import check_query
 from llamacpp_core.response.vectors import EmbeddingBatch, RerankBatch
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from llamacpp_core.engine.engine import Engine
     from llamacpp_core.engine.info import ModelInfo
+    from llamacpp_core.llama.llama import Llama
+    from llamacpp_core.models import ResolvedModel
 
-__all__ = ["VectorMethods"]
+__all__ = [
+    "acreate_embedding",
+    "aembed",
+    "arerank",
+    "create_embedding",
+    "embed",
+    "rerank",
+    "wordpiece_of",
+]
 
 
-class VectorMethods:
-    """Embeddings and reranking; mixed into ``Llama``, which sets the attributes."""
+def embed(
+    self: Llama,
+    texts: str | Sequence[str] | Sequence[Sequence[int]],
+    *,
+    normalize: bool = True,
+    overflow: str = "error",
+    max_tokens: int | None = None,
+    progress: bool | None = False,
+) -> NDArray[np.float32]:
+    """Embeds texts.
 
-    info: ModelInfo
-    _engine: Engine
-    _vectors: VectorPreparer
+    Args:
+        texts: One text, or several; a text may be a list of token ids.
+        normalize: Scale the vectors to Euclidean length 1.
+        overflow: What to do with a text that is too long for the model: "error", "truncate" it, or
+            "chunk" it and average the pieces' vectors, weighted by their tokens.
+        max_tokens: A limit below the model's own, in tokens.
+        progress: Show a progress bar on stderr. None: on a terminal only.
 
-    def embed(
-        self,
-        texts: str | Sequence[str] | Sequence[Sequence[int]],
-        *,
-        normalize: bool = True,
-        overflow: str = "error",
-        max_tokens: int | None = None,
-        progress: bool | None = False,
-    ) -> NDArray[np.float32]:
-        """Embeds texts.
+    Returns:
+        float32, shape [n, dim]; for a single text [dim].
 
-        Args:
-            texts: One text, or several; a text may be a list of token ids.
-            normalize: Scale the vectors to Euclidean length 1.
-            overflow: What to do with a text that is too long for the model: "error", "truncate" it, or
-                "chunk" it and average the pieces' vectors, weighted by their tokens.
-            max_tokens: A limit below the model's own, in tokens.
-            progress: Show a progress bar on stderr. None: on a terminal only.
+    Raises:
+        UnsupportedCapabilityError: The model was loaded without embeddings.
+        ContextOverflowError: A text is too long, and ``overflow`` is "error".
+    """
+    single = isinstance(texts, str)
+    batch = self._vectors.embedding(
+        [texts] if single else texts, unit=normalize, overflow=overflow, max_tokens=max_tokens
+    )
+    _collect(self, batch, progress)
+    return batch.vectors()[0] if single else batch.vectors()
 
-        Returns:
-            float32, shape [n, dim]; for a single text [dim].
 
-        Raises:
-            UnsupportedCapabilityError: The model was loaded without embeddings.
-            ContextOverflowError: A text is too long, and ``overflow`` is "error".
-        """
-        single = isinstance(texts, str)
-        batch = self._vectors.embedding(
+async def aembed(
+    self: Llama,
+    texts: str | Sequence[str] | Sequence[Sequence[int]],
+    *,
+    normalize: bool = True,
+    overflow: str = "error",
+    max_tokens: int | None = None,
+) -> NDArray[np.float32]:
+    """:meth:`embed` for coroutines."""
+    single = isinstance(texts, str)
+    batch = await aoff_loop(
+        lambda: self._vectors.embedding(
             [texts] if single else texts, unit=normalize, overflow=overflow, max_tokens=max_tokens
-        )
-        self._collect(batch, progress)
-        return batch.vectors()[0] if single else batch.vectors()
+        ),
+        _size(texts),
+    )
+    await _acollect(self, batch)
+    return batch.vectors()[0] if single else batch.vectors()
 
-    async def aembed(
-        self,
-        texts: str | Sequence[str] | Sequence[Sequence[int]],
-        *,
-        normalize: bool = True,
-        overflow: str = "error",
-        max_tokens: int | None = None,
-    ) -> NDArray[np.float32]:
-        """:meth:`embed` for coroutines."""
-        single = isinstance(texts, str)
-        batch = await aoff_loop(
-            lambda: self._vectors.embedding(
-                [texts] if single else texts, unit=normalize, overflow=overflow, max_tokens=max_tokens
-            ),
-            _size(texts),
-        )
-        await self._acollect(batch)
-        return batch.vectors()[0] if single else batch.vectors()
 
-    def create_embedding(
-        self, input: str | Sequence[str], model: str | None = None, **params: Any
-    ) -> dict[str, Any]:
-        """Embeds texts and answers in OpenAI's form.
+def create_embedding(
+    self: Llama, input: str | Sequence[str], model: str | None = None, **params: Any
+) -> dict[str, Any]:
+    """Embeds texts and answers in OpenAI's form.
 
-        Args:
-            input: One text, or several.
-            model: The name to report.
-            params: ``normalize``, ``overflow`` and ``max_tokens``, as for :meth:`embed`.
-        """
-        name = self._reported(model)
-        batch = self._embedding_batch(input, params)
-        self._collect(batch, False)
-        return self._embedding_response(batch, name)
+    Args:
+        input: One text, or several.
+        model: The name to report.
+        params: ``normalize``, ``overflow`` and ``max_tokens``, as for :meth:`embed`.
+    """
+    name = _reported(self, model)
+    batch = _embedding_batch(self, input, params)
+    _collect(self, batch, False)
+    return _embedding_response(batch, name)
 
-    async def acreate_embedding(
-        self, input: str | Sequence[str], model: str | None = None, **params: Any
-    ) -> dict[str, Any]:
-        """:meth:`create_embedding` for coroutines."""
-        name = self._reported(model)
-        batch = await aoff_loop(lambda: self._embedding_batch(input, params), _size(input))
-        await self._acollect(batch)
-        return self._embedding_response(batch, name)
 
-    def _embedding_batch(self, texts: str | Sequence[str], params: dict[str, Any]) -> EmbeddingBatch:
-        unknown = set(params) - {"normalize", "overflow", "max_tokens"}
-        if unknown:
-            raise unknown_name(unknown.pop(), ("normalize", "overflow", "max_tokens"), "parameter")
-        return self._vectors.embedding(
-            [texts] if isinstance(texts, str) else texts,
-            unit=boolean("normalize", params.get("normalize", True)),
-            overflow=params.get("overflow", "error"),
-            max_tokens=params.get("max_tokens"),
-        )
+async def acreate_embedding(
+    self: Llama, input: str | Sequence[str], model: str | None = None, **params: Any
+) -> dict[str, Any]:
+    """:meth:`create_embedding` for coroutines."""
+    name = _reported(self, model)
+    batch = await aoff_loop(lambda: _embedding_batch(self, input, params), _size(input))
+    await _acollect(self, batch)
+    return _embedding_response(batch, name)
 
-    def _reported(self, model: str | None) -> str:
-        return self.info.name if model is None else text("model", model)
 
-    def _embedding_response(self, batch: EmbeddingBatch, name: str) -> dict[str, Any]:
-        rows = batch.vectors().tolist()
-        return {
-            "object": "list",
-            "data": [{"object": "embedding", "embedding": row, "index": i} for i, row in enumerate(rows)],
-            "model": name,
-            "usage": {"prompt_tokens": batch.n_tokens, "total_tokens": batch.n_tokens},
-        }
+def rerank(
+    self: Llama,
+    query: str,
+    documents: Sequence[str],
+    *,
+    top_n: int | None = None,
+    return_documents: bool = False,
+) -> list[dict[str, Any]]:
+    """Sorts documents by how well they answer a query.
 
-    def rerank(
-        self,
-        query: str,
-        documents: Sequence[str],
-        *,
-        top_n: int | None = None,
-        return_documents: bool = False,
-    ) -> list[dict[str, Any]]:
-        """Sorts documents by how well they answer a query.
+    A cross-encoder gives its own score, an embedding model the cosine, any other model the
+    probability of "yes" against "no" when asked; ``info.capabilities.rerank`` says which.
 
-        A cross-encoder gives its own score, an embedding model the cosine, any other model the
-        probability of "yes" against "no" when asked; ``info.capabilities.rerank`` says which.
+    Args:
+        query: The question.
+        documents: The texts to sort.
+        top_n: Keep this many.
+        return_documents: Put each document into its result.
 
-        Args:
-            query: The question.
-            documents: The texts to sort.
-            top_n: Keep this many.
-            return_documents: Put each document into its result.
+    Returns:
+        Best first: ``{"index": position in documents, "relevance_score": float}``.
+    """
+    top_n = None if top_n is None else _TOP_N("top_n", top_n)
+    boolean("return_documents", return_documents)
+    if _is_empty(documents):
+        check_query(query)
+        return []
+    batch = self._vectors.rerank(query, documents)
+    _collect(self, batch, False)
+    return _ranking(batch, documents, top_n, return_documents)
 
-        Returns:
-            Best first: ``{"index": position in documents, "relevance_score": float}``.
-        """
-        top_n = None if top_n is None else _TOP_N("top_n", top_n)
-        boolean("return_documents", return_documents)
-        if _is_empty(documents):
-            check_query(query)
-            return []
-        batch = self._vectors.rerank(query, documents)
-        self._collect(batch, False)
-        return _ranking(batch, documents, top_n, return_documents)
 
-    async def arerank(
-        self,
-        query: str,
-        documents: Sequence[str],
-        *,
-        top_n: int | None = None,
-        return_documents: bool = False,
-    ) -> list[dict[str, Any]]:
-        """:meth:`rerank` for coroutines."""
-        top_n = None if top_n is None else _TOP_N("top_n", top_n)
-        boolean("return_documents", return_documents)
-        if _is_empty(documents):
-            check_query(query)
-            return []
-        batch = await aoff_loop(lambda: self._vectors.rerank(query, documents), _size(documents))
-        await self._acollect(batch)
-        return _ranking(batch, documents, top_n, return_documents)
+async def arerank(
+    self: Llama,
+    query: str,
+    documents: Sequence[str],
+    *,
+    top_n: int | None = None,
+    return_documents: bool = False,
+) -> list[dict[str, Any]]:
+    """:meth:`rerank` for coroutines."""
+    top_n = None if top_n is None else _TOP_N("top_n", top_n)
+    boolean("return_documents", return_documents)
+    if _is_empty(documents):
+        check_query(query)
+        return []
+    batch = await aoff_loop(lambda: self._vectors.rerank(query, documents), _size(documents))
+    await _acollect(self, batch)
+    return _ranking(batch, documents, top_n, return_documents)
 
-    def _collect(self, batch: EmbeddingBatch | RerankBatch, progress: bool | None) -> None:
-        if batch.plan is None:
-            return
-        request = self._engine.submit(batch.plan, batch.kind, batch.params)
-        try:
-            with batch_progress(batch.plan.n_prompts, progress) as advance:
-                while not batch.done:
-                    batch.add(request.next())
-                    advance()
-        finally:
-            request.cancel()
 
-    async def _acollect(self, batch: EmbeddingBatch | RerankBatch) -> None:
-        if batch.plan is None:
-            return
-        request = self._engine.submit(batch.plan, batch.kind, batch.params)
-        try:
+def _embedding_batch(llama: Llama, texts: str | Sequence[str], params: dict[str, Any]) -> EmbeddingBatch:
+    unknown = set(params) - {"normalize", "overflow", "max_tokens"}
+    if unknown:
+        raise unknown_name(unknown.pop(), ("normalize", "overflow", "max_tokens"), "parameter")
+    return llama._vectors.embedding(
+        [texts] if isinstance(texts, str) else texts,
+        unit=boolean("normalize", params.get("normalize", True)),
+        overflow=params.get("overflow", "error"),
+        max_tokens=params.get("max_tokens"),
+    )
+
+
+def _reported(llama: Llama, model: str | None) -> str:
+    return llama.info.name if model is None else text("model", model)
+
+
+def _embedding_response(batch: EmbeddingBatch, name: str) -> dict[str, Any]:
+    rows = batch.vectors().tolist()
+    return {
+        "object": "list",
+        "data": [{"object": "embedding", "embedding": row, "index": i} for i, row in enumerate(rows)],
+        "model": name,
+        "usage": {"prompt_tokens": batch.n_tokens, "total_tokens": batch.n_tokens},
+    }
+
+
+def _collect(llama: Llama, batch: EmbeddingBatch | RerankBatch, progress: bool | None) -> None:
+    if batch.plan is None:
+        return
+    from llamacpp_core.models.progress import ProgressBar
+
+    request = llama._engine.submit(batch.plan, batch.kind, batch.params)
+    try:
+        with ProgressBar("embedding", batch.plan.n_prompts, unit="text", progress=progress) as bar:
             while not batch.done:
-                batch.add(await request.anext())
-        finally:
-            request.cancel()
+                batch.add(request.next())
+                bar.advance()
+    finally:
+        request.cancel()
+
+
+async def _acollect(llama: Llama, batch: EmbeddingBatch | RerankBatch) -> None:
+    if batch.plan is None:
+        return
+    request = llama._engine.submit(batch.plan, batch.kind, batch.params)
+    try:
+        while not batch.done:
+            batch.add(await request.anext())
+    finally:
+        request.cancel()
 
 
 _TOP_N = integer(1)
 
 
 def _size(texts: Any) -> int:
-    """Roughly how much text there is to tokenise; what is no text is refused later."""
+    """Roughly how much text there is to tokenize; what is no text is refused later."""
     try:
         return len(texts) if isinstance(texts, str) else sum(map(len, texts))
     except TypeError:
@@ -228,3 +241,12 @@ def _ranking(
         for result in results:
             result["document"] = documents[result["index"]]
     return results
+
+
+def wordpiece_of(resolved: ResolvedModel, info: ModelInfo) -> Any:
+    """BERT's own tokenizer where llama.cpp's differs from it; None for every other model."""
+    if resolved.header.metadata.get("tokenizer.ggml.model") != "bert" or not info.capabilities.embedding:
+        return None
+    from llamacpp_core.models.bert.wordpiece import WordPieceTokenizer
+
+    return WordPieceTokenizer.from_gguf(resolved.path).encode

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from llamacpp_core._checks import integer, number, token_ids
 from llamacpp_core.errors import InvalidParameterError
-from llamacpp_core.lowlevel._checks import integer, real, token_list
 from llamacpp_core.native import ffi, lib
 
 __all__ = ["Kept", "breakers", "grammar", "logit_bias", "seed", "share", "triggers"]
@@ -29,12 +29,12 @@ def seed(value: int | None) -> int:
     """A seed in llama.cpp's form: None is its own mark for a random one."""
     if value is None:
         return int(lib.LLAMA_DEFAULT_SEED)
-    return integer(value, "seed", maximum=2**32 - 2)
+    return int(integer(0, lib.LLAMA_DEFAULT_SEED - 1)("seed", value))
 
 
 def share(p: float, min_keep: int) -> tuple[float, int]:
     """A probability and a number of candidates to keep."""
-    return real(p, "p", minimum=0.0, maximum=1.0), integer(min_keep, "min_keep")
+    return number(0, 1)("p", p), integer(0)("min_keep", min_keep)
 
 
 def grammar(text: str, root: str) -> tuple[bytes, bytes]:
@@ -48,7 +48,7 @@ def grammar(text: str, root: str) -> tuple[bytes, bytes]:
 def triggers(patterns: Iterable[str], tokens: Iterable[int], n_vocab: int) -> tuple[Kept, int, Kept, int]:
     """Triggers of a lazy grammar: patterns, their number, tokens, their number."""
     texts = _texts(patterns, "trigger_patterns", _MAX_PATTERN_BYTES)
-    ids = token_list(tokens, n_vocab, "trigger_tokens")
+    ids = token_ids("trigger_tokens", tokens, n_vocab)
     if not texts and not ids:
         raise InvalidParameterError("a lazy grammar needs trigger_patterns or trigger_tokens")
     return _strings(texts), len(texts), Kept(ffi.new("llama_token[]", ids), None), len(ids)
@@ -64,11 +64,9 @@ def logit_bias(bias: Mapping[int, float], n_vocab: int) -> tuple[int, Any]:
     """Number of biases, and the biases."""
     if not bias:
         raise InvalidParameterError("bias is empty", parameter="bias")
-    ids = token_list(bias, n_vocab, "bias")
+    ids = token_ids("bias", bias, n_vocab)
     values = [
-        value
-        if value == float("-inf")
-        else real(value, f"bias[{token}]", minimum=-_MAX_BIAS, maximum=_MAX_BIAS)
+        value if value == float("-inf") else number(-_MAX_BIAS, _MAX_BIAS)(f"bias[{token}]", value)
         for token, value in bias.items()
     ]
     return len(ids), ffi.new("llama_logit_bias[]", list(zip(ids, values, strict=True)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from llamacpp_core._checks import boolean, integer
 from llamacpp_core.errors import InvalidParameterError
-from llamacpp_core.lowlevel._checks import INT32_MAX, boolean, integer
 from llamacpp_core.lowlevel._owned import NativeHandle, NativeObject
 from llamacpp_core.native import ffi, lib
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Batch"]
+
+_INT32_MAX = 2**31 - 1
 
 
 class Batch(NativeObject):
@@ -27,11 +29,9 @@ class Batch(NativeObject):
     """
 
     def __init__(self, capacity: int, *, n_seq_max: int = 1, n_embd: int = 0) -> None:
-        self.capacity = integer(capacity, "capacity", minimum=1, maximum=1 << 24)
-        self.n_seq_max = integer(
-            n_seq_max, "n_seq_max", minimum=1, maximum=lib.llama_max_parallel_sequences()
-        )
-        self.n_embd = integer(n_embd, "n_embd", maximum=1 << 20)
+        self.capacity = integer(1, 1 << 24)("capacity", capacity)
+        self.n_seq_max = integer(1, lib.llama_max_parallel_sequences())("n_seq_max", n_seq_max)
+        self.n_embd = integer(0, 1 << 20)("n_embd", n_embd)
         native = lib.llama_batch_init(self.capacity, self.n_embd, self.n_seq_max)
         super().__init__(NativeHandle(native, lib.llama_batch_free))
         self.clear()
@@ -68,7 +68,7 @@ class Batch(NativeObject):
         """
         if self.n_embd:
             raise InvalidParameterError("this batch holds embeddings (n_embd > 0): use add_embedding()")
-        token = integer(token, "token")
+        token = integer(0)("token", token)
         index = self._append(position, seq_ids, output)
         self._pointer.token[index] = token
         self._max_token = max(self._max_token, token)
@@ -127,8 +127,8 @@ class Batch(NativeObject):
 
     def set_output(self, index: int, output: bool = True) -> None:
         """Says whether to compute logits after the token at ``index``."""
-        index = integer(index, "index", maximum=len(self) - 1)
-        self._pointer.logits[index] = boolean(output, "output")
+        index = integer(0, len(self) - 1)("index", index)
+        self._pointer.logits[index] = boolean("output", output)
         known = set(self._outputs) | {index} if output else set(self._outputs) - {index}
         self._outputs = sorted(known)
 
@@ -140,13 +140,13 @@ class Batch(NativeObject):
 
     def _append(self, position: int, seq_ids: Sequence[int], output: bool) -> int:
         native: Any = self._pointer
-        boolean(output, "output")
+        boolean("output", output)
         if isinstance(seq_ids, str | bytes) or not isinstance(seq_ids, Sequence):
             raise InvalidParameterError("seq_ids must be a list of sequence ids", parameter="seq_ids")
         index = int(native.n_tokens)
         if index >= self.capacity:
             raise InvalidParameterError(f"the batch is full: it holds {self.capacity} tokens")
-        position = integer(position, "position", maximum=INT32_MAX - 1)
+        position = integer(0, _INT32_MAX - 1)("position", position)
         if not 1 <= len(seq_ids) <= self.n_seq_max:
             raise InvalidParameterError(
                 f"seq_ids has {len(seq_ids)} entries, but this batch takes 1 to {self.n_seq_max} (n_seq_max)",
@@ -155,7 +155,7 @@ class Batch(NativeObject):
         if len(set(seq_ids)) != len(seq_ids):
             raise InvalidParameterError("seq_ids names a sequence twice", parameter="seq_ids")
         for slot, seq_id in enumerate(seq_ids):
-            number = integer(seq_id, f"seq_ids[{slot}]", maximum=lib.llama_max_parallel_sequences() - 1)
+            number = integer(0, lib.llama_max_parallel_sequences() - 1)(f"seq_ids[{slot}]", seq_id)
             native.seq_id[index][slot] = number
             self._max_seq_id = max(self._max_seq_id, number)
         native.pos[index] = position

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from llamacpp_core._checks import integer
 from llamacpp_core.errors import EngineError, InvalidParameterError
-from llamacpp_core.lowlevel._checks import integer
 from llamacpp_core.native import ffi
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Candidates:
 
     def select(self, index: int) -> None:
         """Chooses the candidate at ``index`` (an index in :attr:`ids`, not a token id)."""
-        self._native.selected = integer(index, "index", maximum=len(self) - 1)
+        self._native.selected = integer(0, len(self) - 1)("index", index)
 
     def keep(self, which: NDArray[Any] | list[int]) -> None:
         """Drops all candidates but these.

@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from llamacpp_core._checks import unknown_name
+from llamacpp_core._checks import boolean, integer, token_ids, unknown_name
 from llamacpp_core.errors import (
     ContextOverflowError,
     GenerationError,
@@ -15,7 +15,6 @@ from llamacpp_core.errors import (
     RequestCancelledError,
     UnsupportedCapabilityError,
 )
-from llamacpp_core.lowlevel._checks import boolean, integer, token_list
 from llamacpp_core.lowlevel._owned import NativeHandle, because
 from llamacpp_core.lowlevel._views import NativeFloats
 from llamacpp_core.lowlevel.batch import Batch
@@ -24,6 +23,7 @@ from llamacpp_core.lowlevel.lora import LoraAdapter, apply_loras
 from llamacpp_core.lowlevel.memory import Memory
 from llamacpp_core.lowlevel.state import StateMixin
 from llamacpp_core.native import checked, ffi, lib
+from llamacpp_core.native.enums import enum_name
 from llamacpp_core.native.log import drain_errors
 
 if TYPE_CHECKING:
@@ -110,32 +110,26 @@ class Context(StateMixin):
     @property
     def pooling_type(self) -> str:
         """How token embeddings become one per sequence: "none", "mean", "cls", "last" or "rank"."""
-        kinds = ("none", "mean", "cls", "last", "rank")
-        return {getattr(lib, f"LLAMA_POOLING_TYPE_{kind.upper()}"): kind for kind in kinds}.get(
-            lib.llama_pooling_type(self._pointer), "none"
-        )
+        found = enum_name("LLAMA_POOLING_TYPE", lib.llama_pooling_type(self._pointer))
+        return "none" if found == "unspecified" else found
 
     def set_threads(self, n_threads: int, n_threads_batch: int | None = None) -> None:
         """Sets the number of threads for one token, and for many (the same when None)."""
-        single = integer(n_threads, "n_threads", minimum=1, maximum=512)
-        many = (
-            single
-            if n_threads_batch is None
-            else integer(n_threads_batch, "n_threads_batch", minimum=1, maximum=512)
-        )
+        single = integer(1, 512)("n_threads", n_threads)
+        many = single if n_threads_batch is None else integer(1, 512)("n_threads_batch", n_threads_batch)
         with self._exclusive() as context:
             lib.llama_set_n_threads(context, single, many)
 
     def set_causal_attention(self, causal: bool) -> None:
         """Whether a token sees only what comes before it."""
         with self._exclusive() as context:
-            lib.llama_set_causal_attn(context, boolean(causal, "causal"))
+            lib.llama_set_causal_attn(context, boolean("causal", causal))
             self._causal = causal
 
     def set_embeddings(self, embeddings: bool) -> None:
         """Whether the next :meth:`decode` gives embeddings (of every token) besides logits."""
         with self._exclusive() as context:
-            lib.llama_set_embeddings(context, boolean(embeddings, "embeddings"))
+            lib.llama_set_embeddings(context, boolean("embeddings", embeddings))
             self._embeddings = embeddings
 
     def set_loras(self, adapters: Mapping[LoraAdapter, float]) -> None:
@@ -176,7 +170,7 @@ class Context(StateMixin):
         if isinstance(batch, Batch):
             self._run(lib.llama_decode, batch, every_token=self._embeddings)
             return
-        tokens = token_list(batch, len(self.model.vocabulary))
+        tokens = token_ids("tokens", batch, len(self.model.vocabulary))
         if not tokens:
             raise InvalidParameterError("there are no tokens to decode", parameter="batch")
         position = self.memory.seq_pos_max(0) + 1
@@ -265,7 +259,7 @@ class Context(StateMixin):
             raise InvalidParameterError(
                 "there is no output: decode a batch with output=True for some token first", parameter="index"
             )
-        index = integer(index, "index", minimum=-len(outputs))
+        index = integer(-len(outputs))("index", index)
         if index < 0:
             return outputs[index]
         if index not in self._outputs:
@@ -276,9 +270,8 @@ class Context(StateMixin):
         return index
 
     def _check_seq_id(self, seq_id: int, name: str = "seq_id") -> int:
-        return integer(
-            seq_id, name, maximum=self.n_seq_max - 1, hint="the context's n_seq_max sets the limit"
-        )
+        check = integer(0, self.n_seq_max - 1, hint="the context's n_seq_max sets the limit")
+        return int(check(name, seq_id))
 
     def _run(self, function: Any, batch: Batch, *, every_token: bool) -> None:
         with self._exclusive() as context, batch._exclusive() as native:

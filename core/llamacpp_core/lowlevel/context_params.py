@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from llamacpp_core._checks import boolean, choice, integer, number
 from llamacpp_core.errors import InvalidParameterError
-from llamacpp_core.lowlevel._checks import boolean, finite, integer, one_of
-from llamacpp_core.native import ffi, lib
+from llamacpp_core.native import lib
 from llamacpp_core.native.cpu_threads import default_threads
+from llamacpp_core.native.enums import cache_types, enum_values
 
 __all__ = ["context_params"]
 
 _UINT32_MAX = 2**32 - 1
 _THREADS_MAX = 512  # GGML_MAX_N_THREADS
-_CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
-_POOLING = ("unspecified", "none", "mean", "cls", "last", "rank")
-_ATTENTION = ("unspecified", "causal", "non_causal")
-_FLASH_ATTN = ("auto", "disabled", "enabled")
-_ROPE_SCALING = ("unspecified", "none", "linear", "yarn", "longrope")
 
 
 def context_params(
@@ -81,58 +77,50 @@ def context_params(
         InvalidParameterError: a value that cannot work.
     """
     params = lib.llama_context_default_params()
-    params.n_ctx = integer(n_ctx, "n_ctx", maximum=_UINT32_MAX)
-    params.n_batch = integer(n_batch, "n_batch", minimum=1)
-    params.n_ubatch = integer(n_ubatch, "n_ubatch", minimum=1)
-    params.n_seq_max = integer(n_seq_max, "n_seq_max", minimum=1, maximum=lib.llama_max_parallel_sequences())
+    params.n_ctx = integer(0, _UINT32_MAX)("n_ctx", n_ctx)
+    params.n_batch = integer(1)("n_batch", n_batch)
+    params.n_ubatch = integer(1)("n_ubatch", n_ubatch)
+    params.n_seq_max = integer(1, lib.llama_max_parallel_sequences())("n_seq_max", n_seq_max)
     if n_ctx and n_ctx < n_seq_max:
         raise InvalidParameterError(
             f"n_ctx is {n_ctx}, too small for {n_seq_max} sequences", parameter="n_ctx"
         )
     params.n_threads = params.n_threads_batch = (
-        default_threads()
-        if n_threads is None
-        else integer(n_threads, "n_threads", minimum=1, maximum=_THREADS_MAX)
+        default_threads() if n_threads is None else integer(1, _THREADS_MAX)("n_threads", n_threads)
     )
     if n_threads_batch is not None:
-        params.n_threads_batch = integer(n_threads_batch, "n_threads_batch", minimum=1, maximum=_THREADS_MAX)
-    params.embeddings = boolean(embeddings, "embeddings")
-    params.pooling_type = _enum("POOLING_TYPE", pooling_type, "pooling_type", _POOLING)
-    params.attention_type = _enum("ATTENTION_TYPE", attention_type, "attention_type", _ATTENTION)
-    params.flash_attn_type = _enum("FLASH_ATTN_TYPE", flash_attn, "flash_attn", _FLASH_ATTN)
-    params.type_k = _cache_type(type_k, "type_k")
-    params.type_v = _cache_type(type_v, "type_v")
-    params.kv_unified = boolean(kv_unified, "kv_unified")
-    params.offload_kqv = boolean(offload_kqv, "offload_kqv")
-    params.op_offload = boolean(op_offload, "op_offload")
-    params.swa_full = boolean(swa_full, "swa_full")
-    params.n_rs_seq = integer(n_rs_seq, "n_rs_seq", maximum=64)
-    params.rope_scaling_type = _enum(
-        "ROPE_SCALING_TYPE", rope_scaling_type, "rope_scaling_type", _ROPE_SCALING
-    )
-    params.rope_freq_base = finite(rope_freq_base, "rope_freq_base", minimum=0.0)
-    params.rope_freq_scale = finite(rope_freq_scale, "rope_freq_scale", minimum=0.0)
-    params.yarn_ext_factor = finite(yarn_ext_factor, "yarn_ext_factor")
+        params.n_threads_batch = integer(1, _THREADS_MAX)("n_threads_batch", n_threads_batch)
+    params.embeddings = boolean("embeddings", embeddings)
+    params.pooling_type = _enum("LLAMA_POOLING_TYPE", "pooling_type", pooling_type)
+    params.attention_type = _enum("LLAMA_ATTENTION_TYPE", "attention_type", attention_type)
+    params.flash_attn_type = _enum("LLAMA_FLASH_ATTN_TYPE", "flash_attn", flash_attn)
+    params.type_k = _cache_type("type_k", type_k)
+    params.type_v = _cache_type("type_v", type_v)
+    params.kv_unified = boolean("kv_unified", kv_unified)
+    params.offload_kqv = boolean("offload_kqv", offload_kqv)
+    params.op_offload = boolean("op_offload", op_offload)
+    params.swa_full = boolean("swa_full", swa_full)
+    params.n_rs_seq = integer(0, 64)("n_rs_seq", n_rs_seq)
+    params.rope_scaling_type = _enum("LLAMA_ROPE_SCALING_TYPE", "rope_scaling_type", rope_scaling_type)
+    params.rope_freq_base = number(0)("rope_freq_base", rope_freq_base)
+    params.rope_freq_scale = number(0)("rope_freq_scale", rope_freq_scale)
+    params.yarn_ext_factor = number()("yarn_ext_factor", yarn_ext_factor)
     for name, value in (
         ("yarn_attn_factor", yarn_attn_factor),
         ("yarn_beta_fast", yarn_beta_fast),
         ("yarn_beta_slow", yarn_beta_slow),
     ):
         if value is not None:
-            setattr(params, name, finite(value, name))
-    params.yarn_orig_ctx = integer(yarn_orig_ctx, "yarn_orig_ctx", maximum=_UINT32_MAX)
+            setattr(params, name, number()(name, value))
+    params.yarn_orig_ctx = integer(0, _UINT32_MAX)("yarn_orig_ctx", yarn_orig_ctx)
     return params
 
 
-def _enum(prefix: str, value: str, name: str, choices: tuple[str, ...]) -> int:
-    one_of(value, name, choices)
-    return int(getattr(lib, f"LLAMA_{prefix}_{value.upper()}"))
+def _enum(prefix: str, name: str, value: str) -> int:
+    values = enum_values(prefix)
+    return values[choice(*values)(name, value)]
 
 
-def _cache_type(value: str, name: str) -> int:
-    one_of(value, name, _CACHE_TYPES)
-    for number in range(lib.GGML_TYPE_COUNT):
-        label = lib.ggml_type_name(number)
-        if label != ffi.NULL and ffi.string(label) == value.encode():
-            return number
-    raise InvalidParameterError(f"this build has no tensor type {value!r}", parameter=name)
+def _cache_type(name: str, value: str) -> int:
+    types = cache_types()
+    return types[choice(*types)(name, value)]

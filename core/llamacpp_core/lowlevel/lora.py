@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from llamacpp_core._checks import file_path, number
 from llamacpp_core.errors import EngineError, InvalidParameterError, ModelLoadError
-from llamacpp_core.lowlevel._checks import file_path, finite
 from llamacpp_core.lowlevel._owned import NativeHandle, NativeObject, because
 from llamacpp_core.native import checked, ffi, lib
 from llamacpp_core.native.log import drain_errors
@@ -35,7 +35,7 @@ class LoraAdapter(NativeObject):
     def __init__(self, model: Model, path: str | os.PathLike[str]) -> None:
         from llamacpp_core.lowlevel.model import _check_file, _read
 
-        file = file_path(path)
+        file = file_path("path", path)
         model._require_weights()
         _check_file(file)
         with model._exclusive() as native:
@@ -70,7 +70,7 @@ def apply_loras(context: Any, model: Model, adapters: Mapping[LoraAdapter, float
             raise InvalidParameterError("an adapter belongs to another model", parameter="adapters")
         pointers.append(adapter._pointer)
         handles.append(adapter._handle)
-        scales.append(finite(scale, "scale"))
+        scales.append(number()("scale", scale))
     status = checked(
         EngineError,
         lib.llama_set_adapters_lora,

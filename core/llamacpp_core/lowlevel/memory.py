@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from llamacpp_core._checks import integer
 from llamacpp_core.errors import EngineError, InvalidParameterError, UnsupportedCapabilityError
-from llamacpp_core.lowlevel._checks import INT32_MAX, integer, position_range
 from llamacpp_core.native import checked, ffi, lib
 
 if TYPE_CHECKING:
     from llamacpp_core.lowlevel.context import Context
 
 __all__ = ["Memory"]
+
+_INT32_MAX = 2**31 - 1
 
 
 class Memory:
@@ -49,7 +51,7 @@ class Memory:
         Raises:
             UnsupportedCapabilityError: this memory cannot forget a part of a sequence (recurrent models).
         """
-        first, last = position_range(start, end)
+        first, last = _position_range(start, end)
         sequence = -1 if seq_id is None else self._seq(seq_id)
         with self._native() as memory:
             if not checked(EngineError, lib.llama_memory_seq_rm, memory, sequence, first, last):
@@ -63,7 +65,7 @@ class Memory:
         Raises:
             UnsupportedCapabilityError: a part of a sequence, in a context without ``kv_unified``.
         """
-        first, last = position_range(start, end)
+        first, last = _position_range(start, end)
         origin, destination = self._seq(source, "source"), self._seq(target, "target")
         whole = first <= 0 and (last < 0 or last > self.seq_pos_max(source))
         if not whole and not self._context.kv_unified and origin != destination:
@@ -91,10 +93,10 @@ class Memory:
         Raises:
             UnsupportedCapabilityError: this memory cannot shift (see :attr:`can_shift`).
         """
-        first, last = position_range(start, end)
+        first, last = _position_range(start, end)
         sequence = self._seq(seq_id)
-        delta = integer(delta, "delta", minimum=-INT32_MAX)
-        if delta > 0 and self.seq_pos_max(seq_id) > INT32_MAX - 1 - delta:
+        delta = integer(-_INT32_MAX)("delta", delta)
+        if delta > 0 and self.seq_pos_max(seq_id) > _INT32_MAX - 1 - delta:
             raise InvalidParameterError("delta moves a position beyond 2**31 - 1", parameter="delta")
         self._require_shift()
         with self._native() as memory:
@@ -106,9 +108,9 @@ class Memory:
         Raises:
             UnsupportedCapabilityError: this memory cannot shift (see :attr:`can_shift`).
         """
-        first, last = position_range(start, end)
+        first, last = _position_range(start, end)
         sequence = self._seq(seq_id)
-        divisor = integer(divisor, "divisor", minimum=1)
+        divisor = integer(1)("divisor", divisor)
         self._require_shift()
         with self._native() as memory:
             checked(EngineError, lib.llama_memory_seq_div, memory, sequence, first, last, divisor)
@@ -136,3 +138,12 @@ class Memory:
             raise UnsupportedCapabilityError(
                 "this model's memory cannot change positions (can_shift is False)"
             )
+
+
+def _position_range(start: int | None, end: int | None) -> tuple[int, int]:
+    """Returns the native form of positions [start, end): None means from the beginning, or to the end."""
+    first = -1 if start is None else integer(0)("start", start)
+    last = -1 if end is None else integer(0)("end", end)
+    if start is not None and end is not None and last < first:
+        raise InvalidParameterError(f"end ({last}) lies before start ({first})", parameter="end")
+    return first, last

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from llamacpp_core._checks import boolean, choice, file_path, integer, number
 from llamacpp_core.errors import (
     InvalidParameterError,
     ModelLoadError,
     ModelNotFoundError,
     UnsupportedCapabilityError,
 )
-from llamacpp_core.lowlevel._checks import boolean, file_path, finite, integer, one_of
 from llamacpp_core.lowlevel._owned import NativeHandle, NativeObject, because
 from llamacpp_core.lowlevel.vocabulary import Vocabulary
 from llamacpp_core.models.metadata import metadata_problem
 from llamacpp_core.native import checked, ffi, lib, text
+from llamacpp_core.native.enums import enum_values
 from llamacpp_core.native.log import drain_errors, set_native_level
 
 if TYPE_CHECKING:
@@ -28,8 +30,6 @@ __all__ = ["Model"]
 
 MetadataValue = bool | int | float | str
 
-_SPLIT_MODES = ("none", "layer", "row", "tensor")
-_LOAD_MODES = ("auto", "none", "mmap", "mlock", "mmap_mlock", "direct_io")
 _OVERRIDE_BYTES = 128  # key and string value of a llama_model_kv_override, with their final NUL
 
 
@@ -68,18 +68,17 @@ class Model(NativeObject):
         metadata_overrides: Mapping[str, MetadataValue] | None = None,
         on_progress: Callable[[float], bool | None] | None = None,
     ) -> None:
-        file = file_path(path)
+        file = file_path("path", path)
         _check_file(file)
         lib.lc_init()
         params = lib.llama_model_default_params()
-        params.n_gpu_layers = integer(n_gpu_layers, "n_gpu_layers", minimum=-1)
-        one_of(split_mode, "split_mode", _SPLIT_MODES)
-        params.split_mode = getattr(lib, f"LLAMA_SPLIT_MODE_{split_mode.upper()}")
-        one_of(load_mode, "load_mode", _LOAD_MODES)
-        params.load_mode = getattr(lib, f"LLAMA_LOAD_MODE_{load_mode.upper()}")
-        params.main_gpu = integer(main_gpu, "main_gpu")
-        params.vocab_only = boolean(vocab_only, "vocab_only")
-        params.check_tensors = boolean(check_tensors, "check_tensors")
+        params.n_gpu_layers = integer(-1)("n_gpu_layers", n_gpu_layers)
+        split_modes, load_modes = enum_values("LLAMA_SPLIT_MODE"), enum_values("LLAMA_LOAD_MODE")
+        params.split_mode = split_modes[choice(*split_modes)("split_mode", split_mode)]
+        params.load_mode = load_modes[choice(*load_modes)("load_mode", load_mode)]
+        params.main_gpu = integer(0)("main_gpu", main_gpu)
+        params.vocab_only = boolean("vocab_only", vocab_only)
+        params.check_tensors = boolean("check_tensors", check_tensors)
         shares = _tensor_split(tensor_split)
         params.tensor_split = shares
         overrides = _overrides(metadata_overrides or {})
@@ -111,7 +110,11 @@ class Model(NativeObject):
     @property
     def vocabulary(self) -> Vocabulary:
         """The model's vocabulary."""
-        return Vocabulary(self)
+        return Vocabulary(self._lend)  # kept here, it would keep this model alive in a circle
+
+    @contextmanager
+    def _lend(self) -> Iterator[Any]:
+        yield self._pointer
 
     def tokenize(
         self, text: str | bytes, *, add_special: bool = True, parse_special: bool = False
@@ -293,7 +296,7 @@ def _tensor_split(shares: Sequence[float]) -> Any:
             f"tensor_split has {len(shares)} shares, but this build knows {capacity} devices",
             parameter="tensor_split",
         )
-    values = [finite(share, f"tensor_split[{i}]", minimum=0.0) for i, share in enumerate(shares)]
+    values = [number(0)(f"tensor_split[{i}]", share) for i, share in enumerate(shares)]
     return ffi.new("float[]", values + [0.0] * (capacity - len(values)))
 
 
@@ -314,7 +317,7 @@ def _overrides(overrides: Mapping[str, MetadataValue]) -> Any:
         if isinstance(value, bool):
             entry.tag, entry.val_bool = lib.LLAMA_KV_OVERRIDE_TYPE_BOOL, value
         elif isinstance(value, int):
-            number = integer(value, f"metadata_overrides[{key!r}]", minimum=-(2**63), maximum=2**63 - 1)
+            number = integer(-(2**63), 2**63 - 1)(f"metadata_overrides[{key!r}]", value)
             entry.tag, entry.val_i64 = lib.LLAMA_KV_OVERRIDE_TYPE_INT, number
         elif isinstance(value, float):
             entry.tag, entry.val_f64 = lib.LLAMA_KV_OVERRIDE_TYPE_FLOAT, value

@@ -57,7 +57,7 @@ class _FunctionSampler(PythonSampler):
         return type(self)(self._function)
 
 
-class _Entry:
+class _Installed:
     """A Python sampler and the native one that calls it."""
 
     def __init__(self, sampler: PythonSampler) -> None:
@@ -71,15 +71,15 @@ class _Pending(threading.local):
 
 
 _pending = _Pending()
-_alive: set[_Entry] = set()  # llama.cpp holds a plain pointer to each
+_alive: set[_Installed] = set()  # llama.cpp holds a plain pointer to each
 
 
 def new_python_sampler(sampler: PythonSampler | Callable[[Candidates], None]) -> Any:
     """Returns a native sampler that calls ``sampler``; the chain that takes it frees it."""
     if isinstance(sampler, PythonSampler):
-        return _new(_Entry(sampler))
+        return _new(_Installed(sampler))
     if callable(sampler):
-        return _new(_Entry(_FunctionSampler(sampler)))
+        return _new(_Installed(_FunctionSampler(sampler)))
     raise InvalidParameterError(
         f"a sampler is a PythonSampler or a function of Candidates, not {sampler!r}", parameter="sampler"
     )
@@ -92,7 +92,7 @@ def raise_pending() -> None:
         raise error
 
 
-def _new(entry: _Entry) -> Any:
+def _new(entry: _Installed) -> Any:
     pointer = lib.llama_sampler_init(_interface, entry.handle)
     if pointer == ffi.NULL:
         raise EngineError("llama.cpp could not make a sampler")
@@ -100,8 +100,8 @@ def _new(entry: _Entry) -> Any:
     return pointer
 
 
-def _entry(sampler: Any) -> _Entry:
-    found: _Entry = ffi.from_handle(sampler.ctx)
+def _entry(sampler: Any) -> _Installed:
+    found: _Installed = ffi.from_handle(sampler.ctx)
     return found
 
 
@@ -146,7 +146,7 @@ def lcpy_sampler_clone(sampler: Any) -> Any:
     original = _entry(sampler).sampler
     copies = [original]  # a native clone must not fail: share the sampler until the exception is raised
     _guarded(lambda: copies.append(original.clone()))
-    return _new(_Entry(copies[-1]))
+    return _new(_Installed(copies[-1]))
 
 
 @ffi.def_extern()

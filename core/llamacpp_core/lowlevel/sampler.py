@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+from llamacpp_core._checks import integer, number
 from llamacpp_core.errors import (
     EngineError,
     GenerationError,
@@ -12,7 +13,6 @@ from llamacpp_core.errors import (
     InvalidParameterError,
 )
 from llamacpp_core.lowlevel import _sampler_arguments as arguments
-from llamacpp_core.lowlevel._checks import finite, integer, real
 from llamacpp_core.lowlevel._owned import NativeHandle, NativeObject
 from llamacpp_core.lowlevel.python_sampler import PythonSampler, new_python_sampler, raise_pending
 from llamacpp_core.native import checked, ffi, lib, text
@@ -141,7 +141,7 @@ class Sampler(NativeObject):
 
     def top_k(self, k: int) -> Self:
         """Keeps the ``k`` most likely tokens."""
-        return self._add("top_k", lib.llama_sampler_init_top_k, integer(k, "k", minimum=1))
+        return self._add("top_k", lib.llama_sampler_init_top_k, integer(1)("k", k))
 
     def top_p(self, p: float, min_keep: int = 1) -> Self:
         """Keeps the most likely tokens that have probability ``p`` together (nucleus sampling)."""
@@ -157,16 +157,16 @@ class Sampler(NativeObject):
 
     def temp(self, temperature: float) -> Self:
         """Divides the logits by ``temperature``; 0 leaves only the most likely token."""
-        return self._add("temp", lib.llama_sampler_init_temp, finite(temperature, "temperature", minimum=0.0))
+        return self._add("temp", lib.llama_sampler_init_temp, number(0)("temperature", temperature))
 
     def temp_ext(self, temperature: float, delta: float, exponent: float = 1.0) -> Self:
         """Dynamic temperature: ``temperature`` ± ``delta``, by the entropy (arXiv:2309.02772)."""
         return self._add(
             "temp_ext",
             lib.llama_sampler_init_temp_ext,
-            finite(temperature, "temperature", minimum=0.0),
-            finite(delta, "delta", minimum=0.0),
-            finite(exponent, "exponent", above=0.0),
+            number(0)("temperature", temperature),
+            number(0)("delta", delta),
+            number(0, above=True)("exponent", exponent),
         )
 
     def xtc(self, probability: float, threshold: float, min_keep: int = 1, seed: int | None = None) -> Self:
@@ -174,15 +174,15 @@ class Sampler(NativeObject):
         return self._add(
             "xtc",
             lib.llama_sampler_init_xtc,
-            real(probability, "probability", minimum=0.0, maximum=1.0),
-            real(threshold, "threshold", minimum=0.0, maximum=0.5, hint="no two tokens are above 0.5"),
-            integer(min_keep, "min_keep"),
+            number(0, 1)("probability", probability),
+            number(0, 0.5)("threshold", threshold),
+            integer(0)("min_keep", min_keep),
             arguments.seed(seed),
         )
 
     def top_n_sigma(self, n: float) -> Self:
         """Keeps logits within ``n`` standard deviations of the highest (arXiv:2411.07641)."""
-        return self._add("top_n_sigma", lib.llama_sampler_init_top_n_sigma, finite(n, "n", above=0.0))
+        return self._add("top_n_sigma", lib.llama_sampler_init_top_n_sigma, number(0, above=True)("n", n))
 
     def mirostat(self, seed: int | None = None, tau: float = 5.0, eta: float = 0.1, m: int = 100) -> Self:
         """Draws a token of steered surprise (Mirostat 1, arXiv:2007.14966).
@@ -198,9 +198,9 @@ class Sampler(NativeObject):
             lib.llama_sampler_init_mirostat,
             len(self.model.vocabulary),
             arguments.seed(seed),
-            finite(tau, "tau", above=0.0),
-            finite(eta, "eta", minimum=0.0),
-            integer(m, "m", minimum=2, maximum=len(self.model.vocabulary)),
+            number(0, above=True)("tau", tau),
+            number(0)("eta", eta),
+            integer(2, len(self.model.vocabulary))("m", m),
             selects=True,
         )
 
@@ -209,7 +209,7 @@ class Sampler(NativeObject):
         return self._add(
             "mirostat_v2",
             lib.llama_sampler_init_mirostat_v2,
-            *(arguments.seed(seed), finite(tau, "tau", above=0.0), finite(eta, "eta", minimum=0.0)),
+            *(arguments.seed(seed), number(0, above=True)("tau", tau), number(0)("eta", eta)),
             selects=True,
         )
 
@@ -224,8 +224,8 @@ class Sampler(NativeObject):
         return self._add(
             "adaptive_p",
             lib.llama_sampler_init_adaptive_p,
-            real(target, "target", minimum=0.0, maximum=1.0),
-            real(decay, "decay", minimum=0.0, maximum=0.99),
+            number(0, 1)("target", target),
+            number(0, 0.99)("decay", decay),
             arguments.seed(seed),
             selects=True,
         )
@@ -237,7 +237,7 @@ class Sampler(NativeObject):
             GrammarError: the grammar cannot be used; says where.
         """
         native = arguments.grammar(grammar, root)
-        vocabulary = self.model.vocabulary._pointer
+        vocabulary = lib.llama_model_get_vocab(self.model._pointer)
         return self._add("grammar", lib.llama_sampler_init_grammar, vocabulary, *native, error=GrammarError)
 
     def grammar_lazy_patterns(
@@ -262,7 +262,7 @@ class Sampler(NativeObject):
         return self._add(
             "grammar_lazy_patterns",
             lib.llama_sampler_init_grammar_lazy_patterns,
-            *(self.model.vocabulary._pointer, *native, *triggers),
+            *(lib.llama_model_get_vocab(self.model._pointer), *native, *triggers),
             error=GrammarError,
         )
 
@@ -281,10 +281,10 @@ class Sampler(NativeObject):
             "penalties",
             lib.llama_sampler_init_penalties,
             len(self.model.vocabulary),
-            integer(last_n, "last_n", maximum=1 << 20),
-            finite(repeat, "repeat", above=0.0),
-            finite(frequency, "frequency"),
-            finite(presence, "presence"),
+            integer(0, 1 << 20)("last_n", last_n),
+            number(0, above=True)("repeat", repeat),
+            number()("frequency", frequency),
+            number()("presence", presence),
         )
 
     def dry(
@@ -309,11 +309,11 @@ class Sampler(NativeObject):
         return self._add(
             "dry",
             lib.llama_sampler_init_dry,
-            self.model.vocabulary._pointer,
-            finite(multiplier, "multiplier", minimum=0.0),
-            finite(base, "base", minimum=1.0),
-            integer(allowed_length, "allowed_length"),
-            integer(last_n, "last_n", maximum=1 << 20),
+            lib.llama_model_get_vocab(self.model._pointer),
+            number(0)("multiplier", multiplier),
+            number(1)("base", base),
+            integer(0)("allowed_length", allowed_length),
+            integer(0, 1 << 20)("last_n", last_n),
             *breakers,
         )
 
@@ -333,7 +333,9 @@ class Sampler(NativeObject):
             raise InvalidParameterError("infill compares every pair of candidates: put top_k() before it")
         if "eot" not in special and "eos" not in special:
             raise InvalidParameterError("infill needs a model with an end token")
-        return self._add("infill", lib.llama_sampler_init_infill, self.model.vocabulary._pointer)
+        return self._add(
+            "infill", lib.llama_sampler_init_infill, lib.llama_model_get_vocab(self.model._pointer)
+        )
 
     def python(
         self, sampler: PythonSampler | Callable[[Candidates], None], *, selects: bool | None = None

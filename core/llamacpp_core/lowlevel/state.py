@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llamacpp_core._checks import file_path, token_ids
 from llamacpp_core.errors import GenerationError, InvalidParameterError
-from llamacpp_core.lowlevel._checks import file_path, token_list
 from llamacpp_core.lowlevel._owned import NativeObject, because
 from llamacpp_core.native import checked, ffi, lib
 from llamacpp_core.native.log import drain_errors
@@ -74,7 +74,8 @@ class StateMixin(NativeObject):
         Raises:
             OSError: the file cannot be written.
         """
-        _write(file_path(path), self._save_state(token_list(tokens, len(self.model.vocabulary))))
+        ids = self.model.vocabulary.check_all(tokens)
+        _write(file_path("path", path), self._save_state(ids))
 
     def load_state_file(self, path: str | os.PathLike[str]) -> list[int]:
         """Restores a file of :meth:`save_state_file` and returns the tokens in it.
@@ -83,7 +84,7 @@ class StateMixin(NativeObject):
             OSError: the file cannot be read.
             InvalidParameterError: as for :meth:`load_state`.
         """
-        return self._load_state(file_path(path).read_bytes())
+        return self._load_state(file_path("path", path).read_bytes())
 
     def save_sequence_file(
         self, path: str | os.PathLike[str], seq_id: int = 0, tokens: Iterable[int] = ()
@@ -93,7 +94,8 @@ class StateMixin(NativeObject):
         Raises:
             OSError: the file cannot be written.
         """
-        _write(file_path(path), self._save_sequence(seq_id, token_list(tokens, len(self.model.vocabulary))))
+        ids = self.model.vocabulary.check_all(tokens)
+        _write(file_path("path", path), self._save_sequence(seq_id, ids))
 
     def load_sequence_file(self, path: str | os.PathLike[str], seq_id: int = 0) -> list[int]:
         """Restores a file of :meth:`save_sequence_file` into any sequence and returns the tokens in it.
@@ -102,7 +104,7 @@ class StateMixin(NativeObject):
             OSError: the file cannot be read.
             InvalidParameterError: as for :meth:`load_sequence`.
         """
-        return self._load_sequence(file_path(path).read_bytes(), seq_id)
+        return self._load_sequence(file_path("path", path).read_bytes(), seq_id)
 
     def _save_state(self, tokens: list[int]) -> bytes:
         with self._exclusive() as context:
@@ -172,7 +174,7 @@ def _unpack(state: bytes, kind: int, n_vocab: int) -> tuple[list[int], memoryvie
     if zlib.crc32(content) != checksum or len(content) < 4 * n_tokens:
         raise InvalidParameterError("state is damaged: its checksum does not match", parameter="state")
     tokens = struct.unpack_from(f"<{n_tokens}i", content)
-    return token_list(tokens, n_vocab, "state.tokens"), content[4 * n_tokens :]
+    return token_ids("state.tokens", tokens, n_vocab), content[4 * n_tokens :]
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
+from typing import Any
 
+from llamacpp_core._checks import boolean, integer, text, token_ids
 from llamacpp_core.errors import EngineError, InvalidParameterError
-from llamacpp_core.lowlevel._checks import integer, token_list
-from llamacpp_core.native import checked, ffi, lib, text
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from llamacpp_core.lowlevel.model import Model
+from llamacpp_core.native import checked, ffi, lib
+from llamacpp_core.native import text as native_text
+from llamacpp_core.native.enums import enum_name
 
 __all__ = ["Vocabulary"]
 
@@ -20,15 +20,25 @@ _FIM_TOKENS = ("fim_pre", "fim_suf", "fim_mid", "fim_pad", "fim_rep", "fim_sep")
 
 
 class Vocabulary:
-    """The vocabulary of a :class:`Model`; get it from ``model.vocabulary``."""
+    """The vocabulary of a model, usable from any thread; get it from ``Model.vocabulary``.
 
-    def __init__(self, model: Model) -> None:
+    Args:
+        model: Lends the ``llama_model *`` for the time of a ``with`` block.
+    """
+
+    def __init__(self, model: Callable[[], AbstractContextManager[Any]]) -> None:
         self._model = model
-        self._size = int(lib.llama_vocab_n_tokens(self._pointer))
+        with self._lent() as pointer:
+            self._size = int(lib.llama_vocab_n_tokens(pointer))
 
-    @property
-    def _pointer(self) -> Any:
-        return lib.llama_model_get_vocab(self._model._pointer)
+    @contextmanager
+    def _lent(self) -> Iterator[Any]:
+        with self._model() as model:
+            yield lib.llama_model_get_vocab(model)
+
+    def _read(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        with self._lent() as pointer:
+            return function(pointer, *arguments)
 
     def __len__(self) -> int:
         return self._size
@@ -39,19 +49,18 @@ class Vocabulary:
     @property
     def kind(self) -> str:
         """The tokenizer's kind: "none", "spm", "bpe", "wpm", "ugm", "rwkv" or "plamo2"."""
-        kinds = ("NONE", "SPM", "BPE", "WPM", "UGM", "RWKV", "PLAMO2", "TEST")
-        values = {getattr(lib, f"LLAMA_VOCAB_TYPE_{name}"): name.lower() for name in kinds}
-        return values[lib.llama_vocab_type(self._pointer)]
+        return enum_name("LLAMA_VOCAB_TYPE", self._read(lib.llama_vocab_type))
 
-    @property
+    @cached_property
     def special_tokens(self) -> dict[str, int]:
         """Ids of the special tokens that the model has, by llama.cpp's names.
 
         Possible names: bos, eos, eot, sep, nl, pad, mask, and for fill-in-the-middle fim_pre,
         fim_suf, fim_mid, fim_pad, fim_rep, fim_sep.
         """
-        pointer = self._pointer
-        found = {name: getattr(lib, f"llama_vocab_{name}")(pointer) for name in _SPECIAL_TOKENS + _FIM_TOKENS}
+        with self._lent() as pointer:
+            names = _SPECIAL_TOKENS + _FIM_TOKENS
+            found = {name: getattr(lib, f"llama_vocab_{name}")(pointer) for name in names}
         return {name: token for name, token in found.items() if token != lib.LLAMA_TOKEN_NULL}
 
     @property
@@ -67,36 +76,62 @@ class Vocabulary:
     @property
     def adds_bos(self) -> bool:
         """Whether ``add_special=True`` puts a beginning-of-sequence token first."""
-        return bool(lib.llama_vocab_get_add_bos(self._pointer))
+        return bool(self._read(lib.llama_vocab_get_add_bos))
 
     @property
     def adds_eos(self) -> bool:
         """Whether ``add_special=True`` puts an end-of-sequence token last."""
-        return bool(lib.llama_vocab_get_add_eos(self._pointer))
+        return bool(self._read(lib.llama_vocab_get_add_eos))
 
     def is_end(self, token: int) -> bool:
         """Whether ``token`` ends a generation (end of sequence, of turn, ...)."""
-        return bool(lib.llama_vocab_is_eog(self._pointer, self.check(token)))
+        return bool(self._read(lib.llama_vocab_is_eog, self.check(token)))
 
     def is_control(self, token: int) -> bool:
         """Whether ``token`` is a control token, which has no text of its own."""
-        return bool(lib.llama_vocab_is_control(self._pointer, self.check(token)))
+        return bool(self._read(lib.llama_vocab_is_control, self.check(token)))
 
     def score(self, token: int) -> float:
         """The token's score in the tokenizer model (0 where the tokenizer has none)."""
-        return float(lib.llama_vocab_get_score(self._pointer, self.check(token)))
+        return float(self._read(lib.llama_vocab_get_score, self.check(token)))
 
     def token_text(self, token: int) -> str:
         """The token as the vocabulary writes it, for example "Ġthe" in a BPE vocabulary."""
-        return text(lib.llama_vocab_get_text(self._pointer, self.check(token)))
+        return native_text(self._read(lib.llama_vocab_get_text, self.check(token)))
+
+    def suppressed(self) -> list[int]:
+        """Tokens that the model's file says must never be generated."""
+        size = ffi.new("int32_t *")
+        with self._lent() as pointer:
+            tokens = lib.llama_vocab_get_suppress_tokens(pointer, size)
+            return ffi.unpack(tokens, size[0]) if size[0] else []
+
+    def ends(self) -> list[int]:
+        """Every token that ends an answer."""
+        with self._lent() as pointer:
+            return [token for token in range(self._size) if lib.llama_vocab_is_eog(pointer, token)]
 
     def check(self, token: int, name: str = "token") -> int:
         """Returns ``token`` if it is in the vocabulary.
 
         Raises:
-            InvalidParameterError: it is not.
+            InvalidParameterError: It is not.
         """
-        return integer(token, name, maximum=self._size - 1, hint="token ids of this vocabulary")
+        check = integer(0, self._size - 1, hint="token ids of this vocabulary")
+        return int(check(name, token))
+
+    def check_all(self, tokens: Any, name: str = "tokens", *, or_text: bool = False) -> list[int]:
+        """Token ids as a list, each of them in the vocabulary.
+
+        Args:
+            tokens: Any iterable of token ids in an order.
+            name: What the caller calls it.
+            or_text: Text could have been given too; for the message.
+
+        Raises:
+            InvalidParameterError: Something is not a token id of this model.
+        """
+        return token_ids(name, tokens, self._size, or_text=or_text)
 
     def tokenize(
         self, text: str | bytes, *, add_special: bool = True, parse_special: bool = False
@@ -104,33 +139,21 @@ class Vocabulary:
         """Turns text into token ids.
 
         Args:
-            text: UTF-8 text.
+            text: A string, or UTF-8 bytes.
             add_special: Add the beginning and end tokens that the model was trained with.
             parse_special: Read ``<|im_end|>`` and the like as control tokens. Leave it off for text that
                 comes from a user.
 
         Raises:
-            InvalidParameterError: the text is longer than 2**31 - 1 bytes, or not text.
+            InvalidParameterError: It is no text, or has 2**31 bytes or more.
+            EngineError: llama.cpp cannot tokenize it.
         """
-        if not isinstance(text, str | bytes):
-            raise InvalidParameterError(
-                f"text must be str or bytes, not {type(text).__name__}", parameter="text"
-            )
-        data = text.encode("utf-8", errors="surrogatepass") if isinstance(text, str) else text
-        integer(len(data), "len(text)")
-        capacity = len(data) + 2
-        while True:
-            tokens = ffi.new("llama_token[]", capacity)
-            count = checked(
-                EngineError,
-                lib.llama_tokenize,
-                *(self._pointer, data, len(data), tokens, capacity, add_special, parse_special),
-            )
-            if count >= 0:
-                return list(ffi.unpack(tokens, count))
-            if count == -(2**31):
-                raise InvalidParameterError("text has more tokens than llama.cpp can count", parameter="text")
-            capacity = -count
+        data = _utf8(text)
+        integer(0)("len(text)", len(data))
+        flags = boolean("add_special", add_special), boolean("parse_special", parse_special)
+        with self._lent() as pointer:
+            before = (pointer, data, len(data))
+            return list(_filled("llama_token[]", len(data) + 16, lib.llama_tokenize, before, flags))
 
     def detokenize(
         self, tokens: Iterable[int], *, remove_special: bool = False, unparse_special: bool = False
@@ -145,19 +168,13 @@ class Vocabulary:
         Returns:
             The text; a character that is cut off at an end becomes U+FFFD.
         """
-        found = token_list(tokens, self._size)
+        found = self.check_all(tokens)
         ids = ffi.new("llama_token[]", found)
-        capacity = 8 * len(found) + 16
-        while True:
-            buffer = ffi.new("char[]", capacity)
-            length = checked(
-                EngineError,
-                lib.llama_detokenize,
-                *(self._pointer, ids, len(found), buffer, capacity, remove_special, unparse_special),
-            )
-            if length >= 0:
-                return bytes(ffi.buffer(buffer, length)).decode("utf-8", errors="replace")
-            capacity = -length
+        flags = boolean("remove_special", remove_special), boolean("unparse_special", unparse_special)
+        with self._lent() as pointer:
+            before = (pointer, ids, len(found))
+            data = _filled("char[]", 8 * len(found) + 16, lib.llama_detokenize, before, flags)
+        return bytes(data).decode("utf-8", errors="replace")
 
     def token_to_piece(self, token: int, *, special: bool = False, lstrip: int = 0) -> bytes:
         """The bytes that a token adds to the text: possibly a part of a character, possibly none.
@@ -168,11 +185,46 @@ class Vocabulary:
             lstrip: How many leading spaces to leave out.
         """
         self.check(token)
-        integer(lstrip, "lstrip")
-        capacity = 64
-        while True:
-            buffer = ffi.new("char[]", capacity)
-            length = lib.llama_token_to_piece(self._pointer, token, buffer, capacity, lstrip, special)
-            if length >= 0:
-                return bytes(ffi.buffer(buffer, length))
-            capacity = -length
+        flags = integer(0)("lstrip", lstrip), boolean("special", special)
+        with self._lent() as pointer:
+            return _piece(pointer, token, *flags)
+
+    def pieces(self, tokens: Iterable[int], *, special: bool = False) -> bytes:
+        """The bytes of token ids, one after the other.
+
+        Unlike :meth:`detokenize` it removes no space, so the pieces of a text add up to the text. Only a
+        space that follows a leading BOS goes, which some tokenizers put there themselves.
+
+        Args:
+            tokens: Token ids.
+            special: Write control tokens by their names instead of leaving them out.
+        """
+        ids, special = self.check_all(tokens), boolean("special", special)
+        with self._lent() as pointer:
+            found = b"".join([_piece(pointer, token, 0, special) for token in ids])
+        return found[1:] if ids and ids[0] == self.bos and found[:1] == b" " else found
+
+
+def _filled(kind: str, capacity: int, function: Any, before: tuple[Any, ...], after: tuple[Any, ...]) -> Any:
+    """What a function of llama.cpp fills a buffer with: bytes, or a list. It says how much room it needs."""
+    while True:
+        buffer = ffi.new(kind, capacity)
+        size = checked(EngineError, function, *before, buffer, capacity, *after)
+        if size >= 0:
+            return ffi.unpack(buffer, size) if size else b""
+        if size == -(2**31):
+            raise InvalidParameterError("text has more tokens than llama.cpp can count", parameter="text")
+        capacity = -size
+
+
+def _piece(pointer: Any, token: int, lstrip: int, special: bool) -> bytes:
+    return bytes(_filled("char[]", 64, lib.llama_token_to_piece, (pointer, token), (lstrip, special)))
+
+
+def _utf8(value: Any) -> bytes:
+    if isinstance(value, bytes | bytearray):
+        try:
+            value = value.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidParameterError(f"text is not UTF-8: {error}", parameter="text") from None
+    return text("text", value).encode()

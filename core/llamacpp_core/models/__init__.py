@@ -12,7 +12,15 @@ from llamacpp_core.models.cache import cache_dir
 from llamacpp_core.models.catalog import CatalogEntry, load_catalog
 from llamacpp_core.models.cpu import preferred_dtype
 from llamacpp_core.models.gguf.header import GGUFArray, GGUFHeader, TensorInfo, read_gguf_header
-from llamacpp_core.models.manage import ContextMemory, ListedModel, ModelInfo, info, list_models, pull, remove
+from llamacpp_core.models.manage import (
+    ContextMemory,
+    ListedModel,
+    ModelFacts,
+    info,
+    list_models,
+    pull,
+    remove,
+)
 from llamacpp_core.models.memory import kv_cache_bytes, kv_is_upper_bound, weights_bytes
 from llamacpp_core.models.resolve import ResolvedModel, resolve_hub, resolve_model
 
@@ -22,7 +30,7 @@ __all__ = [
     "GGUFArray",
     "GGUFHeader",
     "ListedModel",
-    "ModelInfo",
+    "ModelFacts",
     "ResolvedModel",
     "TensorInfo",
     "WordPieceTokenizer",

@@ -14,7 +14,7 @@ from llamacpp_core.models.memory import kv_cache_bytes, kv_is_upper_bound, weigh
 from llamacpp_core.models.resolve import ResolvedModel, resolve_model
 from llamacpp_core.models.wheel_models import cached_files
 
-__all__ = ["ContextMemory", "ListedModel", "ModelInfo", "info", "list_models", "pull", "remove"]
+__all__ = ["ContextMemory", "ListedModel", "ModelFacts", "info", "list_models", "pull", "remove"]
 
 _CONTEXTS = (2048, 4096, 8192, 16_384, 32_768, 65_536, 131_072)
 
@@ -53,7 +53,7 @@ class ContextMemory:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelInfo:
+class ModelFacts:
     """A model as its catalog entry and its files describe it; None where neither says.
 
     Attributes:
@@ -132,7 +132,7 @@ def pull(
     )
 
 
-def info(name: str | os.PathLike[str]) -> ModelInfo:
+def info(name: str | os.PathLike[str]) -> ModelFacts:
     """Describe a model; fetches nothing, so of a model not on disk only what the catalog knows.
 
     Raises:
@@ -141,7 +141,7 @@ def info(name: str | os.PathLike[str]) -> ModelInfo:
     """
     entry = find_entry(name) if isinstance(name, str) else None
     if entry is not None and _cached_path(entry) is None:
-        return ModelInfo(
+        return ModelFacts(
             name=entry.name,
             kind=entry.kind,
             source=str(entry.source),
@@ -213,11 +213,11 @@ def _resolved_from_cache(entry: CatalogEntry) -> ResolvedModel:
     return resolve_model(entry.name, progress=False, local_files_only=True, dtype=dtype)
 
 
-def _describe(model: ResolvedModel) -> ModelInfo:
+def _describe(model: ResolvedModel) -> ModelFacts:
     headers = [read_gguf_header(file) for file in model.files]
     header = headers[0]
     weights = weights_bytes(*headers)
-    return ModelInfo(
+    return ModelFacts(
         name=model.name,
         kind="embedding" if model.embedding else "rerank" if model.rerank else "chat",
         source=model.source,

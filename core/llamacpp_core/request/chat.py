@@ -1,53 +1,30 @@
-"""From the arguments of a chat completion to a request of the engine."""
+"""From a conversation and the settings of its call to a request of the engine."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from llamacpp_core._checks import boolean, choice, integer, text
 from llamacpp_core.engine.engine import TASK_COMPLETION, Engine
 from llamacpp_core.engine.info import ModelInfo
 from llamacpp_core.engine.plan import Plan
-from llamacpp_core.errors import ContextOverflowError, InvalidParameterError, UnsupportedCapabilityError
-from llamacpp_core.request.answer_format import (
-    AnswerFormat,
-    FreeFormats,
-    constrained,
-    possible_calls,
-)
-from llamacpp_core.request.constraints import (
-    Constraint,
-    constraint_for,
-    grammar_text,
-    response_schema,
-    schema_limits,
-)
+from llamacpp_core.errors import ContextOverflowError, UnsupportedCapabilityError
+from llamacpp_core.request.answer_format import AnswerFormat, FreeFormats, constrained, possible_calls
+from llamacpp_core.request.chat_settings import ChatSettings, PromptShape
+from llamacpp_core.request.constraints import Constraint, constraint_for
+from llamacpp_core.request.formatted import Formatter, call_parser, describes_tools, plan_formatted
 from llamacpp_core.request.history import generic_history, with_instructions
-from llamacpp_core.request.messages import dump_tools, normalise_messages, normalise_tools
+from llamacpp_core.request.messages import dump_tools, normalize_messages
 from llamacpp_core.request.reasoning_first import AnswerPart
 from llamacpp_core.request.runner import Prepared
-from llamacpp_core.request.sampling import sampling_fields
 from llamacpp_core.request.template import Begin, ChatPlanner, PlannedChat
-from llamacpp_core.request.tool_choice import ToolChoice, call_instructions, resolve_tool_choice
+from llamacpp_core.request.tool_choice import call_instructions
 from llamacpp_core.response.assemblers import ChatAssembler
 
 if TYPE_CHECKING:
-    from llamacpp_core.lowlevel.vocab import Vocab
+    from llamacpp_core.lowlevel.vocabulary import Vocabulary
 
-__all__ = ["ChatPreparer", "grammar_text"]
-
-# Fields of the request that shape the prompt; everything else is about sampling.
-_SHAPE = (
-    "add_generation_prompt",
-    "chat_template_kwargs",
-    "continue_final_message",
-    "reasoning_budget_tokens",
-    "reasoning_effort",
-    "reasoning_format",
-)
-_TOP_LOGPROBS = integer(0, 100)
+__all__ = ["ChatPreparer"]
 
 
 class ChatPreparer:
@@ -58,91 +35,119 @@ class ChatPreparer:
         vocab: The model's vocabulary.
         info: Facts about the model.
         safe: Text of messages and tools cannot become control tokens.
+        stops: Texts that end an answer in the engine's chat format.
     """
 
-    def __init__(self, engine: Engine, vocab: Vocab, info: ModelInfo, *, safe: bool = True) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        vocab: Vocabulary,
+        info: ModelInfo,
+        *,
+        safe: bool = True,
+        stops: Sequence[str] = (),
+    ) -> None:
         self._vocab = vocab
         self._info = info
         self._safe = safe
+        self._stops = tuple(stops)
         self._engine = engine
         self._planner = ChatPlanner(engine)
         self._free = FreeFormats()
 
-    def prepare(self, messages: Any, params: Mapping[str, Any]) -> Prepared:
-        """Checks, renders and constrains a chat request.
+    def prepare(self, messages: Any, settings: ChatSettings, formatter: Formatter | None = None) -> Prepared:
+        """Renders and constrains a chat request.
 
         Args:
             messages: The conversation.
-            params: Every other argument of the call; None means "not given".
+            settings: What the call asks for.
+            formatter: What writes the prompt; None for the engine's chat template.
 
         Raises:
-            InvalidParameterError: An argument is unknown or cannot work.
+            InvalidMessageError: A message cannot be used.
+            InvalidParameterError: The settings cannot work together.
+            ContextOverflowError: The conversation is longer than the context.
         """
-        args = {name: value for name, value in params.items() if value is not None}
-        legacy = self._legacy(args)
-        tools = normalise_tools(args.pop("tools", ()))
-        use = resolve_tool_choice(tools, args.pop("tool_choice", None), self._parallel(args))
-        stream = boolean("stream", args.pop("stream", False))
-        include_usage = _include_usage(args.pop("stream_options", None))
-        n_logprobs = self._logprobs(args)
-        constraint = self._constraint(args, use)
-        model = text("model", args.pop("model", self._info.name))
-        shape = self._shape(args)
-        fields = sampling_fields(
-            args,
-            n_vocab=self._vocab.n_tokens,
-            n_lora=len(self._info.lora),
-            known=(*_SHAPE, "schema_limits", "tools", "tool_choice"),
-        )
-        planned = self._plan(messages, use, shape, constraint)
+        planned, constraint = self._plan(messages, settings, formatter)
         self._check_fits(planned.plan)
-        answer = self._answer(planned, use, constraint)
-        fields["stream"] = stream
-        if n_logprobs is not None:
-            fields["n_probs"] = max(1, n_logprobs)
+        answer = self._answer(planned, settings, constraint)
+        fields = settings.sampling | {"stream": settings.stream}
+        stops = self._stops if planned.given is None else planned.given.stops
+        if stops:
+            fields["stop"] = list(dict.fromkeys((*fields.get("stop", ()), *stops)))
+        if settings.n_logprobs is not None:
+            fields["n_probs"] = max(1, settings.n_logprobs)
         follows = None
         if planned.begin == Begin.REASONING:
-            fields, follows = self._in_two_parts(planned, fields, answer, shape)
+            fields, follows = self._in_two_parts(planned, fields, answer, settings.shape)
         else:
             fields |= answer.fields
         assembler = ChatAssembler(
-            model=model,
+            model=settings.model or self._info.name,
             n=fields.get("n", 1),
-            n_logprobs=n_logprobs,
-            include_usage=include_usage,
+            n_logprobs=settings.n_logprobs,
+            include_usage=settings.include_usage,
             new_parser=answer.new_parser,
-            legacy_functions=legacy,
+            legacy_functions=settings.legacy_functions,
             count_tokens=self._count,
-            piece=self._vocab.piece,
+            piece=self._vocab.token_to_piece,
         )
-        return Prepared(planned.plan, TASK_COMPLETION, fields, assembler, follows)
+        return Prepared(
+            planned.plan,
+            TASK_COMPLETION,
+            fields,
+            assembler,
+            follows,
+            processors=settings.processors,
+            criteria=settings.criteria + (() if planned.given is None else planned.given.criteria),
+        )
+
+    def prompt(
+        self, messages: Any, settings: ChatSettings, formatter: Formatter | None = None
+    ) -> PlannedChat:
+        """Renders a conversation without running it; the arguments are those of :meth:`prepare`."""
+        return self._plan(messages, settings, formatter)[0]
 
     def _plan(
-        self, messages: Any, use: ToolChoice, shape: Mapping[str, Any], constraint: Constraint | None
-    ) -> PlannedChat:
-        caps = self._info.capabilities
+        self, messages: Any, settings: ChatSettings, formatter: Formatter | None
+    ) -> tuple[PlannedChat, Constraint | None]:
+        caps, use = self._info.capabilities, settings.use
         if not caps.completion:
             raise UnsupportedCapabilityError(
                 f"{self._info.name} computes embeddings only: it cannot generate text"
             )
-        checked = normalise_messages(messages, image=caps.image, audio=caps.audio)
-        # Where the answer may be a call or something else that we constrain, the call's form is ours, too.
-        native = caps.tools == "native" and not (constraint is not None and constraint.tagged)
-        if not native:
+        if formatter is None:
+            described = own_form = caps.tools == "native"
+        else:
+            described = describes_tools(formatter)
+            # Nothing but a grammar keeps an answer to one call.
+            own_form = described and use.parallel and call_parser(formatter) is not None
+        constraint = constraint_for(settings, native_calls=own_form)
+        if own_form and constraint is not None and constraint.tagged:
+            # Where a grammar of ours holds for calls or another answer, the calls' form is ours, too.
+            described = False
+        checked = normalize_messages(messages, image=caps.image, audio=caps.audio)
+        if not described:
             checked = generic_history(checked)
             if use.tools:
-                forced = use.mode == "forced"
-                instructions = call_instructions(use.tools, forced=forced, parallel=use.parallel)
-                checked = with_instructions(checked, instructions)
-        return self._planner.plan(
+                checked = with_instructions(checked, call_instructions(use))
+        tools = use.tools if described else []
+        own_calls = described and own_form and constraint is None and use.mode == "auto"
+        if formatter is not None:
+            planned = plan_formatted(
+                self._engine, self._vocab, formatter, checked, settings, tools=tools, own_calls=own_calls
+            )
+            return planned, constraint
+        planned = self._planner.plan(
             checked,
-            shape=shape,
-            tools=dump_tools(use.tools) if native and use.tools else "",
-            native_calls=constraint is None and use.mode == "auto" and native,
+            shape=settings.shape,
+            tools=dump_tools(tools) if tools else "",
+            native_calls=own_calls,
             parallel=use.parallel,
             constrained=constraint is not None and not constraint.lazy,
             safe=self._safe,
         )
+        return planned, constraint
 
     def _check_fits(self, plan: Plan) -> None:
         n_tokens, n_ctx = plan.n_tokens(), self._info.n_ctx
@@ -155,19 +160,20 @@ class ChatPreparer:
                 parameter="messages",
             )
 
-    def _answer(self, planned: PlannedChat, use: ToolChoice, constraint: Constraint | None) -> AnswerFormat:
-        if constraint is None:
-            return self._free.free(planned, has_tools=use.mode == "auto")
-        if constraint.lazy:
-            return possible_calls(constraint, planned, self._free.free(planned, has_tools=False))
-        return constrained(constraint, planned)
+    def _answer(
+        self, planned: PlannedChat, settings: ChatSettings, constraint: Constraint | None
+    ) -> AnswerFormat:
+        if constraint is not None and not constraint.lazy:
+            return constrained(constraint, planned)
+        has_tools = constraint is None and settings.use.mode == "auto"
+        if planned.given is not None:
+            free = AnswerFormat({}, planned.given.new_parser)
+        else:
+            free = self._free.free(planned, has_tools=has_tools)
+        return free if constraint is None else possible_calls(constraint, planned, free)
 
     def _in_two_parts(
-        self,
-        planned: PlannedChat,
-        fields: dict[str, Any],
-        answer: AnswerFormat,
-        shape: Mapping[str, Any],
+        self, planned: PlannedChat, fields: dict[str, Any], answer: AnswerFormat, shape: PromptShape
     ) -> tuple[dict[str, Any], AnswerPart]:
         """The fields of a request for the reasoning, and what follows it."""
         opening, found = planned.opening, planned.format
@@ -184,7 +190,7 @@ class ChatPreparer:
 
         limit = fields.get("n_predict", -1)
         left = limit if limit > 0 else self._info.n_ctx - len(prompt)
-        budget = shape.get("reasoning_budget_tokens", -1)
+        budget = shape.reasoning_budget_tokens or -1
         first = fields | {
             "n_predict": max(1, min(budget, left - 1) if budget > 0 else left // 2),
             "stop": list(opening.ends),
@@ -194,123 +200,5 @@ class ChatPreparer:
         second = fields | answer.fields | {"n": 1, "stop": [*found.stops, *fields.get("stop", ())]}
         return first, AnswerPart(opening.ends[0], plan, second, limit if limit > 0 else None)
 
-    def plan_for(self, messages: Any, tools: Any, tool_choice: Any, args: dict[str, Any]) -> Plan:
-        """Renders a conversation without running it."""
-        given = {name: value for name, value in args.items() if value is not None}
-        use = resolve_tool_choice(
-            normalise_tools(() if tools is None else tools), tool_choice, self._parallel(given)
-        )
-        constraint = self._constraint(given, use)
-        shape = self._shape(given)
-        if given:
-            sampling_fields(given, n_vocab=self._vocab.n_tokens, known=_SHAPE)
-        return self._plan(messages, use, shape, constraint).plan
-
-    def _constraint(self, args: dict[str, Any], use: ToolChoice) -> Constraint | None:
-        """What the answer has to be, if anything."""
-        return constraint_for(
-            use,
-            grammar=grammar_text(args.pop("grammar", None)),
-            schema=response_schema(args.pop("response_format", None)),
-            limits=schema_limits(args.pop("schema_limits", None), args.get("max_tokens")),
-            max_tokens=args.get("max_tokens"),
-            native_calls=self._info.capabilities.tools == "native",
-        )
-
-    def _shape(self, args: dict[str, Any]) -> dict[str, Any]:
-        shape = {name: args.pop(name) for name in _SHAPE if name in args}
-        kwargs = shape.get("chat_template_kwargs")
-        if kwargs is not None:
-            _check_template_kwargs(kwargs)
-        for name, check in _SHAPE_CHECKS.items():
-            if name in shape:
-                shape[name] = check(name, shape[name])
-        if shape.get("continue_final_message"):
-            shape.setdefault("add_generation_prompt", False)
-        return shape
-
-    def _parallel(self, args: dict[str, Any]) -> bool | None:
-        value = args.pop("parallel_tool_calls", None)
-        return None if value is None else boolean("parallel_tool_calls", value)
-
-    def _legacy(self, args: dict[str, Any]) -> bool:
-        """Turns ``functions`` and ``function_call`` into tools; whether they were used."""
-        functions, call = args.pop("functions", None), args.pop("function_call", None)
-        if functions is None:
-            if call is not None:
-                raise InvalidParameterError("function_call needs functions", parameter="function_call")
-            return False
-        if isinstance(functions, str | Mapping) or not isinstance(functions, Sequence):
-            raise InvalidParameterError(
-                "functions must be a list of function definitions", parameter="functions"
-            )
-        if "tools" in args:
-            raise InvalidParameterError("give tools or functions, not both", parameter="functions")
-        args["tools"] = [{"type": "function", "function": function} for function in functions]
-        if isinstance(call, Mapping):
-            args["tool_choice"] = {"type": "function", "function": dict(call)}
-        elif call is not None:
-            args["tool_choice"] = choice("none", "auto")("function_call", call)
-        args["parallel_tool_calls"] = False
-        return True
-
-    def _logprobs(self, args: dict[str, Any]) -> int | None:
-        wanted, top = args.pop("logprobs", None), args.pop("top_logprobs", None)
-        if wanted is not None and not boolean("logprobs", wanted):
-            wanted = None
-        if top is not None and not wanted:
-            raise InvalidParameterError("top_logprobs needs logprobs=True", parameter="top_logprobs")
-        if not wanted:
-            return None
-        return 0 if top is None else int(_TOP_LOGPROBS("top_logprobs", top))
-
     def _count(self, value: str) -> int:
         return len(self._vocab.tokenize(value, add_special=False, parse_special=False))
-
-
-_SHAPE_CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    "add_generation_prompt": boolean,
-    "continue_final_message": boolean,
-    "reasoning_effort": choice("none", "minimal", "low", "medium", "high", "xhigh"),
-    "reasoning_format": choice("none", "auto", "deepseek", "deepseek-legacy"),
-    "reasoning_budget_tokens": integer(-1),
-}
-
-
-# Variables of templates that have another way in.
-_SET_BY_US = {
-    "add_generation_prompt": "give it beside chat_template_kwargs",
-    "bos_token": "it is the model's",
-    "eos_token": "it is the model's",
-    "messages": "give the conversation as messages",
-    "tools": "give them as tools",
-}
-
-
-def _check_template_kwargs(kwargs: Any) -> None:
-    name = "chat_template_kwargs"
-    if not isinstance(kwargs, Mapping) or not all(isinstance(key, str) for key in kwargs):
-        raise InvalidParameterError(f"{name} must be a dict from names to values", parameter=name)
-    for key, value in kwargs.items():
-        if key in _SET_BY_US:
-            raise InvalidParameterError(
-                f"{name}[{key!r}] is what the template gets from the call itself: {_SET_BY_US[key]}",
-                parameter=f"{name}[{key!r}]",
-            )
-        try:
-            json.dumps(value, allow_nan=False)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise InvalidParameterError(
-                f"{name}[{key!r}] cannot be given to a template, which takes what JSON can hold: {error}",
-                parameter=f"{name}[{key!r}]",
-            ) from None
-
-
-def _include_usage(options: Any) -> bool:
-    if options is None:
-        return False
-    if not isinstance(options, Mapping) or set(options) - {"include_usage"}:
-        raise InvalidParameterError(
-            "stream_options must be {'include_usage': bool}", parameter="stream_options"
-        )
-    return boolean("stream_options.include_usage", options.get("include_usage", False))

@@ -2,24 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from llamacpp_core._checks import boolean, check_text, integer, text
 from llamacpp_core.engine.engine import TASK_COMPLETION, Engine
 from llamacpp_core.engine.info import ModelInfo
+from llamacpp_core.engine.python_loop.callbacks import callbacks
 from llamacpp_core.errors import ContextOverflowError, InvalidParameterError, UnsupportedCapabilityError
-from llamacpp_core.request.chat import grammar_text
+from llamacpp_core.request.chat_settings import include_usage
+from llamacpp_core.request.constraints import grammar_text
 from llamacpp_core.request.runner import Prepared
 from llamacpp_core.request.sampling import sampling_fields
 from llamacpp_core.response.assemblers import CompletionAssembler
 
 if TYPE_CHECKING:
-    from llamacpp_core.lowlevel.vocab import Vocab
+    from llamacpp_core.lowlevel.vocabulary import Vocabulary
 
-__all__ = ["CompletionPreparer"]
+__all__ = ["CompletionPreparer", "CompletionSettings", "read_completion_settings"]
 
-_KNOWN = ("best_of", "echo", "grammar", "include_usage", "logprobs", "stream", "stream_options", "suffix")
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CompletionSettings:
+    """What a text completion was asked for, the prompt aside.
+
+    Attributes:
+        suffix: Text that comes after the answer; None for none.
+        echo: Put the prompt in front of the answer.
+        best_of: Answers to generate and choose the likeliest from; None to report all.
+        grammar: GBNF text that the answer has to follow.
+        stream: Answer in chunks.
+        include_usage: Send the usage as a last chunk of its own.
+        n_logprobs: Alternatives per token to report; None for no log-probabilities.
+        model: The name to report; None for the model's own.
+        sampling: llama-server's sampling fields.
+        processors: Functions of (token ids so far, logits) that return logits.
+        criteria: Functions of (token ids so far, logits) that say whether to stop.
+    """
+
+    suffix: str | None
+    echo: bool
+    best_of: int | None
+    grammar: str | None
+    stream: bool
+    include_usage: bool
+    n_logprobs: int | None
+    model: str | None
+    sampling: dict[str, Any]
+    processors: tuple[Callable[..., Any], ...]
+    criteria: tuple[Callable[..., Any], ...]
+
+
+#: What is read here; everything else has to be a sampling parameter.
+_READ_HERE = frozenset(
+    {"best_of", "echo", "grammar", "logits_processor", "logprobs", "model", "stopping_criteria", "stream"}
+    | {"stream_options", "suffix"}
+)
+_N_LOGPROBS = integer(0, 100)
+
+
+def read_completion_settings(
+    arguments: Mapping[str, Any], *, n_vocab: int, n_lora: int = 0
+) -> CompletionSettings:
+    """Reads and checks every argument of a text completion but the prompt.
+
+    Args:
+        arguments: The arguments by name. None stands for one that was not given.
+        n_vocab: Size of the vocabulary.
+        n_lora: How many LoRA adapters are loaded.
+
+    Raises:
+        InvalidParameterError: An argument is unknown or cannot work.
+        GrammarError: The grammar is not usable.
+    """
+    given = {name: value for name, value in arguments.items() if value is not None}
+    stream, logprobs = boolean("stream", given.get("stream", False)), given.get("logprobs")
+    sampling = sampling_fields(
+        {name: value for name, value in given.items() if name not in _READ_HERE},
+        n_vocab=n_vocab,
+        n_lora=n_lora,
+        known=sorted(_READ_HERE),
+    )
+    return CompletionSettings(
+        suffix=text("suffix", given["suffix"]) if "suffix" in given else None,
+        echo=boolean("echo", given.get("echo", False)),
+        best_of=_best_of(given.get("best_of"), sampling.get("n", 1), stream),
+        grammar=grammar_text(given.get("grammar")),
+        stream=stream,
+        include_usage=include_usage(given.get("stream_options")),
+        n_logprobs=None if logprobs is None else int(_N_LOGPROBS("logprobs", logprobs)),
+        model=text("model", given["model"]) if "model" in given else None,
+        sampling=sampling,
+        processors=tuple(callbacks("logits_processor", given.get("logits_processor"))),
+        criteria=tuple(callbacks("stopping_criteria", given.get("stopping_criteria"))),
+    )
+
+
+def _best_of(value: Any, n: int, stream: bool) -> int | None:
+    """How many answers to choose from, if any are to be left out."""
+    if value is None:
+        return None
+    best_of = int(integer(1, 1024)("best_of", value))
+    if best_of < n:
+        raise InvalidParameterError(f"best_of ({best_of}) must be at least n ({n})", parameter="best_of")
+    if stream and best_of != n:
+        raise InvalidParameterError(
+            "best_of cannot be streamed: which answer is best is known at the end", parameter="best_of"
+        )
+    return None if best_of == n else best_of
 
 
 class CompletionPreparer:
@@ -32,61 +123,62 @@ class CompletionPreparer:
         suffix_first: Filling in the middle puts the suffix before the prefix.
     """
 
-    def __init__(self, engine: Engine, vocab: Vocab, info: ModelInfo, *, suffix_first: bool = False) -> None:
+    def __init__(
+        self, engine: Engine, vocab: Vocabulary, info: ModelInfo, *, suffix_first: bool = False
+    ) -> None:
         self._engine = engine
         self._vocab = vocab
         self._info = info
         self._suffix_first = suffix_first
 
-    def prepare(self, prompt: Any, params: Mapping[str, Any]) -> Prepared:
-        """Checks and tokenises a text completion.
+    def prepare(self, prompt: Any, settings: CompletionSettings) -> Prepared:
+        """Checks and tokenizes the prompt of a text completion.
 
         Args:
             prompt: Text, or token ids.
-            params: Every other argument of the call; None means "not given".
+            settings: What the call asks for.
 
         Raises:
-            InvalidParameterError: An argument is unknown or cannot work.
+            InvalidParameterError: The prompt is neither.
+            UnsupportedCapabilityError: The model cannot generate, or cannot fill in the middle.
             ContextOverflowError: The prompt is longer than the context.
         """
         if not self._info.capabilities.completion:
             raise UnsupportedCapabilityError(
                 f"{self._info.name} computes embeddings only: it cannot generate text"
             )
-        args = {name: value for name, value in params.items() if value is not None}
-        stream = boolean("stream", args.pop("stream", False))
-        echo = boolean("echo", args.pop("echo", False))
-        suffix = args.pop("suffix", None)
-        logprobs = args.pop("logprobs", None)
-        n_logprobs = None if logprobs is None else integer(0, 100)("logprobs", logprobs)
-        include_usage = _include_usage(args)
-        grammar = grammar_text(args.pop("grammar", None))
-        model = text("model", args.pop("model", self._info.name))
-        best_of = _best_of(args, stream)
-        fields = sampling_fields(
-            args, n_vocab=self._vocab.n_tokens, n_lora=len(self._info.lora), known=_KNOWN
-        )
-        best = None if best_of is None else fields.get("n", 1)
-        fields |= {"stream": stream} | ({} if best_of is None else {"n": best_of})
-        if grammar is not None:
-            fields |= {"grammar": grammar, "grammar_type": "user"}
-        if n_logprobs is not None or best is not None:
+        n_logprobs, best_of = settings.n_logprobs, settings.best_of
+        fields = settings.sampling | {"stream": settings.stream}
+        n = fields.get("n", 1)
+        if best_of is not None:
+            fields["n"] = best_of
+        if settings.grammar is not None:
+            fields |= {"grammar": settings.grammar, "grammar_type": "user"}
+        if n_logprobs is not None or best_of is not None:
             fields["n_probs"] = max(1, n_logprobs or 0)
         if not isinstance(prompt, str):
-            prompt = self._vocab.check(prompt, "prompt", or_text=True)
-        tokens = self._tokens(prompt) if suffix is None else self._infill(prompt, suffix)
-        prompt_text = self._text(prompt)
+            prompt = self._vocab.check_all(prompt, "prompt", or_text=True)
+        tokens = self._tokens(prompt) if settings.suffix is None else self._infill(prompt, settings.suffix)
+        shown = self._text(prompt)
         assembler = CompletionAssembler(
-            model=model,
+            model=settings.model or self._info.name,
             n=fields.get("n", 1),
             n_logprobs=n_logprobs,
-            include_usage=include_usage,
-            echo=prompt_text if echo else "",
-            offset=0 if echo else len(prompt_text),
-            best=best,
-            piece=self._vocab.piece,
+            include_usage=settings.include_usage,
+            echo=shown if settings.echo else "",
+            offset=0 if settings.echo else len(shown),
+            best=None if best_of is None else n,
+            piece=self._vocab.token_to_piece,
         )
-        return Prepared(self._engine.plan_tokens([tokens]), TASK_COMPLETION, fields, assembler)
+        return Prepared(
+            self._engine.plan_tokens([tokens]),
+            TASK_COMPLETION,
+            fields,
+            assembler,
+            processors=settings.processors,
+            criteria=settings.criteria,
+            prompt_logprobs=settings.echo and n_logprobs is not None,
+        )
 
     def _tokens(self, prompt: str | list[int]) -> list[int]:
         if isinstance(prompt, str):
@@ -94,15 +186,15 @@ class CompletionPreparer:
         else:
             tokens = prompt
         if not tokens:
-            if self._vocab.bos < 0:
+            if self._vocab.bos is None:
                 raise InvalidParameterError("the prompt has no tokens: give some text", parameter="prompt")
             tokens = [self._vocab.bos]
         return self._fitting(tokens)
 
-    def _infill(self, prompt: str | list[int], suffix: Any) -> list[int]:
+    def _infill(self, prompt: str | list[int], suffix: str) -> list[int]:
         """Prompt and suffix around the place to fill in, in the form that the model was trained on."""
-        fim = self._vocab.fim()
-        if len(fim) < 3:
+        special = self._vocab.special_tokens
+        if not {"fim_pre", "fim_suf", "fim_mid"} <= special.keys():
             raise UnsupportedCapabilityError(
                 f"{self._info.name} has no tokens for filling in the middle, so it cannot take a suffix into "
                 "account: leave suffix out, and append the text to the answer yourself",
@@ -114,11 +206,11 @@ class CompletionPreparer:
                 return self._vocab.tokenize(check_text(name, value), add_special=False, parse_special=False)
             return value
 
-        before = [fim["pre"], *ids("prompt", prompt)]
-        after = [fim["suf"], *ids("suffix", text("suffix", suffix))]
+        before = [special["fim_pre"], *ids("prompt", prompt)]
+        after = [special["fim_suf"], *ids("suffix", suffix)]
         parts = [*after, *before] if self._suffix_first else [*before, *after]
-        start = [self._vocab.bos] if self._vocab.add_bos and self._vocab.bos >= 0 else []
-        return self._fitting([*start, *parts, fim["mid"]])
+        start = [special["bos"]] if self._vocab.adds_bos and "bos" in special else []
+        return self._fitting([*start, *parts, special["fim_mid"]])
 
     def _fitting(self, tokens: list[int]) -> list[int]:
         if len(tokens) >= self._info.n_ctx:
@@ -134,30 +226,4 @@ class CompletionPreparer:
     def _text(self, prompt: str | list[int]) -> str:
         if isinstance(prompt, str):
             return prompt
-        return self._vocab.detokenize(prompt, special=False).decode("utf-8", "replace")
-
-
-def _include_usage(args: dict[str, Any]) -> bool:
-    options = args.pop("stream_options", None)
-    if options is not None:
-        if not isinstance(options, Mapping) or set(options) - {"include_usage"}:
-            raise InvalidParameterError(
-                "stream_options must be {'include_usage': bool}", parameter="stream_options"
-            )
-        args.setdefault("include_usage", options.get("include_usage", False))
-    return boolean("include_usage", args.pop("include_usage", False))
-
-
-def _best_of(args: dict[str, Any], stream: bool) -> int | None:
-    """How many answers to choose from, if any are to be left out."""
-    value = args.pop("best_of", None)
-    if value is None:
-        return None
-    best_of, n = int(integer(1, 1024)("best_of", value)), args.get("n", 1)
-    if isinstance(n, int) and best_of < n:
-        raise InvalidParameterError(f"best_of ({best_of}) must be at least n ({n})", parameter="best_of")
-    if stream and best_of != n:
-        raise InvalidParameterError(
-            "best_of cannot be streamed: which answer is best is known at the end", parameter="best_of"
-        )
-    return None if best_of == n else best_of
+        return self._vocab.detokenize(prompt)

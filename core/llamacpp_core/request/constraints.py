@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llamacpp_core.errors import InvalidParameterError
 from llamacpp_core.request.messages import dump_tools
-from llamacpp_core.request.tool_choice import ToolChoice
 from llamacpp_core.response.tool_calls import CALL_CLOSE, CALL_OPEN
 
 if TYPE_CHECKING:
     from llamacpp_core.grammar import SchemaLimits
+    from llamacpp_core.request.chat_settings import ChatSettings
 
 __all__ = ["Constraint", "constraint_for", "grammar_text", "response_schema", "schema_limits"]
 
@@ -126,43 +126,32 @@ def max_calls(max_tokens: Any) -> int:
     return _MAX_CALLS if bound is None else max(1, min(_MAX_CALLS, bound // _TOKENS_PER_CALL))
 
 
-def constraint_for(
-    use: ToolChoice,
-    *,
-    grammar: str | None,
-    schema: Schema | None,
-    limits: SchemaLimits,
-    max_tokens: Any,
-    native_calls: bool,
-) -> Constraint | None:
+def constraint_for(settings: ChatSettings, *, native_calls: bool) -> Constraint | None:
     """What the answer has to be, if anything.
 
     Args:
-        use: The tools that may be called.
-        grammar: GBNF text.
-        schema: The schema of the answer.
-        limits: Bounds on what schemas leave open.
-        max_tokens: Tokens that the answer may have; None for no bound.
-        native_calls: Whether the model has a form of its own for calls.
+        settings: What the call asks for.
+        native_calls: Whether calls can be read in a form of the template's own.
 
     Raises:
-        InvalidParameterError: The arguments contradict each other.
+        InvalidParameterError: The settings contradict each other.
         GrammarError: A schema cannot be enforced.
     """
-    if grammar is not None and schema is not None:
-        raise InvalidParameterError("give grammar or response_format, not both", parameter="grammar")
-    if grammar is not None and use.mode != "none":
-        raise InvalidParameterError(
-            "grammar and callable tools contradict each other: pass tool_choice='none'", parameter="grammar"
-        )
-    if grammar is not None:
-        return Constraint(grammar)
+    use, schema, limits = settings.use, settings.schema, settings.limits
+    if settings.grammar is not None:
+        if schema is not None:
+            raise InvalidParameterError("give grammar or response_format, not both", parameter="grammar")
+        if use.mode != "none":
+            raise InvalidParameterError(
+                "grammar and callable tools contradict each other: pass tool_choice='none'",
+                parameter="grammar",
+            )
+        return Constraint(settings.grammar)
+    calls = max_calls(settings.max_tokens) if use.parallel else 0
     if use.mode == "forced":
-        calls = max_calls(max_tokens) if use.parallel else 0
         return Constraint(_calls(dump_tools(use.tools), calls, limits), calls=True)
     if use.mode == "auto" and (schema is not None or not native_calls):
         answer = None if schema is None else json.dumps(schema)
-        calls = max_calls(max_tokens) if use.parallel else 0
         gbnf = _calls_or_answer(dump_tools(use.tools), answer, calls, limits)
         return Constraint(gbnf, tagged=schema is not None, lazy=schema is None)
     if schema is None:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from llamacpp_core._checks import check_text
 from llamacpp_core.errors import InvalidMessageError, InvalidParameterError, UnsupportedCapabilityError
 
-__all__ = ["ROLES", "dump_tools", "normalise_messages", "normalise_tools"]
+__all__ = ["ROLES", "dump_tools", "normalize_messages", "normalize_tools"]
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
@@ -47,7 +47,7 @@ def _text(index: int, path: str, value: str) -> str:
         raise InvalidMessageError(str(error), parameter=error.parameter, index=index) from None
 
 
-def normalise_messages(messages: Any, *, image: bool = False, audio: bool = False) -> list[dict[str, Any]]:
+def normalize_messages(messages: Any, *, image: bool = False, audio: bool = False) -> list[dict[str, Any]]:
     """Checks a conversation and returns it in the form that chat templates expect.
 
     Args:
@@ -230,7 +230,7 @@ def _check_calls(messages: list[dict[str, Any]]) -> None:
             message.setdefault("name", names[call_id])
 
 
-def normalise_tools(tools: Any) -> list[dict[str, Any]]:
+def normalize_tools(tools: Any) -> list[dict[str, Any]]:
     """Checks tool definitions and returns them with name, description and parameters filled in.
 
     The result is shared between calls with the same tools, so it must not be changed.

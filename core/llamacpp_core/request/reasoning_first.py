@@ -8,12 +8,12 @@ reasoning in the way its template has it.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from llamacpp_core.engine.in_flight import CHUNK, FINAL, TEXT, Event, Running
+from llamacpp_core.engine.events import Event, Final, Piece
+from llamacpp_core.engine.in_flight import Running
 from llamacpp_core.engine.plan import Plan
 
 __all__ = ["AnswerPart", "ReasoningFirst"]
@@ -53,7 +53,7 @@ class ReasoningFirst:
         self._running = first
         self._answer = answer
         self._texts = [""] * n
-        self._reasoned: list[dict[str, Any] | None] = [None] * n
+        self._reasoned: list[Final | None] = [None] * n
         self._answering = False
         self._cancelled = False
         self._ready: deque[Event] = deque()
@@ -77,25 +77,20 @@ class ReasoningFirst:
 
     def _take(self, event: Event) -> None:
         if self._answering:
-            self._ready.append(self._merged(event) if event.kind == FINAL else event)
-        elif event.kind == FINAL:
+            self._ready.append(self._merged(event) if isinstance(event, Final) else event)
+        elif isinstance(event, Final):
             self._end_reasoning(event)
-        else:
-            self._texts[event.position] += event.text if event.kind == TEXT else event.json.get("text", "")
+        elif isinstance(event, Piece):
+            self._texts[event.position] += event.text
             self._ready.append(event)
 
-    def _end_reasoning(self, event: Event) -> None:
-        body = event.json
+    def _end_reasoning(self, event: Final) -> None:
         at = event.position
-        self._reasoned[at] = body
-        text = body.get("text", "")
-        self._texts[at] += text
-        if "probs" in body:
-            rest = json.dumps({"text": text, "probs": body["probs"]}).encode()
-            self._ready.append(event._replace(kind=CHUNK, data=rest, is_last=False))
-        elif text:
-            self._ready.append(event._replace(kind=TEXT, data=text.encode(), is_last=False))
-        self._ready.append(event._replace(kind=TEXT, data=self._answer.end.encode(), is_last=False))
+        self._reasoned[at] = event
+        self._texts[at] += event.text
+        if event.text or event.probs:
+            self._ready.append(Piece(at, event.text, event.probs))
+        self._ready.append(Piece(at, self._answer.end))
         if all(done is not None for done in self._reasoned) and not self._cancelled:
             self._begin_answer()
 
@@ -103,22 +98,25 @@ class ReasoningFirst:
         answer = self._answer
         params = dict(answer.params)
         if answer.max_tokens is not None:
-            used = max(done["n_decoded"] for done in self._reasoned if done is not None)
+            used = max(done.n_decoded for done in self._reasoned if done is not None)
             params["n_predict"] = max(answer.max_tokens - used, 1)
         self._answering = True
         self._running = self._submit(answer.plan(self._texts), params)
 
-    def _merged(self, event: Event) -> Event:
+    def _merged(self, event: Final) -> Final:
         """The end of an answer, with what its reasoning has cost."""
-        body, first = event.json, self._reasoned[event.position]
+        first = self._reasoned[event.position]
         assert first is not None
-        body["n_decoded"] += first["n_decoded"]
-        body["n_prompt"], body["n_cached"] = first["n_prompt"], first["n_cached"]
-        timings = first["timings"] | {}
+        timings = dict(first.timings)
         for name in ("predicted_n", "predicted_ms"):
-            timings[name] = timings.get(name, 0) + body["timings"].get(name, 0)
+            timings[name] = timings.get(name, 0) + event.timings.get(name, 0)
         if timings.get("predicted_ms"):
             timings["predicted_per_second"] = 1000 * timings["predicted_n"] / timings["predicted_ms"]
             timings["predicted_per_token_ms"] = timings["predicted_ms"] / max(timings["predicted_n"], 1)
-        body["timings"] = timings
-        return event._replace(data=json.dumps(body).encode())
+        return dataclasses.replace(
+            event,
+            n_prompt=first.n_prompt,
+            n_cached=first.n_cached,
+            n_decoded=first.n_decoded + event.n_decoded,
+            timings=timings,
+        )

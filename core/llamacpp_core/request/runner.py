@@ -33,6 +33,9 @@ class Prepared:
         params: llama-server's sampling fields.
         assembler: Makes the response.
         answer: What follows when this was only the reasoning; None when it is everything.
+        processors: Functions of (token ids so far, logits) that return logits.
+        criteria: Functions of (token ids so far, logits) that say whether to stop.
+        prompt_logprobs: The log-probabilities of the prompt are wanted, too.
     """
 
     plan: Plan
@@ -40,6 +43,19 @@ class Prepared:
     params: dict[str, Any]
     assembler: ChatAssembler | CompletionAssembler
     answer: AnswerPart | None = None
+    processors: tuple[Callable[..., Any], ...] = ()
+    criteria: tuple[Callable[..., Any], ...] = ()
+    prompt_logprobs: bool = False
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the answer comes in chunks."""
+        return bool(self.params["stream"])
+
+    @property
+    def needs_python(self) -> bool:
+        """Whether Python takes part in every token, which the engine's batch cannot wait for."""
+        return bool(self.processors or self.criteria or self.prompt_logprobs)
 
 
 class Runs(Protocol):

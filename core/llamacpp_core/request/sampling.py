@@ -10,10 +10,21 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llamacpp_core._checks import Check, boolean, check_text, choice, integer, number, text, unknown_name
+from llamacpp_core._checks import (
+    RANDOM_SEED,
+    Check,
+    boolean,
+    check_text,
+    choice,
+    integer,
+    number,
+    seed,
+    text,
+    unknown_name,
+)
 from llamacpp_core.errors import InvalidParameterError
 
-__all__ = ["EXTRA_FIELDS", "SAMPLER_NAMES", "sampling_fields"]
+__all__ = ["EXTRA_FIELDS", "SAMPLER_NAMES", "sampling_fields", "stop_strings"]
 
 #: llama.cpp reserves memory for every token of the past that a penalty looks at.
 MAX_LOOKBACK = 2**20
@@ -50,7 +61,8 @@ def _neutral(value: float, why: str) -> Check:
 
 
 def _seed(name: str, value: Any) -> int:
-    return int(integer(-1, 2**32 - 1)(name, value)) % 2**32
+    checked = seed(name, value)
+    return RANDOM_SEED if checked is None else checked
 
 
 def _samplers(name: str, value: Any) -> list[str]:
@@ -165,7 +177,7 @@ def sampling_fields(
         if name == "logit_bias":
             out["logit_bias"] = _logit_bias(value, n_vocab)
         elif name == "stop":
-            out["stop"] = _stop(value)
+            out["stop"] = stop_strings(value)
         elif name == "max_tokens":
             tokens = integer()(name, value)
             out["n_predict"] = tokens if tokens > 0 else -1
@@ -190,7 +202,8 @@ def sampling_fields(
     return out
 
 
-def _stop(value: Any) -> list[str]:
+def stop_strings(value: Any) -> list[str]:
+    """Checks the texts that end an answer: one, or several."""
     stops = [value] if isinstance(value, str) else value
     if not isinstance(stops, Sequence):
         raise InvalidParameterError("stop must be a string or a list of strings", parameter="stop")

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from llamacpp_core.engine.engine import Engine
-from llamacpp_core.engine.plan import Plan, TemplateRefusedError
+from llamacpp_core.engine.plan import Plan
 from llamacpp_core.errors import InvalidMessageError, LlamaCppError
 from llamacpp_core.request.call_probe import PROBE_TOOL, CallForm, own_call, probe_calls
-from llamacpp_core.request.history import as_text, calls_apart, merged, plain, short_call_ids
+from llamacpp_core.request.chat_settings import PromptShape
+from llamacpp_core.request.history import as_text
 from llamacpp_core.request.openings import Opening, find_opening, is_open
+from llamacpp_core.request.rendering import Rendering, format_key
+from llamacpp_core.response.assemblers import OutputParser
 from llamacpp_core.response.parsers import Tags
 
-__all__ = ["Begin", "ChatPlanner", "FormatInfo", "PlannedChat", "reasoning_tags"]
+__all__ = [
+    "Begin",
+    "ChatPlanner",
+    "FormatInfo",
+    "GivenPrompt",
+    "PlannedChat",
+    "has_media",
+    "reasoning_tags",
+    "split_prefill",
+]
 
 _MAX_FORMATS = 64
 _PREFILL = "Qz7prefill"
 _ENDS = "reasoning_budget_end_tags"
 _QUESTION = {"role": "user", "content": "Hello"}
-# What reasoning_effort becomes where a template knows fewer levels.
-_EFFORTS = {"minimal": "low", "medium": "high", "xhigh": "high"}
 
 
 class Begin:
@@ -52,6 +60,22 @@ class FormatInfo(NamedTuple):
     closed: bool
 
 
+class GivenPrompt(NamedTuple):
+    """A prompt that a formatter wrote.
+
+    Attributes:
+        text: The prompt.
+        stops: Texts that end an answer.
+        criteria: Functions of (token ids so far, logits) that say whether to stop.
+        new_parser: Makes the parser of an answer with calls in the format's own syntax; None for plain text.
+    """
+
+    text: str
+    stops: tuple[str, ...]
+    criteria: tuple[Callable[[Any, Any], bool], ...]
+    new_parser: Callable[[], OutputParser] | None
+
+
 class PlannedChat(NamedTuple):
     """A planned conversation.
 
@@ -61,6 +85,7 @@ class PlannedChat(NamedTuple):
         begin: Where the answer begins, one of :class:`Begin`.
         opening: How the template begins answers; None with media.
         calls: How calls in the template's own form are read; None where none are planned for.
+        given: What a formatter wrote; None where the engine's template did.
     """
 
     plan: Plan
@@ -68,6 +93,12 @@ class PlannedChat(NamedTuple):
     begin: str
     opening: Opening | None = None
     calls: CallForm | None = None
+    given: GivenPrompt | None = None
+
+    @property
+    def text(self) -> str:
+        """The prompt's text."""
+        return str(self.plan.info["prompt"]) if self.given is None else self.given.text
 
 
 def reasoning_tags(info: Mapping[str, Any]) -> Tags | None:
@@ -119,11 +150,12 @@ class ChatPlanner:
         described = caps.get("supports_tools") and caps.get("supports_tool_calls")
         if not (described and native["has_decoder"] and native["has_memory"]):
             return False
-        kwargs, think = self._kwargs({}, constrained=True)
+        shape = PromptShape()
+        kwargs, think = self._kwargs(shape, constrained=True)
         head = {"kwargs": kwargs, "enable_thinking": think}
         try:
             return self._calls(
-                _Request(self._engine, head | {"format": self._format({}, kwargs, think)})
+                Rendering(self._engine, head | {"format": self._format(shape, kwargs, think)})
             ).works
         except LlamaCppError:
             return False
@@ -132,14 +164,14 @@ class ChatPlanner:
         self,
         messages: Sequence[dict[str, Any]],
         *,
-        shape: Mapping[str, Any],
+        shape: PromptShape,
         tools: str = "",
         native_calls: bool = False,
         parallel: bool = True,
         constrained: bool = False,
         safe: bool = True,
     ) -> PlannedChat:
-        """Renders and tokenises a conversation.
+        """Renders and tokenizes a conversation.
 
         Args:
             messages: The checked conversation.
@@ -156,20 +188,20 @@ class ChatPlanner:
         """
         kwargs, think = self._kwargs(shape, constrained)
         fmt = self._format(shape, kwargs, think, parallel if native_calls else None)
-        key = _key(fmt, tools if native_calls else "")
+        key = format_key(fmt, tools if native_calls else "")
         head = {
             "kwargs": kwargs,
             "enable_thinking": think,
             "safe": safe,
-            "add_generation_prompt": shape.get("add_generation_prompt", True),
+            "add_generation_prompt": shape.add_generation_prompt,
             "format": fmt,
             "format_key": key,
             "native_calls": native_calls,
         }
-        if any(_has_media(message) for message in messages):
+        if any(has_media(message) for message in messages):
             return self._plan_media(messages, head, key, tools if native_calls else "", constrained)
-        request = _Request(self._engine, head, tools, has_effort=bool(shape.get("reasoning_effort")))
-        conversation, prefill = _split_prefill(messages, shape)
+        request = Rendering(self._engine, head, tools, has_effort=shape.reasoning_effort is not None)
+        conversation, prefill = split_prefill(messages, shape)
         if prefill is not None:
             return self._plan_prefilled(request, conversation, prefill, native_calls)
         if not constrained:
@@ -182,7 +214,7 @@ class ChatPlanner:
         return self._finished(request, plan, Begin.TEXT, native_calls)
 
     def _plan_prefilled(
-        self, request: _Request, conversation: list[dict[str, Any]], prefill: str, native_calls: bool
+        self, request: Rendering, conversation: list[dict[str, Any]], prefill: str, native_calls: bool
     ) -> PlannedChat:
         """A prompt that ends inside the assistant's message."""
         last = {"role": "assistant", "content": _PREFILL}
@@ -213,7 +245,7 @@ class ChatPlanner:
         begin = Begin.TEXT if constrained else Begin.FREE
         return PlannedChat(plan, _format_info(plan, f"media {key}"), begin)
 
-    def _finished(self, request: _Request, plan: Plan, begin: str, native_calls: bool) -> PlannedChat:
+    def _finished(self, request: Rendering, plan: Plan, begin: str, native_calls: bool) -> PlannedChat:
         calls = self._calls(request) if native_calls else None
         return PlannedChat(plan, self._info(plan), begin, self._opening(request), calls)
 
@@ -225,7 +257,7 @@ class ChatPlanner:
             _remember(self._formats, key, known)
         return known
 
-    def _opening(self, request: _Request) -> Opening:
+    def _opening(self, request: Rendering) -> Opening:
         known = self._openings.get(request.settings)
         if known is None:
             probe = request.with_tools("")
@@ -233,7 +265,7 @@ class ChatPlanner:
             _remember(self._openings, request.settings, known)
         return known
 
-    def _calls(self, request: _Request) -> CallForm:
+    def _calls(self, request: Rendering) -> CallForm:
         known = self._call_forms.get(request.settings)
         if known is None:
             probe = request.with_tools(json.dumps([PROBE_TOOL]))
@@ -245,12 +277,11 @@ class ChatPlanner:
             _remember(self._call_forms, request.settings, known)
         return known
 
-    def _kwargs(self, shape: Mapping[str, Any], constrained: bool) -> tuple[dict[str, Any], bool]:
+    def _kwargs(self, shape: PromptShape, constrained: bool) -> tuple[dict[str, Any], bool]:
         """The template's variables, and whether the model is to reason."""
-        given = dict(shape.get("chat_template_kwargs") or {})
-        kwargs = self._defaults | given
-        effort = shape.get("reasoning_effort")
-        budget = shape.get("reasoning_budget_tokens")
+        given = shape.template_kwargs
+        kwargs = self._defaults | dict(given)
+        effort, budget = shape.reasoning_effort, shape.reasoning_budget_tokens
         asked = effort not in (None, "none") or given.get("enable_thinking") is True or (budget or 0) > 0
         if effort not in (None, "none"):
             kwargs["reasoning_effort"] = effort
@@ -263,113 +294,18 @@ class ChatPlanner:
         return kwargs, think
 
     def _format(
-        self, shape: Mapping[str, Any], kwargs: dict[str, Any], think: bool, parallel: bool | None = None
+        self, shape: PromptShape, kwargs: dict[str, Any], think: bool, parallel: bool | None = None
     ) -> dict[str, Any]:
         """The part of the request that llama.cpp plans constraint and parser from."""
         fmt: dict[str, Any] = {
             "chat_template_kwargs": kwargs | {"enable_thinking": think},
-            "reasoning_format": shape.get("reasoning_format", "deepseek"),
+            "reasoning_format": shape.reasoning_format,
         }
-        if "reasoning_budget_tokens" in shape:
-            fmt["reasoning_budget_tokens"] = shape["reasoning_budget_tokens"]
+        if shape.reasoning_budget_tokens is not None:
+            fmt["reasoning_budget_tokens"] = shape.reasoning_budget_tokens
         if parallel is not None:
             fmt |= {"tool_choice": "auto", "parallel_tool_calls": parallel}
         return fmt
-
-
-class _Request:
-    """One conversation's request to the native layer, tried in the forms that templates know."""
-
-    def __init__(
-        self, engine: Engine, head: dict[str, Any], tools: str = "", *, has_effort: bool = False
-    ) -> None:
-        self._engine = engine
-        self._head = head
-        self._tools = tools
-        self._has_effort = has_effort
-
-    @property
-    def settings(self) -> str:
-        """Names the settings that decide what the template writes around messages."""
-        return json.dumps([self._head["kwargs"], self._head["enable_thinking"]], default=str)
-
-    def with_tools(self, tools: str) -> _Request:
-        """A request with the same settings to find out about the template."""
-        fmt = {
-            "chat_template_kwargs": self._head["format"]["chat_template_kwargs"],
-            "reasoning_format": "deepseek",
-        }
-        head = {name: self._head[name] for name in ("kwargs", "enable_thinking")}
-        head |= {"format": fmt, "format_key": _key(fmt, tools), "native_calls": bool(tools)}
-        return _Request(self._engine, head, tools)
-
-    def prompt(self, messages: list[dict[str, Any]], for_answer: bool) -> str:
-        """The text of a prompt."""
-        fields = {"add_generation_prompt": for_answer, "format": None}
-        return str(self._plan(messages, fields).info["prompt"])
-
-    def render(self, messages: list[dict[str, Any]], **fields: Any) -> Plan:
-        """Renders the conversation as it is, or else in a form that says the same.
-
-        Raises:
-            InvalidMessageError: The template refuses every form.
-        """
-        refusal = ""
-        for complete, form in _FORMS:
-            try:
-                return self._plan(form(messages), fields | {"complete": complete})
-            except TemplateRefusedError as error:
-                refusal = refusal or str(error)
-                if self._lower_effort(refusal):
-                    return self.render(messages, **fields)
-        raise InvalidMessageError(
-            f"the model's chat template refuses this conversation: {_reason(refusal)}", parameter="messages"
-        )
-
-    def _lower_effort(self, refusal: str) -> bool:
-        kwargs = self._head["kwargs"]
-        other = _EFFORTS.get(kwargs.get("reasoning_effort", "")) if self._has_effort else None
-        if other is None or "reasoning_effort" not in refusal:
-            return False
-        kwargs["reasoning_effort"] = other
-        self._head["format"]["chat_template_kwargs"]["reasoning_effort"] = other
-        self._head["format_key"] = f"{self._head['format_key']} {other}"
-        return True
-
-    def _plan(self, messages: list[dict[str, Any]], fields: Mapping[str, Any]) -> Plan:
-        return self._engine.plan_chat({"messages": messages} | self._head | dict(fields), self._tools)
-
-
-def _same(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return messages
-
-
-def _merged_short(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return merged(short_call_ids(messages))
-
-
-def _split_short(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return calls_apart(short_call_ids(messages))
-
-
-_Form = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
-# How much has to come through (see lc_plan_chat), and in which form: the first that the template takes.
-_FORMS: tuple[tuple[int, _Form], ...] = (
-    *((2, form) for form in (_same, short_call_ids, merged, _merged_short, calls_apart, _split_short)),
-    *((1, form) for form in (_same, short_call_ids, merged, _merged_short, plain)),
-    *((0, form) for form in (_same, short_call_ids, merged, _merged_short, plain)),
-)
-
-
-def _reason(refusal: str) -> str:
-    """The template's own words out of the message of llama.cpp's Jinja engine."""
-    found = re.search(r"Jinja Exception: (.*)", refusal)
-    return found[1] if found else refusal.strip().splitlines()[-1]
-
-
-def _key(fmt: Mapping[str, Any], tools: str) -> str:
-    text = json.dumps(fmt, sort_keys=True, default=str)
-    return hashlib.sha1(f"{text}\n{tools}".encode(), usedforsecurity=False).hexdigest()
 
 
 def _remember(cache: dict[str, Any], key: str, value: Any) -> None:
@@ -378,17 +314,17 @@ def _remember(cache: dict[str, Any], key: str, value: Any) -> None:
     cache[key] = value
 
 
-def _has_media(message: Mapping[str, Any]) -> bool:
+def has_media(message: Mapping[str, Any]) -> bool:
+    """Whether a checked message holds an image or sound."""
     content = message["content"]
     return isinstance(content, list) and any(part["type"] != "text" for part in content)
 
 
-def _split_prefill(
-    messages: Sequence[dict[str, Any]], shape: Mapping[str, Any]
+def split_prefill(
+    messages: Sequence[dict[str, Any]], shape: PromptShape
 ) -> tuple[list[dict[str, Any]], str | None]:
     """A last assistant message is the beginning of the answer, unless the caller says otherwise."""
     last = messages[-1]
-    wanted = shape.get("continue_final_message", shape.get("add_generation_prompt", True))
-    if last["role"] != "assistant" or last.get("tool_calls") or not wanted or len(messages) < 2:
+    if last["role"] != "assistant" or last.get("tool_calls") or not shape.prefills or len(messages) < 2:
         return list(messages), None
     return list(messages[:-1]), as_text(last["content"])

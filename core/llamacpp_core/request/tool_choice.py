@@ -31,7 +31,7 @@ def resolve_tool_choice(tools: Sequence[dict[str, Any]], choice: Any, parallel: 
     """What ``tool_choice`` means for these tools.
 
     Args:
-        tools: Normalised tool definitions.
+        tools: Normalized tool definitions.
         choice: "none", "auto", "required", a function's name in OpenAI's form, or None for the default.
         parallel: ``parallel_tool_calls``; None for the default.
 
@@ -66,14 +66,14 @@ def resolve_tool_choice(tools: Sequence[dict[str, Any]], choice: Any, parallel: 
     return ToolChoice(mode, list(tools) if mode == "auto" else [], parallel is not False)
 
 
-def call_instructions(tools: Sequence[dict[str, Any]], *, forced: bool, parallel: bool) -> str:
+def call_instructions(use: ToolChoice) -> str:
     """What to tell a model whose template has no place for tools."""
-    lines = "\n".join(json.dumps(tool["function"], ensure_ascii=False) for tool in tools)
+    lines = "\n".join(json.dumps(tool["function"], ensure_ascii=False) for tool in use.tools)
     form = '{"name": <function name>, "arguments": <JSON object>}'
-    if forced:
+    if use.mode == "forced":
         how = (
             f"Answer only with a JSON array of calls: [{form}, ...]"
-            if parallel
+            if use.parallel
             else f"Answer only with: {form}"
         )
     else:

@@ -10,10 +10,10 @@ from llamacpp_core.engine.engine import TASK_COMPLETION, TASK_RERANK, Engine
 from llamacpp_core.engine.info import ModelInfo
 from llamacpp_core.engine.plan import Plan
 from llamacpp_core.errors import ContextOverflowError, InvalidParameterError, UnsupportedCapabilityError
-from llamacpp_core.response.vectors import EmbeddingBatch, RerankBatch, native_score, yes_score
+from llamacpp_core.response.vectors import EmbeddingBatch, RerankBatch
 
 if TYPE_CHECKING:
-    from llamacpp_core.lowlevel.vocab import Vocab
+    from llamacpp_core.lowlevel.vocabulary import Vocabulary
 
 __all__ = ["OVERFLOW", "VectorPreparer", "check_query"]
 
@@ -50,7 +50,7 @@ class VectorPreparer:
     def __init__(
         self,
         engine: Engine,
-        vocab: Vocab,
+        vocab: Vocabulary,
         info: ModelInfo,
         tokenize: Callable[[str], list[int]] | None = None,
     ) -> None:
@@ -67,7 +67,7 @@ class VectorPreparer:
     def embedding(
         self, texts: Sequence[Any], *, unit: bool, overflow: Any, max_tokens: int | None
     ) -> EmbeddingBatch:
-        """Checks and tokenises texts.
+        """Checks and tokenizes texts.
 
         Args:
             texts: Strings, or lists of token ids.
@@ -116,9 +116,10 @@ class VectorPreparer:
         if isinstance(entry, str):
             tokens = self._tokenize(check_text(name, entry))
         else:
-            tokens = self._vocab.check(entry, name)
+            tokens = self._vocab.check_all(entry, name)
         if not tokens:
-            filler = next((t for t in (self._vocab.bos, self._vocab.eos, self._vocab.nl) if t >= 0), None)
+            special = self._vocab.special_tokens
+            filler = next((special[name] for name in ("bos", "eos", "nl") if name in special), None)
             if filler is None:
                 raise InvalidParameterError(f"{name} has no tokens: give some text", parameter=name)
             tokens = [filler]
@@ -149,9 +150,9 @@ class VectorPreparer:
 
     def _frame(self, tokens: list[int]) -> tuple[list[int], list[int]]:
         """The tokens around the text, which every piece keeps: without them a vector is another one."""
-        head = tokens[:1] if tokens[0] == self._vocab.bos and self._vocab.bos >= 0 else []
-        ends = {token for token in (self._vocab.eos, self._vocab.sep) if token >= 0}
-        tail = tokens[-1:] if tokens[-1] in ends else []
+        head = tokens[:1] if tokens[0] == self._vocab.bos else []
+        special = self._vocab.special_tokens
+        tail = tokens[-1:] if tokens[-1] in (special.get("eos"), special.get("sep")) else []
         return head, tail
 
     def rerank(self, query: Any, documents: Sequence[Any]) -> EmbeddingBatch | RerankBatch:
@@ -175,7 +176,7 @@ class VectorPreparer:
         if mode == "cross-encoder":
             plan = self._engine.plan_rerank(query, documents)
             self._check_pairs(plan)
-            return RerankBatch(plan, TASK_RERANK, {}, len(documents), native_score)
+            return RerankBatch(plan, TASK_RERANK, {}, len(documents))
         if mode == "embedding":
             return self.embedding([query, *documents], unit=True, overflow="chunk", max_tokens=None)
         if mode == "yes-no":
@@ -214,6 +215,4 @@ class VectorPreparer:
                 )
             prompts.append(tokens)
         params = {"n_predict": 1, "n_probs": 200, "temperature": 0.0, "cache_prompt": True}
-        return RerankBatch(
-            self._engine.plan_tokens(prompts), TASK_COMPLETION, params, len(documents), yes_score
-        )
+        return RerankBatch(self._engine.plan_tokens(prompts), TASK_COMPLETION, params, len(documents))

@@ -7,7 +7,8 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from llamacpp_core.engine.in_flight import CHUNK, FINAL, TEXT, Event
+from llamacpp_core.engine.events import Event, Final, Piece
+from llamacpp_core.engine.text import add_call_piece
 from llamacpp_core.native.build_info import system_fingerprint
 from llamacpp_core.response.logprobs import chat_logprob, completion_logprobs, mean_logprob
 
@@ -37,7 +38,7 @@ class _Choice:
         self.calls: dict[int, dict[str, Any]] = {}
         self.logprobs: list[dict[str, Any]] = []
         self.waiting: list[dict[str, Any]] = []  # logprobs of tokens whose text has not come
-        self.final: dict[str, Any] | None = None
+        self.final: Final | None = None
 
     def merge(self, delta: Delta) -> None:
         """Adds a delta to the message."""
@@ -46,18 +47,12 @@ class _Choice:
         if delta.get("reasoning_content"):
             self.reasoning.append(delta["reasoning_content"])
         for piece in delta.get("tool_calls", ()):
-            call = self.calls.setdefault(
-                piece["index"], {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
-            )
-            call["id"] = piece.get("id") or call["id"]
-            function = piece.get("function", {})
-            call["function"]["name"] += function.get("name", "")
-            call["function"]["arguments"] += function.get("arguments", "")
+            add_call_piece(self.calls, piece)
 
     @property
     def finish_reason(self) -> str:
         assert self.final is not None
-        cut = self.final["stop_type"] not in ("eos", "word")
+        cut = self.final.stop_type not in ("eos", "word")
         if cut and not getattr(self.parser, "complete", False):
             return "length"
         return "tool_calls" if self.calls else "stop"
@@ -104,9 +99,9 @@ class _Assembler:
     def usage(self) -> dict[str, Any]:
         """Tokens of the prompt, counted once, and of all answers."""
         finals = [choice.final for choice in self.choices if choice.final is not None]
-        prompt = max((final["n_prompt"] for final in finals), default=0)
-        cached = max((final["n_cached"] for final in finals), default=0)
-        completion = sum(final["n_decoded"] for final in finals)
+        prompt = max((final.n_prompt for final in finals), default=0)
+        cached = max((final.n_cached for final in finals), default=0)
+        completion = sum(final.n_decoded for final in finals)
         return {
             "prompt_tokens": prompt,
             "completion_tokens": completion,
@@ -117,18 +112,18 @@ class _Assembler:
     def timings(self) -> dict[str, Any]:
         """llama.cpp's timings of the first answer; of several, each has its own."""
         final = self.choices[0].final
-        return dict(final["timings"]) if final else {}
+        return dict(final.timings) if final else {}
 
-    def keep_probs(self, choice: _Choice, body: dict[str, Any], text: str) -> list[dict[str, Any]]:
+    def keep_probs(self, choice: _Choice, event: Piece | Final) -> list[dict[str, Any]]:
         """The logprobs that come with a piece of text, and those that waited for it.
 
         Tokens without text may be the beginning of a stop string: those of one belong to no answer.
         """
-        if body.get("stop_type") == "word":
+        if isinstance(event, Final) and event.stop_type == "word":
             choice.waiting.clear()
         top = self.n_logprobs or 0
-        choice.waiting += [chat_logprob(entry, top, self.piece) for entry in body.get("probs", ())]
-        if not text and "stop_type" not in body:
+        choice.waiting += [chat_logprob(entry, top, self.piece) for entry in event.probs]
+        if not event.text and isinstance(event, Piece):
             return []
         entries, choice.waiting = choice.waiting, []
         choice.logprobs += entries
@@ -143,7 +138,7 @@ class ChatAssembler(_Assembler):
         n: How many answers there are.
         n_logprobs: Alternatives per token in ``logprobs``; None for no logprobs.
         include_usage: Send a last chunk that holds only the usage, as OpenAI does on request.
-        new_parser: Makes the parser of one answer; None when the native layer parses.
+        new_parser: Makes the parser of one answer; None for plain text.
         legacy_functions: Report a call under the deprecated ``function_call``.
         count_tokens: Counts the tokens of a text, for the usage of reasoning.
         piece: The bytes of a token, for ``logprobs``.
@@ -170,26 +165,20 @@ class ChatAssembler(_Assembler):
             for choice in self.choices:
                 choice.parser = new_parser()
 
-    def _deltas(self, choice: _Choice, event: Event) -> tuple[list[Delta], list[dict[str, Any]]]:
+    def _deltas(self, choice: _Choice, event: Piece | Final) -> tuple[list[Delta], list[dict[str, Any]]]:
         """What an event adds to the message, and its logprobs."""
-        if event.kind == TEXT:
-            text = event.text
-            return (choice.parser.feed(text) if choice.parser else [{"content": text}]), []
-        body = event.json
-        deltas: list[Delta] = list(body.get("deltas", ()))
-        text = body.get("text") or body.get("raw_text") or ""
-        if "deltas" in body and "raw_text" not in body:
-            text = ""
-        if text:
-            deltas += choice.parser.feed(text) if choice.parser else [{"content": text}]
-        if event.kind == FINAL:
-            choice.final = body
+        deltas: list[Delta] = []
+        if event.text:
+            deltas = choice.parser.feed(event.text) if choice.parser else [{"content": event.text}]
+        if isinstance(event, Final):
+            choice.final = event
             if choice.parser:
                 deltas += choice.parser.finish()
-        return deltas, self.keep_probs(choice, body, text) if self.n_logprobs is not None else []
+        return deltas, self.keep_probs(choice, event) if self.n_logprobs is not None else []
 
     def add(self, event: Event) -> None:
         """Takes in an event of a request that is not streamed."""
+        assert isinstance(event, Piece | Final)
         choice = self.choices[event.position]
         deltas, _ = self._deltas(choice, event)
         for delta in deltas:
@@ -227,14 +216,15 @@ class ChatAssembler(_Assembler):
 
     def chunks(self, event: Event) -> list[dict[str, Any]]:
         """The chunks that an event of a streamed request gives."""
+        assert isinstance(event, Piece | Final)
         choice = self.choices[event.position]
         deltas, probs = self._deltas(choice, event)
         out = []
         if not choice.started:
             choice.started = True
             out.append(self._chunk(event.position, {"role": "assistant", "content": ""}))
-        if event.kind == CHUNK and (progress := event.json.get("progress")):
-            out.append(self._chunk(event.position, {}) | {"prompt_progress": progress})
+        if isinstance(event, Piece) and event.progress:
+            out.append(self._chunk(event.position, {}) | {"prompt_progress": event.progress})
             return out
         for delta in deltas:
             choice.merge(delta)
@@ -242,7 +232,7 @@ class ChatAssembler(_Assembler):
             probs = []
         if probs:
             out.append(self._chunk(event.position, {}, probs))
-        if choice.final is not None and event.kind == FINAL:
+        if isinstance(event, Final):
             reason = choice.finish_reason
             if reason == "tool_calls" and self.legacy_functions:
                 reason = "function_call"
@@ -309,22 +299,20 @@ class CompletionAssembler(_Assembler):
         self.best = best
         self._prompt_logprobs: list[dict[str, Any]] = []
 
-    def _text(self, choice: _Choice, event: Event) -> tuple[str, list[dict[str, Any]]]:
-        if event.kind == TEXT:
-            return event.text, []
-        body = event.json
-        if event.kind == FINAL:
-            choice.final = body
-        if "prompt_probs" in body:
+    def _text(self, choice: _Choice, event: Piece | Final) -> tuple[str, list[dict[str, Any]]]:
+        if isinstance(event, Final):
+            choice.final = event
+        elif event.prompt_probs is not None:
             top = self.n_logprobs or 0
-            self._prompt_logprobs = [chat_logprob(entry, top) for entry in body["prompt_probs"]]
-        text, probs = body.get("text", ""), []
-        if self.n_logprobs is not None or self.best is not None:
-            probs = self.keep_probs(choice, body, text)
-        return text, probs if self.n_logprobs is not None else []
+            self._prompt_logprobs = [chat_logprob(entry, top) for entry in event.prompt_probs]
+        if self.n_logprobs is None and self.best is None:
+            return event.text, []
+        probs = self.keep_probs(choice, event)
+        return event.text, probs if self.n_logprobs is not None else []
 
     def add(self, event: Event) -> None:
         """Takes in an event of a request that is not streamed."""
+        assert isinstance(event, Piece | Final)
         choice = self.choices[event.position]
         text, _ = self._text(choice, event)
         choice.text.append(text)
@@ -353,8 +341,9 @@ class CompletionAssembler(_Assembler):
 
     def chunks(self, event: Event) -> list[dict[str, Any]]:
         """The chunks that an event of a streamed request gives."""
-        if event.kind == CHUNK and (progress := event.json.get("progress")):
-            return [self._chunk(event.position, "", None) | {"prompt_progress": progress}]
+        assert isinstance(event, Piece | Final)
+        if isinstance(event, Piece) and event.progress:
+            return [self._chunk(event.position, "", None) | {"prompt_progress": event.progress}]
         choice = self.choices[event.position]
         offset = self.offset + sum(len(entry["token"]) for entry in choice.logprobs)
         text, probs = self._text(choice, event)
@@ -368,7 +357,7 @@ class CompletionAssembler(_Assembler):
         if text or probs:
             logprobs = completion_logprobs(probs, offset) if probs else None
             out.append(self._chunk(event.position, text, logprobs))
-        if event.kind == FINAL:
+        if isinstance(event, Final):
             out.append(self._chunk(event.position, "", None, choice.finish_reason))
             if self.done:
                 out[-1] |= {"usage": self.usage(), "timings": self.timings()}

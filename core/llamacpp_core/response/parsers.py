@@ -9,6 +9,7 @@ import json
 from typing import Any, NamedTuple
 
 from llamacpp_core.engine.plan import Plan
+from llamacpp_core.engine.text import partial_suffix
 from llamacpp_core.errors import LlamaCppError
 from llamacpp_core.native import ffi, lib
 from llamacpp_core.native.failures import last_error
@@ -22,7 +23,6 @@ __all__ = [
     "Tags",
     "Then",
     "WholeJson",
-    "partial_suffix",
     "splits_like_native",
 ]
 
@@ -46,17 +46,6 @@ class Tags(NamedTuple):
     ends: tuple[str, ...]
     is_open: bool
     calls: tuple[str, ...] = ()
-
-
-def partial_suffix(text: str, *tags: str) -> int:
-    """How many characters at the end of a text may begin one of the tags."""
-    longest = 0
-    for tag in tags:
-        for size in range(min(len(tag) - 1, len(text)), longest, -1):
-            if text.endswith(tag[:size]):
-                longest = size
-                break
-    return longest
 
 
 class ReasoningSplitter:

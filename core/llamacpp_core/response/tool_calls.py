@@ -11,7 +11,9 @@ import json
 import uuid
 from typing import Any
 
-__all__ = ["CALL_CLOSE", "CALL_OPEN", "ForcedCallParser", "TaggedCallParser"]
+from llamacpp_core.engine.text import partial_suffix
+
+__all__ = ["CALL_CLOSE", "CALL_OPEN", "ForcedCallParser", "TaggedCallParser", "whole_call"]
 
 CALL_OPEN = "<tool_call>"
 CALL_CLOSE = "</tool_call>"
@@ -20,6 +22,12 @@ CALL_CLOSE = "</tool_call>"
 def new_call_id() -> str:
     """An id for a call, unique in this process and beyond."""
     return "call_" + uuid.uuid4().hex[:24]
+
+
+def whole_call(index: int, name: str, arguments: str) -> dict[str, Any]:
+    """The delta that holds a call from its beginning on, with as much of its arguments as is known."""
+    function = {"name": name, "arguments": arguments}
+    return {"tool_calls": [{"index": index, "id": new_call_id(), "type": "function", "function": function}]}
 
 
 class _CallReader:
@@ -43,18 +51,7 @@ class _CallReader:
             if found is None:
                 return [], ""
             name, start = found
-            deltas.append(
-                {
-                    "tool_calls": [
-                        {
-                            "index": self.index,
-                            "id": new_call_id(),
-                            "type": "function",
-                            "function": {"name": name, "arguments": ""},
-                        }
-                    ]
-                }
-            )
+            deltas.append(whole_call(self.index, name, ""))
             text, self.in_arguments = self.head[start:], True
         end = self._scan(text)
         piece, rest = text[:end], text[end:]
@@ -173,7 +170,7 @@ class TaggedCallParser:
             if at >= 0:
                 piece, self._held = self._held[:at], self._held[at + len(tag) :]
             else:
-                keep = _partial_tag(self._held, tag)
+                keep = partial_suffix(self._held, tag)
                 piece, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
             if self._inside:
                 deltas += self._calls.feed(piece)
@@ -196,11 +193,3 @@ class TaggedCallParser:
         if self._inside or (self._calls.count and not held.strip()):
             return []
         return [{"content": held}] if held else []
-
-
-def _partial_tag(text: str, tag: str) -> int:
-    """How many characters at the end of the text may begin the tag."""
-    for size in range(min(len(tag) - 1, len(text)), 0, -1):
-        if text.endswith(tag[:size]):
-            return size
-    return 0

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from llamacpp_core.engine.engine import TASK_EMBEDDING
-from llamacpp_core.engine.in_flight import EMBEDDING, FINAL, SCORE, Event
+from llamacpp_core.engine.events import Event, Final, Score, Vectors
 from llamacpp_core.engine.plan import Plan
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["EmbeddingBatch", "RerankBatch", "native_score", "normalise", "yes_score"]
+__all__ = ["EmbeddingBatch", "RerankBatch", "normalize"]
 
 
-def normalise(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def normalize(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows scaled to Euclidean length 1; a zero row stays zero."""
     import numpy as np
 
@@ -62,10 +62,8 @@ class EmbeddingBatch:
 
     def add(self, event: Event) -> None:
         """Takes in the vector of one piece."""
-        import numpy as np
-
-        if event.kind == EMBEDDING:
-            self._rows[event.position] = np.frombuffer(event.data, dtype=np.float32).reshape(event.shape)
+        if isinstance(event, Vectors):
+            self._rows[event.position] = event.rows
             self._left -= 1
 
     def vectors(self) -> NDArray[np.float32]:
@@ -84,20 +82,17 @@ class EmbeddingBatch:
         if len(self._owners) == self._n_texts:
             return np.concatenate([row for row in self._rows if row is not None]) if self._n_texts else out
         out /= np.maximum(weights, 1)
-        return normalise(out) if self._unit else out
+        return normalize(out) if self._unit else out
 
 
 class RerankBatch:
     """One score per document of one call."""
 
-    def __init__(
-        self, plan: Plan, kind: int, params: dict[str, Any], n: int, score: Callable[[Event], float]
-    ) -> None:
+    def __init__(self, plan: Plan, kind: int, params: dict[str, Any], n: int) -> None:
         self.plan: Plan | None = plan
         self.kind = kind
         self.params = params
         self.scores = [math.nan] * n
-        self._score = score
         self._left = n
 
     @property
@@ -107,23 +102,15 @@ class RerankBatch:
 
     def add(self, event: Event) -> None:
         """Takes in the score of one document."""
-        if event.kind in (SCORE, FINAL):
-            self.scores[event.position] = self._score(event)
+        if isinstance(event, Score | Final):
+            self.scores[event.position] = event.value if isinstance(event, Score) else _yes(event)
             self._left -= 1
 
 
-def native_score(event: Event) -> float:
-    """The score that a cross-encoder gives."""
-    from struct import unpack
-
-    return float(unpack("f", event.data)[0])
-
-
-def yes_score(event: Event) -> float:
+def _yes(event: Final) -> float:
     """P(yes) / (P(yes) + P(no)) over the first token of the answer, in any case and with a leading space."""
     mass = {"yes": 0.0, "no": 0.0}
-    probs = event.json.get("probs", ())
-    for entry in probs[0]["top_logprobs"] if probs else ():
+    for entry in event.probs[0]["top_logprobs"] if event.probs else ():
         word = entry["token"].strip().lower()
         if word in mass:
             mass[word] += math.exp(entry["logprob"])

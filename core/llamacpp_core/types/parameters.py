@@ -65,7 +65,6 @@ class CompletionParameters(SamplingParameters, total=False):
     echo: bool
     logprobs: int | None
     best_of: int | None
-    include_usage: bool
 
 
 class ChatCompletionParameters(SamplingParameters, total=False):

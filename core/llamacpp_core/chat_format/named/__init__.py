@@ -20,7 +20,7 @@ __all__ = ["NAMED_FORMATS", "NamedFormat", "ToolSyntax", "format_name", "named_f
 ToolSyntax: TypeAlias = Literal[
     "tool_call_tags", "message_prefix", "chatglm3", "functionary", "functionary-v1", "functionary-v2"
 ]
-"""How a format writes tool calls, for the parsers of :mod:`llamacpp_core.chat_format._tool_text`."""
+"""How a format writes tool calls, for the parsers of :mod:`llamacpp_core.chat_format.written_calls`."""
 
 
 @dataclass(frozen=True)

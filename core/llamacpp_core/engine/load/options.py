@@ -5,36 +5,23 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from llamacpp_core._checks import boolean, check_text, choice, integer, number, text
+from llamacpp_core._checks import boolean, check_text, choice, integer, number, seed, text
 from llamacpp_core.engine.load.server_options import server_flags
 from llamacpp_core.errors import InvalidParameterError, ModelNotFoundError
 from llamacpp_core.native import lib
 from llamacpp_core.native.cpu_threads import default_threads
+from llamacpp_core.native.enums import cache_types, enum_values
 
-__all__ = ["CACHE_TYPES", "LoadOptions"]
+__all__ = ["LoadOptions"]
 
 _logger = logging.getLogger("llamacpp_core.engine.load.options")
 
-#: Types of the key and value cache: names, and ggml's numbers for those who pass them.
-CACHE_TYPES: dict[str, int] = {
-    "f32": 0,
-    "f16": 1,
-    "bf16": 30,
-    "q8_0": 8,
-    "q4_0": 2,
-    "q4_1": 3,
-    "q5_0": 6,
-    "q5_1": 7,
-    "iq4_nl": 20,
-}
-
-_POOLING = {-1: None, 0: "none", 1: "mean", 2: "cls", 3: "last", 4: "rank"}
-_ROPE_SCALING = {-1: None, 0: "none", 1: "linear", 2: "yarn"}
-_SPLIT_MODES = {0: "none", 1: "layer", 2: "row"}
+# What only a model's file can ask for: llama-server has no flag for it.
+_FILE_ONLY = ("longrope",)
 
 # Fields that mean nothing to a build without GPU support.
 _GPU_FIELDS = ("n_gpu_layers", "split_mode", "main_gpu", "tensor_split")
@@ -54,7 +41,8 @@ class LoadOptions:
         n_threads: CPU threads for generating. None: one per physical core that this process may use.
         n_threads_batch: CPU threads for reading prompts. None: as ``n_threads``.
         n_gpu_layers: Layers to keep on the GPU. -1: all; None: as many as fit.
-        split_mode: How several GPUs share the model: "none", "layer" or "row".
+        split_mode: How several GPUs share the model: "none", "layer", "row" or "tensor", or llama.cpp's
+            number.
         main_gpu: The GPU for the whole model with split_mode "none".
         tensor_split: Proportions of the model per GPU.
         use_mmap: Map the file instead of reading it.
@@ -76,7 +64,8 @@ class LoadOptions:
         flash_attn: True, False, or "auto".
         op_offload: Run single operations of CPU layers on the GPU. None: llama.cpp's default.
         swa_full: Full-size cache for sliding-window models. None: llama.cpp's default.
-        type_k: Type of the key cache, a name of :data:`CACHE_TYPES`. None: f16.
+        type_k: Type of the key cache: "f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1",
+            or ggml's number. None: f16.
         type_v: Type of the value cache. None: f16.
         kv_unified: One cache for all requests instead of n_ctx tokens for each.
         cache_ram_mib: Memory for prompts of requests that lost their slot, in MiB. 0: none; the slots
@@ -141,13 +130,9 @@ class LoadOptions:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, check(name, value))
-        object.__setattr__(self, "type_k", _cache_type("type_k", self.type_k))
-        object.__setattr__(self, "type_v", _cache_type("type_v", self.type_v))
-        object.__setattr__(self, "pooling_type", _named("pooling_type", self.pooling_type, _POOLING))
-        object.__setattr__(self, "split_mode", _named("split_mode", self.split_mode, _SPLIT_MODES))
-        object.__setattr__(
-            self, "rope_scaling_type", _named("rope_scaling_type", self.rope_scaling_type, _ROPE_SCALING)
-        )
+        for name, values in _NAMED.items():
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _named(name, getattr(self, name), values()))
         object.__setattr__(self, "lora", _loras(self.lora))
         _overrides_flag(self.kv_overrides)
         server_flags(self.server_options)
@@ -155,7 +140,7 @@ class LoadOptions:
             object.__setattr__(self, "mmproj", _file("mmproj", self.mmproj))
         if self.embedding is False and self.pooling_type == "rank":
             raise InvalidParameterError("pooling_type='rank' needs embedding=True", parameter="pooling_type")
-        if self.flash_attn is False and _QUANTISED.intersection((self.type_v,)):
+        if self.flash_attn is False and self.type_v not in _NOT_QUANTISED:
             raise InvalidParameterError(
                 f"type_v={self.type_v!r} needs flash attention: leave flash_attn at 'auto', or use 'f16'",
                 parameter="type_v",
@@ -239,12 +224,7 @@ class LoadOptions:
         ]
 
 
-_QUANTISED = frozenset(CACHE_TYPES) - {"f32", "f16", "bf16"}
-
-
-def _seed(name: str, value: Any) -> int | None:
-    seed = int(integer(-1, 2**32 - 1)(name, value))
-    return None if seed in (-1, 2**32 - 1) else seed
+_NOT_QUANTISED = (None, "f32", "f16", "bf16")
 
 
 def _rope(most: float) -> Any:
@@ -285,7 +265,7 @@ _CHECKS: dict[str, Any] = {
     "tensor_split": _proportions,
     "use_mmap": boolean,
     "use_mlock": boolean,
-    "seed": _seed,
+    "seed": seed,
     "rope_freq_base": _rope(1e15),
     "rope_freq_scale": _rope(1e6),
     "yarn_ext_factor": number(-1),
@@ -307,24 +287,23 @@ _CHECKS: dict[str, Any] = {
 }
 
 
-def _cache_type(name: str, value: Any) -> str | None:
-    if value is None or (isinstance(value, str) and value in CACHE_TYPES):
-        return value
-    for known, code in CACHE_TYPES.items():
-        if isinstance(value, int) and value == code and not isinstance(value, bool):
-            return known
-    raise InvalidParameterError(
-        f"{name} must be one of {', '.join(CACHE_TYPES)}, got {value!r}", parameter=name
-    )
+# The fields that have one of llama.cpp's values, by its name or number.
+_NAMED: dict[str, Callable[[], dict[str, int]]] = {
+    "type_k": cache_types,
+    "type_v": cache_types,
+    "pooling_type": lambda: enum_values("LLAMA_POOLING_TYPE"),
+    "split_mode": lambda: enum_values("LLAMA_SPLIT_MODE"),
+    "rope_scaling_type": lambda: enum_values("LLAMA_ROPE_SCALING_TYPE"),
+}
 
 
-def _named(name: str, value: Any, names: Mapping[int, str | None]) -> str | None:
-    if value is None or (isinstance(value, str) and value in names.values()):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool) and value in names:
-        return names[value]
-    allowed = ", ".join(repr(n) for n in names.values() if n)
-    raise InvalidParameterError(f"{name} must be one of {allowed}, got {value!r}", parameter=name)
+def _named(name: str, value: Any, values: Mapping[str, int]) -> str | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = next((known for known, number in values.items() if number == value), value)
+    if value == "unspecified":
+        return None
+    allowed = [known for known in values if known != "unspecified" and known not in _FILE_ONLY]
+    return str(choice(*allowed)(name, value))
 
 
 def _file(name: str, value: Any) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from functools import cache
 from typing import TYPE_CHECKING
 
-from llamacpp_core.engine.in_flight import Event
+from llamacpp_core.engine.events import Event
 from llamacpp_core.errors import EngineError, RequestCancelledError
 
 if TYPE_CHECKING:

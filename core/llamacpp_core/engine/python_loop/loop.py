@@ -6,13 +6,13 @@ is the same. Samplers, grammar and stop strings work as in the engine.
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llamacpp_core.engine.in_flight import CHUNK, FINAL, TEXT, Event
+from llamacpp_core._checks import RANDOM_SEED
+from llamacpp_core.engine.events import Event, Final, Piece
 from llamacpp_core.engine.plan import Plan
 from llamacpp_core.engine.python_loop.callbacks import StoppingCriteriaList, process_logits
 from llamacpp_core.engine.python_loop.in_flight import CustomRequest
@@ -30,11 +30,10 @@ if TYPE_CHECKING:
 
     from llamacpp_core.engine.info import ModelInfo
     from llamacpp_core.engine.python_loop.sessions import Session, SessionPool
-    from llamacpp_core.lowlevel.vocab import Vocab
+    from llamacpp_core.lowlevel.vocabulary import Vocabulary
 
 __all__ = ["CustomLoop"]
 
-_RANDOM_SEED = 2**32 - 1
 _NOT_HERE = (
     "n_indent",
     "post_sampling_probs",
@@ -59,7 +58,7 @@ class CustomLoop:
     def __init__(
         self,
         pool: SessionPool,
-        vocab: Vocab,
+        vocab: Vocabulary,
         info: ModelInfo,
         *,
         processors: Sequence[Callable[..., Any]] = (),
@@ -154,7 +153,7 @@ class _Answers:
             session.clear()
         if self._loop._prompt_logprobs and index == 0:
             session.clear()
-            yield _event(CHUNK, index, {"text": "", "prompt_probs": self._read_with_probs(session)})
+            yield Piece(index, prompt_probs=self._read_with_probs(session))
         n_cached = session.rewind(self._prompt)
         logits = self._read(session, self._prompt[n_cached:])
         clock.prompt_read()
@@ -221,7 +220,7 @@ class _Answers:
         loop, fields = self._loop, self._fields
         seed = fields.get("seed", loop._pool.default_seed)
         if seed is not None:
-            seed = None if seed == _RANDOM_SEED else (seed + index) % _RANDOM_SEED
+            seed = None if seed == RANDOM_SEED else (seed + index) % RANDOM_SEED
         forbidden = loop._vocab.suppressed()
         if fields.get("ignore_eos"):
             forbidden += loop._vocab.ends()
@@ -279,27 +278,23 @@ class _Writer:
             self._waiting.append(answers._probability(token, logits))
             if not self.text.held and not self.text.stopped_by:
                 probs, self._waiting = self._waiting, []
-                yield _event(CHUNK, self._index, {"text": ready, "probs": probs})
+                yield Piece(self._index, ready, probs)
                 return
         if ready:
-            yield Event(0, TEXT, self._index, ready.encode(), False, (0, 0), 0)
+            yield Piece(self._index, ready)
 
-    def final(self, stop: str, clock: _Clock, *, n_prompt: int, n_cached: int) -> Event:
+    def final(self, stop: str, clock: _Clock, *, n_prompt: int, n_cached: int) -> Final:
         """The last event of the answer."""
-        body: dict[str, Any] = {
-            "stop_type": stop,
-            "stopping_word": self.text.stopped_by,
-            "truncated": False,
-            "n_prompt": n_prompt,
-            "n_cached": n_cached,
-            "n_decoded": self.n_tokens,
-            "timings": clock.timings(n_prompt - n_cached, n_cached, self.n_tokens),
-            "id_slot": -1,
-            "text": self.text.finish(),
-        }
-        if self._waiting and stop != "word":
-            body["probs"] = self._waiting
-        return _event(FINAL, self._index, body)
+        return Final(
+            self._index,
+            text=self.text.finish(),
+            stop_type=stop,
+            n_prompt=n_prompt,
+            n_cached=n_cached,
+            n_decoded=self.n_tokens,
+            timings=clock.timings(n_prompt - n_cached, n_cached, self.n_tokens),
+            probs=() if stop == "word" else self._waiting,
+        )
 
 
 class _TokenIds:
@@ -340,7 +335,3 @@ class _Clock:
             "predicted_per_token_ms": predicted_ms / max(n_tokens, 1),
             "predicted_per_second": 1000 * n_tokens / predicted_ms,
         }
-
-
-def _event(kind: int, index: int, body: dict[str, Any]) -> Event:
-    return Event(0, kind, index, json.dumps(body).encode(), kind == FINAL, (0, 0), 0)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 from collections.abc import Sequence
 
+from llamacpp_core.engine.text import partial_suffix
+
 __all__ = ["TextStream"]
 
 
@@ -29,7 +31,7 @@ class TextStream:
             at, self.stopped_by = found
             ready, self.held = self.held[:at], ""
             return ready
-        keep = self._begun()
+        keep = partial_suffix(self.held, *self._stops)
         ready, self.held = self.held[: len(self.held) - keep], self.held[len(self.held) - keep :]
         return ready
 
@@ -37,13 +39,3 @@ class TextStream:
         """What was held back; a character that is still incomplete is left out."""
         held, self.held = self.held, ""
         return held
-
-    def _begun(self) -> int:
-        """How many characters at the end may begin a stop string."""
-        longest = 0
-        for stop in self._stops:
-            for size in range(min(len(stop) - 1, len(self.held)), longest, -1):
-                if self.held.endswith(stop[:size]):
-                    longest = size
-                    break
-        return longest

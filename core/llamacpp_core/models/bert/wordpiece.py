@@ -138,7 +138,7 @@ class WordPieceTokenizer:
     def from_gguf(cls, model: str | os.PathLike[str] | GGUFHeader) -> WordPieceTokenizer:
         """Build it from the metadata of a BERT model's GGUF file.
 
-        Files without the normaliser's settings are taken for lower-casing ones, as llama.cpp does.
+        Files without the normalizer's settings are taken for lower-casing ones, as llama.cpp does.
 
         Raises:
             ModelLoadError: It is not a GGUF file.
@@ -214,7 +214,7 @@ class WordPieceTokenizer:
         return [self.encode(text, parse_special=parse_special, max_tokens=max_tokens) for text in texts]
 
     def words(self, text: str) -> list[str]:
-        """The normalised words of a text, before they are cut into pieces."""
+        """The normalized words of a text, before they are cut into pieces."""
         text = text.translate(self._clean)
         if self._strip_accents and not text.isascii():
             text = normalize("NFD", text)

@@ -1,4 +1,8 @@
-"""Reading tool calls out of what a model wrote, per tool syntax of the named formats."""
+"""Reading tool calls out of what a model wrote, for the named formats with a syntax of their own.
+
+Only the whole text tells a call from text that resembles one, so an answer is kept back until its end. Calls
+between ``<tool_call>`` tags are read by ``TaggedCallParser`` instead, piece by piece.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llamacpp_core.chat_format.named import ToolSyntax
+from llamacpp_core.response.tool_calls import whole_call
 
-__all__ = ["TOOL_CALL_TAG", "ToolText", "call_prefix", "read_tool_text"]
-
-TOOL_CALL_TAG = "<tool_call>"
-
-_PREFIXES: dict[ToolSyntax, str] = {
-    "tool_call_tags": TOOL_CALL_TAG + '\n{"name": "%s", "arguments": ',
-    "message_prefix": "functions.%s:\n",
-    "functionary": " to=functions.%s:\n",
-    "functionary-v1": "\n<|START_OF_FUNCTION_CALL|>%s:\n",
-    "functionary-v2": "%s\n<|content|>",
-}
+__all__ = ["ToolText", "WrittenCallParser", "read_tool_text"]
 
 
 @dataclass
@@ -34,11 +29,6 @@ class ToolText:
 
     content: str
     calls: list[tuple[str, str]] = field(default_factory=list)
-
-
-def call_prefix(syntax: ToolSyntax | None, name: str) -> str:
-    """What stands between the assistant's header and the arguments of a call, where that can be told."""
-    return _PREFIXES[syntax] % name if syntax in _PREFIXES else ""
 
 
 def read_tool_text(text: str, syntax: ToolSyntax, names: Collection[str]) -> ToolText:
@@ -55,6 +45,31 @@ def read_tool_text(text: str, syntax: ToolSyntax, names: Collection[str]) -> Too
     return _READERS[syntax](text, names)
 
 
+class WrittenCallParser:
+    """Reads an answer that may hold calls in a format's own syntax.
+
+    Args:
+        syntax: How the format writes calls.
+        names: The functions offered.
+    """
+
+    def __init__(self, syntax: ToolSyntax, names: Collection[str]) -> None:
+        self._syntax = syntax
+        self._names = names
+        self._text = ""
+
+    def feed(self, text: str) -> list[dict[str, Any]]:
+        """Nothing yet."""
+        self._text += text
+        return []
+
+    def finish(self) -> list[dict[str, Any]]:
+        """The text that is left, and the calls."""
+        found = read_tool_text(self._text, self._syntax, self._names)
+        deltas: list[dict[str, Any]] = [{"content": found.content}] if found.content else []
+        return deltas + [whole_call(index, *call) for index, call in enumerate(found.calls)]
+
+
 def _json_at(text: str, start: int) -> tuple[Any, int] | None:
     """The JSON value that begins at or after white space at ``start``, and where it ends."""
     while start < len(text) and text[start].isspace():
@@ -68,23 +83,6 @@ def _json_at(text: str, start: int) -> tuple[Any, int] | None:
 
 def _written(arguments: Any) -> str:
     return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-
-
-def _tool_call_tags(text: str, names: Collection[str]) -> ToolText:  # noqa: ARG001  (the tag tells)
-    result = ToolText("")
-    position = 0
-    while (start := text.find(TOOL_CALL_TAG, position)) >= 0:
-        found = _json_at(text, start + len(TOOL_CALL_TAG))
-        call = found[0] if found else None
-        if found is None or not isinstance(call, dict) or not isinstance(call.get("name"), str):
-            break
-        result.content += text[position:start]
-        result.calls.append((call["name"], _written(call.get("arguments", {}))))
-        closing = re.compile(r"\s*</tool_call>").match(text, found[1])
-        position = closing.end() if closing else found[1]
-    rest = text[position:]
-    result.content = result.content + rest if not result.calls else (result.content + rest).strip()
-    return result
 
 
 def _message_prefix(text: str, names: Collection[str]) -> ToolText:  # noqa: ARG001  (the prefix tells)
@@ -160,7 +158,6 @@ def _keyword_arguments(source: str) -> dict[str, Any] | None:
 
 
 _READERS: dict[ToolSyntax, Callable[[str, Collection[str]], ToolText]] = {
-    "tool_call_tags": _tool_call_tags,
     "message_prefix": _message_prefix,
     "functionary": _functionary,
     "functionary-v1": _functionary_v1,

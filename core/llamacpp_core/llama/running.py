@@ -1,0 +1,67 @@
+"""Running what was prepared, and what a model brings to every call."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Generator
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from llamacpp_core.request.runner import Prepared, Runs, arun, astream, run, stream
+
+if TYPE_CHECKING:
+    from llamacpp_core.llama.llama import Llama
+
+__all__ = ["arun_prepared", "default_arguments", "own_defaults", "run_prepared"]
+
+
+def own_defaults(llama: Llama) -> dict[str, Any]:
+    """What was set for the whole model, for calls that do not say otherwise."""
+    defaults: dict[str, Any] = {}
+    if llama._seed is not None:
+        defaults["seed"] = llama._seed
+    if llama.info.lora:
+        # llama-server forgets to clear a slot's cache where a request names no adapters.
+        defaults["lora"] = {i: scale for i, (_, scale) in enumerate(llama.info.lora)}
+    if llama.settings.last_n_tokens_size != 64:
+        defaults["repeat_last_n"] = llama.settings.last_n_tokens_size
+    return defaults
+
+
+def _runner(llama: Llama, prepared: Prepared) -> Runs:
+    """What is to run a request: the engine, unless Python takes part in it."""
+    llama._last = prepared
+    if not prepared.needs_python:
+        return llama._engine
+    from llamacpp_core.engine.python_loop.loop import CustomLoop
+
+    return CustomLoop(
+        llama._sessions,
+        llama._vocab,
+        llama.info,
+        processors=prepared.processors,
+        criteria=prepared.criteria,
+        prompt_logprobs=prepared.prompt_logprobs,
+    )
+
+
+def run_prepared(llama: Llama, prepared: Prepared) -> dict[str, Any] | Generator[dict[str, Any], None, None]:
+    """The whole response, or an iterator of its chunks."""
+    answer = stream if prepared.streamed else run
+    return answer(_runner(llama, prepared), prepared)
+
+
+async def arun_prepared(
+    llama: Llama, prepared: Prepared
+) -> dict[str, Any] | AsyncGenerator[dict[str, Any], None]:
+    """The whole response, or an async iterator of its chunks."""
+    runner = _runner(llama, prepared)
+    return astream(runner, prepared) if prepared.streamed else await arun(runner, prepared)
+
+
+@cache
+def default_arguments(method: Callable[..., Any]) -> dict[str, Any]:
+    """The default values of a method's parameters, for its async twin."""
+    import inspect
+
+    parameters = inspect.signature(method).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}

@@ -223,8 +223,9 @@ bool is_ours(const ggml_tensor * dst, int64_t n_tokens) {
     const ggml_tensor * input   = dst->src[1];
     const bool          is_plain = dst->op == GGML_OP_MUL_MAT_ID ||
                           (ggml_is_matrix(weights) && (ggml_is_matrix(input) || ggml_is_contiguous(dst)));
-    return n_tokens > 1 && is_plain && !weights->extra && input->type == GGML_TYPE_F32 &&
-           input->nb[0] == sizeof(float) && with_type(weights->type, [](auto) {});
+    bool enough = false;
+    with_type(weights->type, [&](auto type) { enough = n_tokens >= decltype(type)::fewest_tokens; });
+    return enough && is_plain && !weights->extra && input->type == GGML_TYPE_F32 && input->nb[0] == sizeof(float);
 }
 
 } // namespace

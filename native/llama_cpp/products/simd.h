@@ -12,10 +12,9 @@ namespace lc_products {
 
 #    if defined(__AVX512F__) && defined(__AVX512BW__)
 
-using ivec               = __m512i;
-using fvec               = __m512;
-constexpr int lanes      = 16;
-constexpr bool many_registers = true;
+using ivec          = __m512i;
+using fvec          = __m512;
+constexpr int lanes = 16;
 
 inline ivec load(const uint8_t * p) { return _mm512_loadu_si512(p); }
 inline fvec load(const float * p) { return _mm512_loadu_ps(p); }
@@ -33,10 +32,9 @@ inline ivec pairs32(ivec s16) { return _mm512_madd_epi16(s16, _mm512_set1_epi16(
 
 #    else
 
-using ivec               = __m256i;
-using fvec               = __m256;
-constexpr int lanes      = 8;
-constexpr bool many_registers = false;
+using ivec          = __m256i;
+using fvec          = __m256;
+constexpr int lanes = 8;
 
 inline ivec load(const uint8_t * p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(p)); }
 inline fvec load(const float * p) { return _mm256_loadu_ps(p); }

@@ -1,7 +1,8 @@
 // The types of weights that products are computed of: how their rows become a strip for the kernel.
 //
 // Each type says for a block of `length` weights what the bytes of its groups of 32 are (weight = scale * (byte -
-// shift) or scale * byte + minimum), and what its parts' scales and minima are.
+// shift) or scale * byte + minimum), and what its parts' scales and minima are. For fewer than `fewest_tokens`,
+// unpacking costs more than it saves.
 #pragma once
 
 #include "kernel.h"
@@ -43,21 +44,22 @@ inline __m256i where_set(const uint8_t * p, int value) {
 
 inline float half(ggml_half x) { return GGML_CPU_FP16_TO_FP32(x); }
 
-// The six-bit scale and minimum of group j of Q4_K and Q5_K.
-inline void scale_and_min(const uint8_t * packed, int j, int & scale, int & min) {
-    if (j < 4) {
-        scale = packed[j] & 63;
-        min   = packed[j + 4] & 63;
-    } else {
-        scale = (packed[j + 4] & 15) | (packed[j - 4] >> 6 << 4);
-        min   = (packed[j + 4] >> 4) | (packed[j] >> 6 << 4);
+// The scales and minima of Q4_K and Q5_K: six bits each, times one scale of each kind.
+template <typename B> inline void scales_and_mins(const B & x, float * scale, float * min) {
+    const uint8_t * packed = x.scales;
+    const float     d = half(x.data.data.d), dmin = half(x.data.data.dmin);
+    for (int i = 0; i < 4; i++) {
+        scale[i]     = d * (float) (packed[i] & 63);
+        min[i]       = -dmin * (float) (packed[i + 4] & 63);
+        scale[i + 4] = d * (float) ((packed[i + 8] & 15) | (packed[i] >> 6 << 4));
+        min[i + 4]   = -dmin * (float) ((packed[i + 8] >> 4) | (packed[i + 4] >> 6 << 4));
     }
 }
 
 struct q4_0 : form<32, false, 15> {
     using block  = block_q4_0;
     using tokens = block_q8_0;
-    static constexpr int length = 32, shift = 8;
+    static constexpr int length = 32, shift = 8, fewest_tokens = 2;
     static __m256i values(const block & x, int) { return nibbles(x.qs); }
     static void    scales(const block & x, float * scale, float *) { scale[0] = half(x.d); }
 };
@@ -65,7 +67,7 @@ struct q4_0 : form<32, false, 15> {
 struct q4_1 : form<32, true, 15> {
     using block  = block_q4_1;
     using tokens = block_q8_1;
-    static constexpr int length = 32, shift = 0;
+    static constexpr int length = 32, shift = 0, fewest_tokens = 2;
     static __m256i values(const block & x, int) { return nibbles(x.qs); }
     static void    scales(const block & x, float * scale, float * min) {
         scale[0] = half(x.data.data.d);
@@ -76,7 +78,7 @@ struct q4_1 : form<32, true, 15> {
 struct q5_0 : form<32, false, 31> {
     using block  = block_q5_0;
     using tokens = block_q8_0;
-    static constexpr int length = 32, shift = 16;
+    static constexpr int length = 32, shift = 16, fewest_tokens = 2;
     static __m256i values(const block & x, int) { return _mm256_or_si256(nibbles(x.qs), where_set(x.qh, 16)); }
     static void    scales(const block & x, float * scale, float *) { scale[0] = half(x.d); }
 };
@@ -84,7 +86,7 @@ struct q5_0 : form<32, false, 31> {
 struct q5_1 : form<32, true, 31> {
     using block  = block_q5_1;
     using tokens = block_q8_1;
-    static constexpr int length = 32, shift = 0;
+    static constexpr int length = 32, shift = 0, fewest_tokens = 2;
     static __m256i values(const block & x, int) { return _mm256_or_si256(nibbles(x.qs), where_set(x.qh, 16)); }
     static void    scales(const block & x, float * scale, float * min) {
         scale[0] = half(x.data.data.d);
@@ -95,7 +97,7 @@ struct q5_1 : form<32, true, 31> {
 struct q8_0 : form<32, false, 255> {
     using block  = block_q8_0;
     using tokens = block_q8_0;
-    static constexpr int length = 32, shift = 128;
+    static constexpr int length = 32, shift = 128, fewest_tokens = 2;
     static __m256i values(const block & x, int) { return _mm256_xor_si256(load32(x.qs), _mm256_set1_epi8(-128)); }
     static void    scales(const block & x, float * scale, float *) { scale[0] = half(x.d); }
 };
@@ -103,7 +105,7 @@ struct q8_0 : form<32, false, 255> {
 struct q2_K : form<16, true, 3> {
     using block  = block_q2_K;
     using tokens = block_q8_K;
-    static constexpr int length = 256, shift = 0;
+    static constexpr int length = 256, shift = 0, fewest_tokens = 4;
     static __m256i values(const block & x, int g) { return bits(load32(x.qs + g / 4 * 32), g % 4 * 2, 3); }
     static void    scales(const block & x, float * scale, float * min) {
         for (int i = 0; i < 16; i++) {
@@ -116,7 +118,7 @@ struct q2_K : form<16, true, 3> {
 struct q3_K : form<16, false, 7> {
     using block  = block_q3_K;
     using tokens = block_q8_K;
-    static constexpr int length = 256, shift = 4;
+    static constexpr int length = 256, shift = 4, fewest_tokens = 4;
     static __m256i values(const block & x, int g) {
         const __m256i high = _mm256_slli_epi16(bits(load32(x.hmask), g, 1), 2);
         return _mm256_or_si256(bits(load32(x.qs + g / 4 * 32), g % 4 * 2, 3), high);
@@ -132,40 +134,26 @@ struct q3_K : form<16, false, 7> {
 struct q4_K : form<32, true, 15> {
     using block  = block_q4_K;
     using tokens = block_q8_K;
-    static constexpr int length = 256, shift = 0;
+    static constexpr int length = 256, shift = 0, fewest_tokens = 3;
     static __m256i values(const block & x, int g) { return bits(load32(x.qs + g / 2 * 32), g % 2 * 4, 15); }
-    static void    scales(const block & x, float * scale, float * min) {
-        for (int i = 0; i < 8; i++) {
-            int s, m;
-            scale_and_min(x.scales, i, s, m);
-            scale[i] = half(x.data.data.d) * (float) s;
-            min[i]   = -half(x.data.data.dmin) * (float) m;
-        }
-    }
+    static void    scales(const block & x, float * scale, float * min) { scales_and_mins(x, scale, min); }
 };
 
 struct q5_K : form<32, true, 31> {
     using block  = block_q5_K;
     using tokens = block_q8_K;
-    static constexpr int length = 256, shift = 0;
+    static constexpr int length = 256, shift = 0, fewest_tokens = 3;
     static __m256i values(const block & x, int g) {
         const __m256i high = _mm256_slli_epi16(bits(load32(x.qh), g, 1), 4);
         return _mm256_or_si256(bits(load32(x.qs + g / 2 * 32), g % 2 * 4, 15), high);
     }
-    static void scales(const block & x, float * scale, float * min) {
-        for (int i = 0; i < 8; i++) {
-            int s, m;
-            scale_and_min(x.scales, i, s, m);
-            scale[i] = half(x.data.data.d) * (float) s;
-            min[i]   = -half(x.data.data.dmin) * (float) m;
-        }
-    }
+    static void scales(const block & x, float * scale, float * min) { scales_and_mins(x, scale, min); }
 };
 
 struct q6_K : form<16, false, 63> {
     using block  = block_q6_K;
     using tokens = block_q8_K;
-    static constexpr int length = 256, shift = 32;
+    static constexpr int length = 256, shift = 32, fewest_tokens = 4;
     static __m256i values(const block & x, int g) {
         const __m256i low  = bits(load32(x.ql + g / 4 * 64 + g % 2 * 32), g / 2 % 2 * 4, 15);
         const __m256i high = bits(load32(x.qh + g / 4 * 32), g % 4 * 2, 3);

@@ -265,7 +265,7 @@ class ScriptedLlama:
         }
         timings |= {"predicted_n": n_decoded, "predicted_ms": 1.0, "predicted_per_second": 1000.0}
         stop_type = "limit" if answer.cut else "eos"
-        return Final(position, "", stop_type, n_prompt, answer.cached, n_decoded, timings)
+        return Final(position, stop_type, n_prompt, answer.cached, n_decoded, timings)
 
     def _synchronous(self, chunks: Iterator[dict[str, Any] | float], stream: bool) -> Any:
         if stream:

@@ -40,7 +40,7 @@ def prompt(llm: Llama, formatter: str | ChatFormatter = "chatml", **params: Any)
 
 def _events(pieces: tuple[str, ...], stop_type: str) -> list[Piece | Final]:
     timings = _Clock().timings(5, 0, 2)
-    end = Final(0, "", stop_type, n_prompt=5, n_cached=0, n_decoded=2, timings=timings)
+    end = Final(0, stop_type, n_prompt=5, n_cached=0, n_decoded=2, timings=timings)
     return [*(Piece(0, piece) for piece in pieces), end]
 
 

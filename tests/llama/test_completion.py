@@ -61,7 +61,9 @@ def test_stream_gives_the_same_text_and_usage(llm: Llama) -> None:
 
 
 def test_include_usage_sends_a_chunk_of_its_own(llm: Llama) -> None:
-    chunks = list(llm(CAPITAL, max_tokens=2, temperature=0, stream=True, include_usage=True))
+    chunks = list(
+        llm(CAPITAL, max_tokens=2, temperature=0, stream=True, stream_options={"include_usage": True})
+    )
     assert chunks[-1]["choices"] == []
     assert chunks[-1]["usage"]["completion_tokens"] == 2
     assert "usage" not in chunks[-2]

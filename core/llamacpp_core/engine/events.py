@@ -41,23 +41,23 @@ class Final:
 
     Attributes:
         position: Which of the request's answers has ended.
-        text: Text that has not come in pieces.
         stop_type: "eos", "word" (a stop string) or "limit".
         n_prompt: Tokens of the prompt.
         n_cached: Those of them that were in the cache.
         n_decoded: Tokens of the answer.
         timings: llama.cpp's timings.
+        text: Text that has not come in pieces.
         id_slot: The engine's slot that holds the conversation; -1 for none.
         probs: The log-probabilities of the tokens that came with the text.
     """
 
     position: int
-    text: str
     stop_type: str
     n_prompt: int
     n_cached: int
     n_decoded: int
     timings: dict[str, Any]
+    text: str = ""
     id_slot: int = -1
     probs: Sequence[dict[str, Any]] = ()
 

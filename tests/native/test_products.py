@@ -43,7 +43,9 @@ def error_of(name: str, **changes: int) -> float:
 @pytest.mark.parametrize("name", TYPES)
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
 def test_numbers_of_tokens(name: str, n_threads: int) -> None:
-    errors = {n: error_of(name, n_tokens=n, n_threads=n_threads) for n in [*range(1, 20), 31, 32, 33, 64, 100]}
+    errors = {
+        n: error_of(name, n_tokens=n, n_threads=n_threads) for n in [*range(1, 20), 31, 32, 33, 64, 100]
+    }
     assert max(errors.values()) < TOLERANCE, errors
 
 
@@ -56,7 +58,9 @@ def test_numbers_of_rows(name: str) -> None:
 @pytest.mark.parametrize("name", TYPES)
 def test_lengths_of_rows(name: str) -> None:
     block = 256 if name.endswith(("_K", "xs")) else 32
-    lengths = [n for n in (32, 64, 96, 224, 256, 288, 512, 576, 1024, 1056, 1280, 2048, 2304, 4352) if n % block == 0]
+    lengths = [
+        n for n in (32, 64, 96, 224, 256, 288, 512, 576, 1024, 1056, 1280, 2048, 2304, 4352) if n % block == 0
+    ]
     errors = {n: error_of(name, n_in=n, n_tokens=tokens) for n in lengths for tokens in (2, 18)}
     assert max(errors.values()) < TOLERANCE, errors
 
@@ -75,7 +79,13 @@ def test_experts(name: str, n_threads: int) -> None:
     for n_tokens in (1, 2, 5, 30, 101):
         for n_streams in (1, 2):
             error = error_of(
-                name, n_in=1280, n_tokens=n_tokens, n_streams=n_streams, n_experts=3, n_out=100, n_threads=n_threads
+                name,
+                n_in=1280,
+                n_tokens=n_tokens,
+                n_streams=n_streams,
+                n_experts=3,
+                n_out=100,
+                n_threads=n_threads,
             )
             assert error < TOLERANCE
 

@@ -74,15 +74,15 @@ ggml_tensor * new_input(ggml_context * context, const lc_product_shape & s) {
 
 std::vector<float> computed(const lc_product_shape & s, const std::vector<uint8_t> & weights,
                             const std::vector<float> & rows) {
-    context_ptr          context = new_context();
-    ggml_tensor *        w   = ggml_new_tensor_3d(context.get(), (ggml_type) s.type, s.n_in, s.n_out, n_matrices(s));
-    ggml_tensor *        all = new_input(context.get(), s);
-    ggml_tensor *        x   = s.apart ? ggml_view_3d(context.get(), all, s.n_in, s.n_tokens, s.n_streams, all->nb[1],
-                                                      all->nb[2], 0) : all;
-    ggml_tensor *        ids = ggml_new_tensor_2d(context.get(), GGML_TYPE_I32, n_used, s.n_tokens);
-    ggml_tensor *        y   = s.n_experts > 0 ? ggml_mul_mat_id(context.get(), w, x, ids) :
-                                                 ggml_mul_mat(context.get(), w, x);
-    ggml_cgraph *        graph = ggml_new_graph(context.get());
+    context_ptr   context = new_context();
+    ggml_tensor * w       = ggml_new_tensor_3d(context.get(), (ggml_type) s.type, s.n_in, s.n_out, n_matrices(s));
+    ggml_tensor * all     = new_input(context.get(), s);
+    ggml_tensor * x       = s.apart ? ggml_view_3d(context.get(), all, s.n_in, s.n_tokens, s.n_streams, all->nb[1],
+                                                   all->nb[2], 0)
+                                    : all;
+    ggml_tensor * ids     = ggml_new_tensor_2d(context.get(), GGML_TYPE_I32, n_used, s.n_tokens);
+    ggml_tensor * y       = s.n_experts > 0 ? ggml_mul_mat_id(context.get(), w, x, ids) : ggml_mul_mat(context.get(), w, x);
+    ggml_cgraph * graph   = ggml_new_graph(context.get());
     ggml_build_forward_expand(graph, y);
     buffer_ptr buffer(ggml_backend_alloc_ctx_tensors_from_buft(context.get(), ggml_backend_cpu_buffer_type()));
     if (!buffer) {
@@ -126,7 +126,7 @@ double error_of(const lc_product_shape & s) {
                             weights.data() + (matrix * s.n_out + i) * ggml_row_size((ggml_type) s.type, s.n_in), 0,
                             input.data(), 0, 1);
             const double off = std::fabs((double) output[row * s.n_out + i] - right);
-            worst = off >= 0 ? std::max(worst, off) : std::numeric_limits<double>::infinity(); // not a number
+            worst            = off >= 0 ? std::max(worst, off) : std::numeric_limits<double>::infinity(); // not a number
             size += (double) right * right;
         }
     }

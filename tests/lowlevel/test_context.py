@@ -137,7 +137,7 @@ def test_a_full_context(model: Model, context: Context) -> None:
 def test_bad_batches_never_reach_native_code(model: Model, context: Context) -> None:
     with pytest.raises(errors.InvalidParameterError, match="no tokens"):
         context.decode([])
-    with pytest.raises(errors.InvalidParameterError, match="vocabulary"):
+    with pytest.raises(errors.InvalidParameterError, match="token ids go from 0"):
         context.decode([len(model.vocabulary)])
     with Batch(100, n_seq_max=2) as batch:
         with pytest.raises(errors.InvalidParameterError, match="empty"):

@@ -94,7 +94,7 @@ def test_tokens_outside_of_the_vocabulary_are_refused(model: Model, token: int) 
 
 @pytest.mark.parametrize("value", [1.5, "a", None])
 def test_tokens_must_be_integers(model: Model, value: object) -> None:
-    with pytest.raises(errors.InvalidParameterError, match="integer"):
+    with pytest.raises(errors.InvalidParameterError, match="whole number"):
         model.token_to_piece(value)  # type: ignore[arg-type]
 
 

@@ -64,7 +64,7 @@ def logit_bias(bias: Mapping[int, float], n_vocab: int) -> tuple[int, Any]:
     """Number of biases, and the biases."""
     if not bias:
         raise InvalidParameterError("bias is empty", parameter="bias")
-    ids = token_ids("bias", bias, n_vocab)
+    ids = token_ids("bias", list(bias), n_vocab)
     values = [
         value if value == float("-inf") else number(-_MAX_BIAS, _MAX_BIAS)(f"bias[{token}]", value)
         for token, value in bias.items()

@@ -1,5 +1,6 @@
 // Opening, feeding, draining and closing llama.cpp's server core inside this process.
 #include "engine_impl.h"
+#include "llama_cpp/prefix/options.h"
 #include "zero_pages.h"
 
 #include "build-info.h"
@@ -71,6 +72,11 @@ std::string describe(lc_engine & e) {
     out["kv_unified"]       = e.params.kv_unified;
     out["flash_attn"]       = (int) e.params.flash_attn_type;
     out["cache_ram_mib"]    = e.params.cache_ram_mib;
+#ifdef LLAMACPP_SHARED_PREFIXES
+    out["shared_prefixes"] = true;
+#else
+    out["shared_prefixes"] = false;
+#endif
     out["pooling"]          = std::string(pooling_name(meta.pooling_type));
     out["embedding"]        = e.params.embedding;
     out["has_encoder"]      = llama_model_has_encoder(model);
@@ -124,6 +130,9 @@ void load(lc_engine & e, const json & config, lc_load_state * state) {
     if (!ok) {
         throw lc_exception("load_failed", "llama.cpp could not load the model");
     }
+#ifdef LLAMACPP_SHARED_PREFIXES
+    lc_prefix_configure(e.context);
+#endif
     const llama_context * ctx = e.context.get_llama_context();
     lc_populate_caches(llama_get_model(ctx), ctx);
 }

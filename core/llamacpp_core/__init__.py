@@ -44,7 +44,12 @@ if _TYPE_CHECKING:
         StoppingCriteriaList,
     )
     from llamacpp_core.grammar import LlamaGrammar
-    from llamacpp_core.llama.compat import LlamaCache, LlamaPromptLookupDecoding, LlamaRAMCache
+    from llamacpp_core.llama.compat import (
+        LlamaCache,
+        LlamaDiskCache,
+        LlamaPromptLookupDecoding,
+        LlamaRAMCache,
+    )
     from llamacpp_core.llama.saved_state import LlamaState
 
 __all__ = [
@@ -61,6 +66,7 @@ __all__ = [
     "Llama",
     "LlamaCache",
     "LlamaCppError",
+    "LlamaDiskCache",
     "LlamaGrammar",
     "LlamaPromptLookupDecoding",
     "LlamaRAMCache",
@@ -93,6 +99,7 @@ _logging.getLogger("llamacpp_core").addHandler(_logging.NullHandler())
 # Not needed by most, so not loaded with the package.
 _LATER = {
     "LlamaCache": "llama.compat",
+    "LlamaDiskCache": "llama.compat",
     "LlamaGrammar": "grammar",
     "LlamaPromptLookupDecoding": "llama.compat",
     "LlamaRAMCache": "llama.compat",

@@ -124,7 +124,7 @@ class ChatMethods(CompletionMethods):
             typical_p: Locally typical sampling; 1 turns it off.
             stream: Return an iterator of chunks.
             stop: Strings that end the answer.
-            seed: Makes the answer repeatable; None for a new one each time.
+            seed: As for :meth:`create_completion`: the same random choices for the same logits.
             response_format: ``{"type": "json_object"}``, or
                 ``{"type": "json_schema", "json_schema": {"schema": {...}}}``.
             max_tokens: Tokens to generate at most; None, 0 or less: to the end of the context.

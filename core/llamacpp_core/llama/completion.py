@@ -6,11 +6,13 @@ from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequen
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
+from llamacpp_core.errors import UnsupportedCapabilityError
 from llamacpp_core.request.runner import Prepared, Runs, aoff_loop, arun, astream, run, stream
 
 if TYPE_CHECKING:
     from llamacpp_core.engine.engine import Engine
     from llamacpp_core.engine.info import ModelInfo
+    from llamacpp_core.engine.load.options import LoadOptions
     from llamacpp_core.engine.python_loop.sessions import SessionPool
     from llamacpp_core.grammar import LlamaGrammar
     from llamacpp_core.llama.settings import Settings
@@ -30,6 +32,7 @@ class CompletionMethods:
     _vocab: Vocab
     _completion: CompletionPreparer
     _sessions: SessionPool
+    options: LoadOptions
     _seed: int | None
     _last: Prepared | None
 
@@ -105,7 +108,9 @@ class CompletionMethods:
             repeat_penalty: Divide the logits of recent tokens by this; 1 turns it off.
             top_k: Keep this many likeliest tokens; 0 turns it off.
             stream: Return an iterator of chunks.
-            seed: Makes the answer repeatable; None for a new one each time.
+            seed: Makes the random choices the same for the same logits; None for new ones each time. The
+                logits of the same request can differ in their last digits with what runs beside it and what
+                is cached, and then an answer takes another turn: ``deterministic=True`` rules that out.
             tfs_z: Accepted at 1 only: llama.cpp has dropped tail-free sampling.
             mirostat_mode: 0, 1 or 2.
             mirostat_tau: Mirostat's target entropy.
@@ -120,7 +125,11 @@ class CompletionMethods:
             n: Answers to generate.
             best_of: Answers to generate and to choose the ``n`` likeliest from, per token.
             more: ``stream_options`` (``{"include_usage": True}``), ``lora`` (from the position of an
-                adapter to its scale, for this request) and the names in
+                adapter to its scale, for this request), ``deterministic`` (the same request gives the same
+                tokens, whatever runs beside it and is cached, in this process or another on the same
+                machine; without a seed, the seed is 0. It is computed in steps of its own, which slows down
+                what runs beside it, and uses of the cache only whole steps of ``n_batch`` tokens that
+                requests of its kind have left) and the names in
                 :data:`~llamacpp_core.request.sampling.EXTRA_FIELDS`.
 
         Returns:
@@ -176,12 +185,24 @@ class CompletionMethods:
         """The arguments with what was set for the whole model where the call says nothing."""
         if params.get("seed") is None and self._seed is not None:
             params = params | {"seed": self._seed}
+        if params.get("deterministic") is None and self.options.deterministic:
+            params = params | {"deterministic": True}
+        if params.get("deterministic") is True:
+            self._check_repeatable()
         if self.info.lora and params.get("lora") is None:
             # llama-server forgets to clear a slot's cache where a request names no adapters.
             params = params | {"lora": {i: scale for i, (_, scale) in enumerate(self.info.lora)}}
         if self.settings.last_n_tokens_size != 64 and params.get("repeat_last_n") is None:
             params = params | {"repeat_last_n": self.settings.last_n_tokens_size}
         return params
+
+    def _check_repeatable(self) -> None:
+        if self.options.kv_unified or not self.info.prompt_cache.shares_prefixes:
+            raise UnsupportedCapabilityError(
+                "deterministic=True needs a cache of its own for each request (kv_unified=False), and a "
+                "build with the changes of llama.cpp (LLAMACPP_CHANGES=ON)",
+                parameter="deterministic",
+            )
 
     def _runs(self, params: dict[str, Any], *, prompt_logprobs: bool = False) -> Runs:
         """What is to run a request: the engine, unless Python takes part in it. Takes the functions out."""

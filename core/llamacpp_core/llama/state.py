@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from llamacpp_core.engine.info import ModelInfo
     from llamacpp_core.engine.load.options import LoadOptions
     from llamacpp_core.engine.python_loop.sessions import SessionPool
-    from llamacpp_core.llama.compat import LlamaRAMCache
+    from llamacpp_core.llama.compat import LlamaDiskCache, LlamaRAMCache
     from llamacpp_core.llama.evaluation import Evaluation
     from llamacpp_core.llama.saved_state import LlamaState
+    from llamacpp_core.models import ResolvedModel
 
 __all__ = ["StateMethods"]
 
@@ -36,10 +37,11 @@ class StateMethods:
         cache: What :meth:`set_cache` was given.
     """
 
-    cache: LlamaRAMCache | None
+    cache: LlamaRAMCache | LlamaDiskCache | None
     info: ModelInfo
     options: LoadOptions
     _engine: Engine
+    _resolved: ResolvedModel
     _sessions: SessionPool
     _evaluation: Evaluation | None
     _last: Any
@@ -55,14 +57,28 @@ class StateMethods:
         self._seed = None if checked in _RANDOM_SEEDS else checked
 
     def set_cache(self, cache: Any) -> None:
-        """Accepts llama-cpp-python's memory cache; the engine keeps prompts by itself.
+        """Accepts llama-cpp-python's caches; the engine keeps prompts by itself.
+
+        Args:
+            cache: A :class:`~llamacpp_core.LlamaRAMCache` changes nothing. A
+                :class:`~llamacpp_core.LlamaDiskCache` names the folder for long beginnings of prompts.
+                None: what was named when the model was loaded.
 
         Raises:
             UnsupportedCapabilityError: The cache is of another kind; says what to use.
+            InvalidParameterError: The folder cannot be written to.
         """
-        from llamacpp_core.llama.compat import check_cache
+        from llamacpp_core.engine.load.prompt_cache import keep_prompts
+        from llamacpp_core.llama.compat import LlamaDiskCache, check_cache
 
-        self.cache = check_cache(cache)
+        checked = check_cache(cache)
+        if isinstance(checked, LlamaDiskCache):
+            folder, size = str(Path(checked.cache_dir).absolute()), checked.capacity_bytes
+        else:
+            folder, size = self.options.prompt_cache_dir or "", self.options.prompt_cache_mib * 2**20
+        if folder or isinstance(self.cache, LlamaDiskCache):
+            keep_prompts(self._engine, self._resolved, self.options, str(folder), size)
+        self.cache = checked
 
     def save_state(self) -> LlamaState:
         """The state of the conversation last worked on: its tokens, and all that was computed for them.

@@ -12,7 +12,7 @@ struct lc_memory {
     struct held {
         server_prompt                         prompt;
         std::vector<common_adapter_lora_info> lora;
-        size_t                                exact = 0;
+        size_t                                read = 0, exact = 0; // as of a slot
         std::vector<uint8_t>                  data;
 
         size_t size() const {
@@ -68,6 +68,7 @@ struct lc_memory {
         held entry;
         entry.prompt = slot.prompt.clone();
         entry.lora   = slot.lora;
+        entry.read   = slot.lc.read;
         entry.exact  = slot.lc.exact;
         entry.data   = state_of(slot);
         if (entry.size() > limit) {

@@ -14,8 +14,9 @@
 
 namespace {
 
-// Fewer tokens in common are not worth a step of waiting; and beginnings are cut at multiples of it, so that the
+// Fewer tokens in common are not worth a step of waiting; and prompts are cut at multiples of it, so that the
 // kernels that take as many tokens at a time (flash attention on the CPU) see the same tiles as without sharing.
+// That is of no use behind a generated token, which was computed alone.
 constexpr size_t grain = 64;
 // A file has at least so many tokens that no other file has.
 constexpr size_t least_on_disk = 256;
@@ -23,6 +24,8 @@ constexpr size_t least_on_disk = 256;
 constexpr int most_stalls = 4;
 
 size_t whole_grains(size_t n) { return n / grain * grain; }
+
+size_t whole_grains(size_t n, const lc_slot_sharing & of) { return n > of.read ? n : whole_grains(n); }
 
 bool has_media(const server_tokens & tokens) {
     return tokens.has_mtmd && tokens.get_text_tokens().size() != tokens.size();
@@ -77,7 +80,7 @@ size_t lc_prefix::held_by(const server_context_impl & ctx, const server_slot & o
     if (needs_exact_end(ctx)) {
         return n == other.prompt.tokens.size() ? n : 0;
     }
-    return whole_grains(n);
+    return whole_grains(n, other.lc);
 }
 
 int lc_prefix::usable(const server_context_impl & ctx, server_slot & slot, int n_common) {
@@ -89,7 +92,7 @@ int lc_prefix::usable(const server_context_impl & ctx, server_slot & slot, int n
     } else if (needs_exact_end(ctx) || has_media(slot.task->tokens)) {
         n = (size_t) n_common;
     } else {
-        n = whole_grains(n);
+        n = whole_grains(n, slot.lc);
     }
     slot.lc.exact = std::min(slot.lc.exact, n);
     return (int) n;
@@ -105,6 +108,7 @@ void lc_prefix::copy(server_context_impl & ctx, server_slot & from, server_slot 
         to.mem.seq_rm(to.id, to.prompt.tokens.pos_next(), -1);
     }
     to.lc.shifted = false;
+    to.lc.read    = std::min(from.lc.read, n_tokens);
     to.lc.exact   = std::min(from.lc.exact, n_tokens);
 }
 
@@ -189,8 +193,9 @@ void lc_prefix::note_what_was_read(server_context_impl & ctx) {
         }
         if (slot.state == SLOT_STATE_STARTED || slot.state == SLOT_STATE_PROCESSING_PROMPT) {
             lc.reading = slot.task->tokens.size();
-            if (runs_alone(slot) && slot.state == SLOT_STATE_PROCESSING_PROMPT) {
-                lc.exact = slot.prompt.tokens.size();
+            if (slot.state == SLOT_STATE_PROCESSING_PROMPT) {
+                lc.read  = slot.prompt.tokens.size();
+                lc.exact = runs_alone(slot) ? lc.read : lc.exact;
             }
             continue;
         }
@@ -200,6 +205,7 @@ void lc_prefix::note_what_was_read(server_context_impl & ctx) {
         }
         const size_t n = std::min(lc.reading, tokens.size());
         lc.reading     = 0;
+        lc.read        = n;
         if (runs_alone(slot)) {
             lc.exact = n;
         }
@@ -342,8 +348,9 @@ void lc_prefix::recall(server_context_impl & ctx, server_slot & slot, const serv
     const auto fits = [&](size_t n, size_t n_held) {
         return needs_exact_end(ctx) ? n == n_held && n < task.tokens.size() : n > 0;
     };
-    const auto cut = [&](size_t n) {
+    const auto cut = [&](size_t n, size_t n_read) {
         slot.lc.shifted = false;
+        slot.lc.read    = std::min(n, n_read);
         if (!needs_exact_end(ctx)) {
             slot.prompt.tokens.keep_first(n);
             slot.mem.seq_rm(slot.id, slot.prompt.tokens.pos_next(), -1);
@@ -361,7 +368,7 @@ void lc_prefix::recall(server_context_impl & ctx, server_slot & slot, const serv
         if (lc_memory::restore(slot, best->data, best->prompt.tokens.size())) {
             slot.prompt   = best->prompt.clone();
             slot.lc.exact = std::min(best->exact, most);
-            cut(most);
+            cut(most, best->read);
         }
         held.entries.splice(held.entries.begin(), held.entries, best);
         return;
@@ -382,7 +389,7 @@ void lc_prefix::recall(server_context_impl & ctx, server_slot & slot, const serv
         slot.prompt.clear();
         slot.prompt.tokens = std::move(read);
         slot.lc.exact      = 0;
-        cut(n);
+        cut(n, n);
     }
 }
 

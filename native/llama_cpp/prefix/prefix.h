@@ -18,6 +18,7 @@ struct lc_slot_sharing {
     size_t seen    = 0;     // how far it had come
     int    stalled = 0;     // looks in a row at which it had come no further
     size_t reading = 0;     // tokens of a prompt that is being read; 0 when that has been noted
+    size_t read    = 0;     // tokens of the last prompt; what follows them was generated
     size_t exact   = 0;     // tokens that were read in steps of their own, always cut in the same way
     bool   shifted = false; // the context was shifted: the cache is no longer that of its tokens alone
 };

@@ -129,7 +129,8 @@ bool lc_prefix::is_stuck(const server_context_impl & ctx, server_slot & slot, co
 // Gives a slot that is about to begin the longest beginning that anybody has, unless somebody is just reading
 // more of it. Returns whether it was copied into.
 bool lc_prefix::start_or_wait(server_context_impl & ctx, server_slot & slot) {
-    const size_t  own    = slot.prompt.tokens.get_common_prefix(slot.task->tokens);
+    const size_t  common = slot.prompt.tokens.get_common_prefix(slot.task->tokens);
+    const size_t  own    = needs_exact_end(ctx) ? common : whole_grains(common, slot.lc);
     size_t        held   = own;
     size_t        coming = 0;
     server_slot * source = nullptr;

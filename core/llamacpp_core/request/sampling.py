@@ -13,10 +13,8 @@ from typing import Any
 from llamacpp_core._checks import Check, boolean, check_text, choice, integer, number, text, unknown_name
 from llamacpp_core.errors import InvalidParameterError
 
-__all__ = ["DETERMINISTIC", "EXTRA_FIELDS", "SAMPLER_NAMES", "sampling_fields"]
+__all__ = ["EXTRA_FIELDS", "SAMPLER_NAMES", "sampling_fields"]
 
-#: The server core's field n_cache_reuse has this value for a request that runs in steps of its own.
-DETERMINISTIC = -1
 #: llama.cpp reserves memory for every token of the past that a penalty looks at.
 MAX_LOOKBACK = 2**20
 #: Beyond it, sums of logits and penalties leave the range of float32.
@@ -185,8 +183,7 @@ def sampling_fields(
             raise unknown_name(
                 name, [*_FIELDS, *known, "logit_bias", "stop", "max_tokens", "n", "lora"], "parameter"
             )
-    if out.pop("deterministic", False):
-        out["n_cache_reuse"] = DETERMINISTIC
+    if out.get("deterministic"):
         out.setdefault("seed", 0)
     if out.get("mirostat") and out.get("mirostat_tau") == 0:
         raise InvalidParameterError(

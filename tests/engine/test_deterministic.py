@@ -10,13 +10,13 @@ import pytest
 
 from llamacpp_core import Llama, UnsupportedCapabilityError
 
-SYSTEM = "You keep the records of a small harbour. " + "Boats come and go, and each is written down. " * 60
-QUESTIONS = [f"How many boats came on day {i}?" for i in range(6)]
+SYSTEM = "You keep the records of a small harbour. " + "Boats come and go, and each is written down. " * 20
+QUESTIONS = [f"How many boats came on day {i}?" for i in range(3)]
 
 
 @pytest.fixture(scope="module")
 def several(smollm2_path: Path) -> Iterator[Llama]:
-    with Llama(smollm2_path, n_ctx=1024, n_parallel=4, n_batch=128) as loaded:
+    with Llama(smollm2_path, n_ctx=512, n_parallel=4, n_batch=64) as loaded:
         yield loaded
 
 
@@ -73,7 +73,7 @@ def test_several_answers(several: Llama) -> None:
 
 
 def test_in_another_engine_and_for_every_request(smollm2_path: Path, alone: list[str]) -> None:
-    with Llama(smollm2_path, n_ctx=1024, n_parallel=2, n_batch=128, deterministic=True) as llm:
+    with Llama(smollm2_path, n_ctx=512, n_parallel=2, n_batch=64, deterministic=True) as llm:
         assert read(ask(llm, QUESTIONS[0], deterministic=None)) == alone[0]
         without_seed = [read(ask(llm, QUESTIONS[1], deterministic=None, seed=None)) for _ in range(2)]
         assert without_seed[0] == without_seed[1]

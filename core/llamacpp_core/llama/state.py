@@ -75,9 +75,9 @@ class StateMethods:
         if isinstance(checked, LlamaDiskCache):
             folder, size = str(Path(checked.cache_dir).absolute()), checked.capacity_bytes
         else:
-            folder, size = self.options.prompt_cache_dir or "", self.options.prompt_cache_mib * 2**20
+            folder, size = str(self.options.prompt_cache_dir or ""), self.options.prompt_cache_mib * 2**20
         if folder or isinstance(self.cache, LlamaDiskCache):
-            keep_prompts(self._engine, self._resolved, self.options, str(folder), size)
+            keep_prompts(self._engine, self._resolved, self.options, folder, size)
         self.cache = checked
 
     def save_state(self) -> LlamaState:

@@ -63,14 +63,15 @@ def keep_prompts(
 
 
 def _fingerprint(native: dict[str, Any], resolved: ResolvedModel, options: LoadOptions) -> str:
-    files = [*resolved.files, *(Path(path) for path, _ in options.lora)]  # type: ignore[misc]
+    adapters: list[tuple[str, float]] = list(options.lora)  # type: ignore[arg-type]  # as the options checked it
+    files = [*resolved.files, *(Path(path) for path, _ in adapters)]
     facts = {
         name: getattr(options, name)
         for name in sorted(options.__dataclass_fields__)
         if name not in _NO_MATTER
     }
     facts["n_ctx"], facts["n_parallel"] = native["n_ctx_per_slot"], native["n_parallel"]
-    facts["lora"] = [scale for _, scale in options.lora]  # type: ignore[misc]
+    facts["lora"] = [scale for _, scale in adapters]
     facts["build"] = json.loads(ffi.string(lib.lc_build_info()))["llama_cpp"]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=repr).encode())
     for path in files:

@@ -301,6 +301,7 @@ server_slot * lc_prefix::choose(server_context_impl & ctx, const server_task & t
     if (task.id_slot != -1 || !is_generation(task) || !is_possible(ctx)) {
         return ctx.get_available_slot_as_published(task);
     }
+    note_what_was_read(ctx); // by a slot that has ended since the last step
     const auto & lora = task.params.lora.empty() ? ctx.params_base.lora_adapters :
                                                    ctx.construct_lora_list(task.params.lora);
     server_slot * best = nullptr;

@@ -1,5 +1,6 @@
 // Opening, feeding, draining and closing llama.cpp's server core inside this process.
 #include "engine_impl.h"
+#include "llama_cpp/prefix/options.h"
 #include "zero_pages.h"
 
 #include "build-info.h"
@@ -71,21 +72,26 @@ std::string describe(lc_engine & e) {
     out["kv_unified"]          = e.params.kv_unified;
     out["flash_attn"]          = (int) e.params.flash_attn_type;
     out["cache_ram_mib"]       = e.params.cache_ram_mib;
-    out["pooling"]             = std::string(pooling_name(meta.pooling_type));
-    out["embedding"]           = e.params.embedding;
-    out["has_encoder"]         = llama_model_has_encoder(model);
-    out["has_decoder"]         = llama_model_has_decoder(model);
-    out["has_memory"]          = llama_get_memory(ctx) != nullptr;
-    out["image_input"]         = meta.has_inp_image;
-    out["audio_input"]         = meta.has_inp_audio;
-    out["video_input"]         = meta.has_inp_video;
-    out["bos_token"]           = meta.bos_token_str;
-    out["eos_token"]           = meta.eos_token_str;
-    out["template_caps"]       = caps;
-    out["enable_thinking"]     = meta.chat_params.enable_thinking;
-    out["has_chat_template"]   = chat_template != nullptr || !e.params.chat_template.empty();
-    out["chat_template"]       = common_chat_templates_source(meta.chat_params.tmpls.get());
-    json kwargs                = json::object();
+#ifdef LLAMACPP_SHARED_PREFIXES
+    out["shared_prefixes"] = true;
+#else
+    out["shared_prefixes"] = false;
+#endif
+    out["pooling"]           = std::string(pooling_name(meta.pooling_type));
+    out["embedding"]         = e.params.embedding;
+    out["has_encoder"]       = llama_model_has_encoder(model);
+    out["has_decoder"]       = llama_model_has_decoder(model);
+    out["has_memory"]        = llama_get_memory(ctx) != nullptr;
+    out["image_input"]       = meta.has_inp_image;
+    out["audio_input"]       = meta.has_inp_audio;
+    out["video_input"]       = meta.has_inp_video;
+    out["bos_token"]         = meta.bos_token_str;
+    out["eos_token"]         = meta.eos_token_str;
+    out["template_caps"]     = caps;
+    out["enable_thinking"]   = meta.chat_params.enable_thinking;
+    out["has_chat_template"] = chat_template != nullptr || !e.params.chat_template.empty();
+    out["chat_template"]     = common_chat_templates_source(meta.chat_params.tmpls.get());
+    json kwargs              = json::object();
     for (const auto & [name, value] : e.params.default_template_kwargs) {
         kwargs[name] = json::parse(value);
     }
@@ -124,6 +130,9 @@ void load(lc_engine & e, const json & config, lc_load_state * state) {
     if (!ok) {
         throw lc_exception("load_failed", "llama.cpp could not load the model");
     }
+#ifdef LLAMACPP_SHARED_PREFIXES
+    lc_prefix_configure(e.context);
+#endif
     const llama_context * ctx = e.context.get_llama_context();
     lc_populate_caches(llama_get_model(ctx), ctx);
 }

@@ -1,5 +1,6 @@
 // From a plan and sampling fields to tasks of the server core.
 #include "engine_impl.h"
+#include "llama_cpp/prefix/options.h"
 
 #include "chat.h"
 #include "server-schema.h"
@@ -28,6 +29,9 @@ task_params task_parameters(lc_engine & e, const json & data) {
     params.res_type          = TASK_RESPONSE_TYPE_NONE;
     params.oaicompat_model   = e.meta->model_name;
     params.oaicompat_cmpl_id = data.value("request_id", "");
+    if (data.value("deterministic", false)) {
+        params.n_cache_reuse = lc_deterministic;
+    }
     return params;
 }
 

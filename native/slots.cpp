@@ -1,5 +1,6 @@
 // What a slot remembers, written to a file of llama.cpp's and read back.
 #include "engine_impl.h"
+#include "llama_cpp/prefix/options.h"
 
 #include <unordered_set>
 
@@ -44,5 +45,19 @@ extern "C" int32_t lc_slot_file(lc_engine * engine, int32_t slot, const char * p
             throw std::runtime_error("a result of an unknown kind");
         }
         return (int32_t) done->n_tokens;
+    });
+}
+
+extern "C" int32_t lc_engine_keep_prompts([[maybe_unused]] lc_engine * engine, [[maybe_unused]] const char * folder,
+                                          [[maybe_unused]] uint64_t     max_bytes,
+                                          [[maybe_unused]] const char * fingerprint) {
+    return lc_guard<int32_t>(-1, [&] {
+#ifdef LLAMACPP_SHARED_PREFIXES
+        lc_prefix_use_folder(engine->context, folder, max_bytes, fingerprint);
+        return 0;
+#else
+        throw lc_exception("not_supported", "this build has llama.cpp without the changes of native/llama_cpp");
+        return 0;
+#endif
     });
 }

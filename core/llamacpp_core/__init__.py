@@ -43,7 +43,12 @@ if _TYPE_CHECKING:
         StoppingCriteriaList,
     )
     from llamacpp_core.grammar import LlamaGrammar
-    from llamacpp_core.llama.compat import LlamaCache, LlamaPromptLookupDecoding, LlamaRAMCache
+    from llamacpp_core.llama.compat import (
+        LlamaCache,
+        LlamaDiskCache,
+        LlamaPromptLookupDecoding,
+        LlamaRAMCache,
+    )
     from llamacpp_core.llama.llama import Llama
     from llamacpp_core.llama.saved_state import LlamaState
 
@@ -61,6 +66,7 @@ __all__ = [
     "Llama",
     "LlamaCache",
     "LlamaCppError",
+    "LlamaDiskCache",
     "LlamaGrammar",
     "LlamaPromptLookupDecoding",
     "LlamaRAMCache",
@@ -96,6 +102,7 @@ _LATER = {
     "Capabilities": "engine.info",
     "Llama": "llama.llama",
     "LlamaCache": "llama.compat",
+    "LlamaDiskCache": "llama.compat",
     "LlamaGrammar": "grammar",
     "LlamaPromptLookupDecoding": "llama.compat",
     "LlamaRAMCache": "llama.compat",

@@ -61,6 +61,8 @@ function(llama_cpp_replace_source target old new)
   list(REMOVE_AT sources ${at})
   list(INSERT sources ${at} "${new}")
   set_property(TARGET ${target} PROPERTY SOURCES "${sources}")
+  # llama's other sources are compiled together, several at a time; those that can be changed are not
+  set_source_files_properties("${new}" TARGET_DIRECTORY ${target} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 endfunction()
 
 # The CPU backend's targets: one, or one for each variant of the CPU.

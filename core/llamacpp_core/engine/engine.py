@@ -28,6 +28,7 @@ from llamacpp_core.errors import (
     InvalidParameterError,
     ModelAllocationError,
     ModelLoadError,
+    UnsupportedCapabilityError,
 )
 from llamacpp_core.native import ffi, lib
 from llamacpp_core.native import log as _native_log
@@ -297,6 +298,21 @@ class Engine:
             if n_tokens < 0:
                 raise EngineError(last_report()["message"])
         return int(n_tokens)
+
+    def keep_prompts(self, folder: str, max_bytes: int, fingerprint: str) -> None:
+        """Keeps long beginnings of prompts in a folder from now on, for this process and the next.
+
+        Args:
+            folder: An existing folder; empty for none.
+            max_bytes: What all files in it may take, those of other models and processes included.
+            fingerprint: Differs where the caches of a prompt differ.
+
+        Raises:
+            UnsupportedCapabilityError: This build has llama.cpp without the changes that it needs.
+        """
+        with self._core.use() as native:
+            if lib.lc_engine_keep_prompts(native, os.fsencode(folder), max_bytes, fingerprint.encode()) < 0:
+                raise UnsupportedCapabilityError(last_report()["message"], parameter="prompt_cache_dir")
 
     def _cancel(self, number: int) -> None:
         with contextlib.suppress(EngineClosedError, ForkedProcessError), self._core.use() as native:

@@ -47,11 +47,18 @@ class PromptCache:
         slot_tokens: Tokens that the slots keep: each its last prompt and answer.
         slot_bytes: Memory of the KV cache that holds them; reserved once, when the model is loaded.
         ram_mib: Further memory for prompts that lost their slot, in MiB, at most.
+        shares_prefixes: What one slot has read is copied to others whose prompts begin alike, also while it
+            is being read.
+        folder: Folder that keeps long beginnings of prompts for the next process; None for none.
+        folder_mib: What all files in it may take, in MiB.
     """
 
     slot_tokens: int
     slot_bytes: int
     ram_mib: int
+    shares_prefixes: bool = False
+    folder: str | None = None
+    folder_mib: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

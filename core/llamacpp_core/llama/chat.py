@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 from llamacpp_core._checks import boolean
 from llamacpp_core.errors import InvalidMessageError, InvalidParameterError, MissingDependencyError
 from llamacpp_core.llama.chat_formats import chat_handler_for, check_handler, check_name, formatter_for
-from llamacpp_core.llama.running import arun_prepared, default_arguments, own_defaults, run_prepared
+from llamacpp_core.llama.running import arun_prepared, default_arguments, run_prepared, with_own_defaults
 from llamacpp_core.request.chat_settings import ChatSettings, read_chat_settings
 from llamacpp_core.request.runner import aoff_loop
 
@@ -126,7 +126,7 @@ def create_chat_completion(
         typical_p: Locally typical sampling; 1 turns it off.
         stream: Return an iterator of chunks.
         stop: Strings that end the answer.
-        seed: Makes the answer repeatable; None for a new one each time.
+        seed: As for :meth:`create_completion`: the same random choices for the same logits.
         response_format: ``{"type": "json_object"}``, or
             ``{"type": "json_schema", "json_schema": {"schema": {...}}}``.
         max_tokens: Tokens to generate at most; None, 0 or less: to the end of the context.
@@ -353,9 +353,8 @@ def prepare_chat(
 
 def chat_settings(llama: Llama, arguments: Mapping[str, Any]) -> ChatSettings:
     """The arguments of a chat completion, with what was set for the whole model, read and checked."""
-    defaults = default_arguments(create_chat_completion) | own_defaults(llama)
-    given = {name: value for name, value in arguments.items() if value is not None}
-    return read_chat_settings(defaults | given, n_vocab=llama.info.n_vocab, n_lora=len(llama.info.lora))
+    given = default_arguments(create_chat_completion) | with_own_defaults(llama, arguments)
+    return read_chat_settings(given, n_vocab=llama.info.n_vocab, n_lora=len(llama.info.lora))
 
 
 def _answers_chats(llama: Llama) -> tuple[Callable[..., Any] | None, ChatFormatter | None]:

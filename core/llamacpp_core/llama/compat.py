@@ -1,11 +1,13 @@
 """Small classes of llama-cpp-python that code written for it passes to a ``Llama``, or gets from one.
 
 Prompt caches: the engine keeps the prompts of its slots by itself, and :attr:`LoadOptions.cache_ram_mib` of
-others, so ``Llama.set_cache`` has nothing to switch on; the class exists to keep code working that calls it.
+others, so ``Llama.set_cache`` has nothing to switch on for a memory cache: the class exists to keep code
+working that calls it. A disk cache names the folder of :attr:`LoadOptions.prompt_cache_dir`.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,14 @@ from llamacpp_core.errors import UnsupportedCapabilityError
 if TYPE_CHECKING:
     from llamacpp_core.lowlevel.vocabulary import Vocabulary
 
-__all__ = ["LlamaCache", "LlamaPromptLookupDecoding", "LlamaRAMCache", "LlamaTokenizer", "check_cache"]
+__all__ = [
+    "LlamaCache",
+    "LlamaDiskCache",
+    "LlamaPromptLookupDecoding",
+    "LlamaRAMCache",
+    "LlamaTokenizer",
+    "check_cache",
+]
 
 
 class LlamaRAMCache:
@@ -33,17 +42,34 @@ LlamaCache = LlamaRAMCache
 """The name that llama-cpp-python gives to its default cache."""
 
 
-def check_cache(cache: Any) -> LlamaRAMCache | None:
+class LlamaDiskCache:
+    """Asks :meth:`Llama.set_cache` to keep long beginnings of prompts in a folder.
+
+    The same as ``Llama(prompt_cache_dir=..., prompt_cache_mib=...)``.
+
+    Args:
+        cache_dir: The folder, made if it is not there; it holds what users wrote.
+        capacity_bytes: What all files in it may take; the longest unused ones go first.
+    """
+
+    def __init__(
+        self, cache_dir: str | os.PathLike[str] = ".cache/llama_cache", capacity_bytes: int = 2 << 30
+    ) -> None:
+        self.cache_dir: str = os.fspath(cache_dir)
+        self.capacity_bytes: int = integer(1, 2**63 - 1)("capacity_bytes", capacity_bytes)
+
+
+def check_cache(cache: Any) -> LlamaRAMCache | LlamaDiskCache | None:
     """A cache that ``Llama.set_cache`` can take.
 
     Raises:
         UnsupportedCapabilityError: It is of another kind; says what to use.
     """
-    if cache is None or isinstance(cache, LlamaRAMCache):
+    if cache is None or isinstance(cache, LlamaRAMCache | LlamaDiskCache):
         return cache
     raise UnsupportedCapabilityError(
         f"a {type(cache).__name__} cannot be called by the engine, which keeps prompts itself: set "
-        "cache_ram_mib when loading, and save_state_file() to keep a conversation on disk",
+        "cache_ram_mib or prompt_cache_dir when loading, and save_state_file() to keep a conversation",
         parameter="cache",
     )
 

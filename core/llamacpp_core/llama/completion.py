@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
-from llamacpp_core.llama.running import arun_prepared, default_arguments, own_defaults, run_prepared
+from llamacpp_core.llama.running import arun_prepared, default_arguments, run_prepared, with_own_defaults
 from llamacpp_core.request.completion import read_completion_settings
 from llamacpp_core.request.runner import Prepared, aoff_loop
 
@@ -92,7 +92,9 @@ def create_completion(
         repeat_penalty: Divide the logits of recent tokens by this; 1 turns it off.
         top_k: Keep this many likeliest tokens; 0 turns it off.
         stream: Return an iterator of chunks.
-        seed: Makes the answer repeatable; None for a new one each time.
+        seed: Makes the random choices the same for the same logits; None for new ones each time. The
+            logits of the same request can differ in their last digits with what runs beside it and what
+            is cached, and then an answer takes another turn: ``deterministic=True`` rules that out.
         tfs_z: Accepted at 1 only: llama.cpp has dropped tail-free sampling.
         mirostat_mode: 0, 1 or 2.
         mirostat_tau: Mirostat's target entropy.
@@ -107,7 +109,11 @@ def create_completion(
         n: Answers to generate.
         best_of: Answers to generate and to choose the ``n`` likeliest from, per token.
         more: ``stream_options`` (``{"include_usage": True}``), ``lora`` (from the position of an
-            adapter to its scale, for this request) and the names in
+            adapter to its scale, for this request), ``deterministic`` (the same request gives the same
+            tokens, whatever runs beside it and is cached, in this process or another on the same
+            machine; without a seed, the seed is 0. It is computed in steps of its own, which slows down
+            what runs beside it, and uses of the cache only whole steps of ``n_batch`` tokens that
+            requests of its kind have left) and the names in
             :data:`~llamacpp_core.request.sampling.EXTRA_FIELDS`.
 
     Returns:
@@ -182,8 +188,6 @@ async def acreate_completion(
 
 def prepare_completion(llama: Llama, prompt: Any, arguments: Mapping[str, Any]) -> Prepared:
     """The request that a text completion is, tokenized and checked."""
-    given = {name: value for name, value in arguments.items() if value is not None}
-    settings = read_completion_settings(
-        own_defaults(llama) | given, n_vocab=llama.info.n_vocab, n_lora=len(llama.info.lora)
-    )
+    given = with_own_defaults(llama, arguments)
+    settings = read_completion_settings(given, n_vocab=llama.info.n_vocab, n_lora=len(llama.info.lora))
     return llama._completion.prepare(prompt, settings)

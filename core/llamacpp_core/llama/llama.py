@@ -89,7 +89,7 @@ class Llama:
     settings: Settings
     chat_format: str | None
     chat_handler: Callable[..., Any] | None
-    cache: LlamaRAMCache | None
+    cache: LlamaRAMCache | LlamaDiskCache | None
     _engine: Engine
     _engine_format: str | None  # the chat format whose template the engine has
     _resolved: ResolvedModel

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from llamacpp_core.errors import UnsupportedCapabilityError
 from llamacpp_core.request.runner import Prepared, Runs, arun, astream, run, stream
 
 if TYPE_CHECKING:
     from llamacpp_core.llama.llama import Llama
 
-__all__ = ["arun_prepared", "default_arguments", "own_defaults", "run_prepared"]
+__all__ = ["arun_prepared", "default_arguments", "run_prepared", "with_own_defaults"]
 
 
-def own_defaults(llama: Llama) -> dict[str, Any]:
-    """What was set for the whole model, for calls that do not say otherwise."""
+def with_own_defaults(llama: Llama, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that were given, and what was set for the whole model where they say nothing.
+
+    Raises:
+        UnsupportedCapabilityError: The call is to be deterministic, and the model was not loaded so.
+    """
+    given = {name: value for name, value in arguments.items() if value is not None}
+    found = _own_defaults(llama) | given
+    if found.get("deterministic") is True and (
+        llama.options.kv_unified or not llama.info.prompt_cache.shares_prefixes
+    ):
+        raise UnsupportedCapabilityError(
+            "deterministic=True needs a cache of its own for each request (kv_unified=False), and a "
+            "build with the changes of llama.cpp (LLAMACPP_CHANGES=ON)",
+            parameter="deterministic",
+        )
+    return found
+
+
+def _own_defaults(llama: Llama) -> dict[str, Any]:
     defaults: dict[str, Any] = {}
+    if llama.options.deterministic:
+        defaults["deterministic"] = True
     if llama._seed is not None:
         defaults["seed"] = llama._seed
     if llama.info.lora:

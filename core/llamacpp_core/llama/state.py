@@ -37,14 +37,28 @@ def set_seed(self: Llama, seed: int) -> None:
 
 
 def set_cache(self: Llama, cache: Any) -> None:
-    """Accepts llama-cpp-python's memory cache; the engine keeps prompts by itself.
+    """Accepts llama-cpp-python's caches; the engine keeps prompts by itself.
+
+    Args:
+        cache: A :class:`~llamacpp_core.LlamaRAMCache` changes nothing. A
+            :class:`~llamacpp_core.LlamaDiskCache` names the folder for long beginnings of prompts.
+            None: what was named when the model was loaded.
 
     Raises:
         UnsupportedCapabilityError: The cache is of another kind; says what to use.
+        InvalidParameterError: The folder cannot be written to.
     """
-    from llamacpp_core.llama.compat import check_cache
+    from llamacpp_core.engine.load.prompt_cache import keep_prompts
+    from llamacpp_core.llama.compat import LlamaDiskCache, check_cache
 
-    self.cache = check_cache(cache)
+    checked = check_cache(cache)
+    if isinstance(checked, LlamaDiskCache):
+        folder, size = str(Path(checked.cache_dir).absolute()), checked.capacity_bytes
+    else:
+        folder, size = str(self.options.prompt_cache_dir or ""), self.options.prompt_cache_mib * 2**20
+    if folder or isinstance(self.cache, LlamaDiskCache):
+        keep_prompts(self._engine, self._resolved, self.options, folder, size)
+    self.cache = checked
 
 
 def save_state(self: Llama) -> LlamaState:

@@ -125,6 +125,7 @@ _FIELDS: dict[str, tuple[str, Check]] = {
     "samplers": ("samplers", _samplers),
     "ignore_eos": ("ignore_eos", boolean),
     "cache_prompt": ("cache_prompt", boolean),
+    "deterministic": ("deterministic", boolean),
     "n_keep": ("n_keep", integer(-1)),
     "n_indent": ("n_indent", integer(0)),
     "t_max_predict_ms": ("t_max_predict_ms", integer(-1)),
@@ -194,6 +195,8 @@ def sampling_fields(
             raise unknown_name(
                 name, [*_FIELDS, *known, "logit_bias", "stop", "max_tokens", "n", "lora"], "parameter"
             )
+    if out.get("deterministic"):
+        out.setdefault("seed", 0)
     if out.get("mirostat") and out.get("mirostat_tau") == 0:
         raise InvalidParameterError(
             "mirostat_tau must be greater than 0: it is the surprise aimed at, in bits",

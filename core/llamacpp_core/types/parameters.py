@@ -36,6 +36,7 @@ class SamplingParameters(TypedDict, total=False):
     adaptive_decay: float
     adaptive_target: float
     cache_prompt: bool
+    deterministic: bool
     dry_allowed_length: int
     dry_base: float
     dry_multiplier: float

@@ -3,6 +3,10 @@
 // This is llama.cpp's ops.cpp with one function of ours in place of its
 // ggml_compute_forward_flash_attn_ext(). Where ours does not fit (quantised caches, many queries, widths that
 // are no multiple of a vector, an instruction set without vectors here), theirs is called.
+//
+// Both round differently, so which of them computes a token must not depend on how a prompt is cut: theirs takes
+// the whole tiles of a prompt's tokens and ours the rest. A prompt that is read from a multiple of the tile on
+// then has the same numbers as one that is read from its start.
 #define ggml_compute_forward_flash_attn_ext ggml_compute_forward_flash_attn_ext_as_published
 #include "ggml-cpu/ops.cpp"
 #undef ggml_compute_forward_flash_attn_ext
@@ -20,6 +24,12 @@ using lc_attention::max_rows;
 using lc_attention::max_width;
 using lc_attention::rows;
 
+// Queries that llama.cpp's kernel for many takes at a time.
+constexpr int64_t tile = ggml_fa_tile_config::Q;
+// The keys are cut until there are so many units of work. It is no number of threads: how many of them a graph
+// gets depends on what else runs, and the cuts must not.
+constexpr int64_t least_units = 64;
+
 // The tensors' sizes, and how the work is cut: into units of some queries that share a key-value head, times
 // some part of the keys.
 struct job {
@@ -31,6 +41,7 @@ struct job {
     ggml_tensor *       dst;
 
     int64_t width_k, width_v;
+    int64_t first; // of the tokens that are computed here
     int64_t n_keys, n_tokens, n_heads, n_heads_kv, n_streams;
     int64_t heads_per_kv; // query heads that share a key-value head
     int64_t n_tiles;      // of up to max_rows queries, in each pair of key-value head and stream
@@ -40,9 +51,10 @@ struct job {
 
     explicit job(ggml_tensor * out) :
         q(out->src[0]), k(out->src[1]), v(out->src[2]), mask(out->src[3]), sinks(out->src[4]), dst(out),
-        width_k(k->ne[0]), width_v(v->ne[0]), n_keys(k->ne[1]), n_tokens(q->ne[1]), n_heads(q->ne[2]),
-        n_heads_kv(k->ne[2]), n_streams(q->ne[3]), heads_per_kv(n_heads / n_heads_kv),
-        n_tiles((heads_per_kv * n_tokens + max_rows - 1) / max_rows), n_parts(1), part_size(n_keys) {
+        width_k(k->ne[0]), width_v(v->ne[0]), first(q->ne[3] == 1 ? q->ne[1] / tile * tile : 0), n_keys(k->ne[1]),
+        n_tokens(q->ne[1] - first), n_heads(q->ne[2]), n_heads_kv(k->ne[2]), n_streams(q->ne[3]),
+        heads_per_kv(n_heads / n_heads_kv), n_tiles((heads_per_kv * n_tokens + max_rows - 1) / max_rows), n_parts(1),
+        part_size(n_keys) {
         memcpy(&scale, (const float *) out->op_params + 0, sizeof(float));
         memcpy(&max_bias, (const float *) out->op_params + 1, sizeof(float));
         memcpy(&softcap, (const float *) out->op_params + 2, sizeof(float));
@@ -64,17 +76,17 @@ struct job {
                             k->ne[3] == n_streams && v->ne[3] == n_streams;
         const bool rows_are_whole = q->nb[0] == sizeof(float) && k->nb[0] == ggml_type_size(k->type) &&
                                     v->nb[0] == ggml_type_size(v->type) && dst->nb[0] == sizeof(float);
-        return types && widths && shapes && rows_are_whole && n_tokens < (int64_t) ggml_fa_tile_config::Q;
+        return types && widths && shapes && rows_are_whole && n_tokens < tile;
     }
 
-    // Cuts the keys too when the queries alone are too few for the threads.
-    void share_among(int n_threads, size_t room) {
+    // Cuts the keys too when the queries alone are too few for many threads.
+    void cut_keys(size_t room) {
         const int64_t units = n_units();
         const int64_t most  = n_keys / block;
-        if (n_threads == 1 || units >= 4 * n_threads || most < 2) {
+        if (units == 0 || units >= least_units || most < 2) {
             return;
         }
-        const int64_t wanted = std::min(most, (4 * n_threads + units - 1) / units);
+        const int64_t wanted = std::min(most, (least_units + units - 1) / units);
         const size_t  needs  = sizeof(float) * n_rows() * wanted * partial_size();
         if (needs > room) {
             return;
@@ -102,16 +114,16 @@ struct place {
 
     place(const job & work, int64_t unit) {
         // all heads of a part of the keys come one after another: they lie beside one another in memory
-        const int64_t tile = unit % work.n_tiles;
-        head_kv            = unit / work.n_tiles % work.n_heads_kv;
-        part               = unit / work.n_tiles / work.n_heads_kv % work.n_parts;
-        stream             = unit / work.n_tiles / work.n_heads_kv / work.n_parts;
-        const int64_t all  = work.heads_per_kv * work.n_tokens;
-        n                  = (int) std::min<int64_t>(max_rows, all - tile * max_rows);
+        const int64_t its_tile = unit % work.n_tiles;
+        head_kv                = unit / work.n_tiles % work.n_heads_kv;
+        part                   = unit / work.n_tiles / work.n_heads_kv % work.n_parts;
+        stream                 = unit / work.n_tiles / work.n_heads_kv / work.n_parts;
+        const int64_t all      = work.heads_per_kv * work.n_tokens;
+        n                      = (int) std::min<int64_t>(max_rows, all - its_tile * max_rows);
         for (int r = 0; r < n; r++) {
-            const int64_t row = tile * max_rows + r;
+            const int64_t row = its_tile * max_rows + r;
             head[r]           = head_kv * work.heads_per_kv + row % work.heads_per_kv;
-            token[r]          = row / work.heads_per_kv;
+            token[r]          = work.first + row / work.heads_per_kv;
         }
     }
 };
@@ -224,7 +236,7 @@ void finish(const job & work, int64_t stream, int64_t head, int64_t token, float
 }
 
 float * partial_of(const job & work, void * room, int64_t stream, int64_t head, int64_t token, int64_t part) {
-    const int64_t row = (stream * work.n_heads + head) * work.n_tokens + token;
+    const int64_t row = (stream * work.n_heads + head) * work.n_tokens + token - work.first;
     return (float *) room + (row * work.n_parts + part) * work.partial_size();
 }
 
@@ -249,7 +261,7 @@ void run_unit(const job & work, void * room, int64_t unit, rows & s) {
 
 // Puts the parts of one query together.
 void join_parts(const job & work, void * room, int64_t row, float * sum) {
-    const int64_t token  = row % work.n_tokens;
+    const int64_t token  = work.first + row % work.n_tokens;
     const int64_t head   = row / work.n_tokens % work.n_heads;
     const int64_t stream = row / work.n_tokens / work.n_heads;
     float         max    = -INFINITY;
@@ -267,6 +279,16 @@ void join_parts(const job & work, void * room, int64_t row, float * sum) {
     finish(work, stream, head, token, sum, max, weight);
 }
 
+// The first tokens through llama.cpp's own function.
+void compute_first(const ggml_compute_params * params, const job & work) {
+    ggml_tensor q   = *work.q;
+    ggml_tensor dst = *work.dst;
+    q.ne[1] = dst.ne[2] = work.first;
+    dst.src[0]          = &q;
+    ggml_compute_forward_flash_attn_ext_as_published(params, &dst);
+    ggml_barrier(params->threadpool);
+}
+
 } // namespace
 
 #endif
@@ -275,7 +297,10 @@ void ggml_compute_forward_flash_attn_ext(const ggml_compute_params * params, ggm
 #ifdef LC_SIMD
     job work(dst);
     if (!params->use_ref && work.fits()) {
-        work.share_among(params->nth, params->wsize);
+        if (work.first > 0) {
+            compute_first(params, work);
+        }
+        work.cut_keys(params->wsize);
         if (params->ith == 0) {
             ggml_threadpool_chunk_set(params->threadpool, params->nth);
         }

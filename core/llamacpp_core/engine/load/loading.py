@@ -12,6 +12,7 @@ from llamacpp_core.engine.engine import Engine
 from llamacpp_core.engine.info import ModelInfo, PromptCache, capabilities
 from llamacpp_core.engine.load.memory import check_context, fit_context
 from llamacpp_core.engine.load.options import LoadOptions
+from llamacpp_core.engine.load.prompt_cache import keep_prompts
 from llamacpp_core.engine.load.template_check import check_templates
 from llamacpp_core.errors import InvalidParameterError
 
@@ -64,7 +65,15 @@ def load_engine(
     flags = options.flags(path, n_ctx=n_ctx, n_parallel=n_parallel, embedding=embedding)
     if options.pooling_type is None and (pooling := _default_pooling(resolved, embedding)):
         flags.append(["--pooling", pooling])
-    return Engine(flags, path=path, on_progress=on_progress), reason
+    engine = Engine(flags, path=path, on_progress=on_progress)
+    if options.prompt_cache_dir is not None and not encoder:
+        try:
+            max_bytes = options.prompt_cache_mib * 2**20
+            keep_prompts(engine, resolved, options, str(options.prompt_cache_dir), max_bytes)
+        except BaseException:
+            engine.close()
+            raise
+    return engine, reason
 
 
 def _context(
@@ -200,6 +209,9 @@ def model_info(
             slot_tokens=native["n_ctx"] if native["has_memory"] else 0,
             slot_bytes=cache_bytes,
             ram_mib=native["cache_ram_mib"],
+            shares_prefixes=native["shared_prefixes"] and native["has_memory"],
+            folder=None if options.prompt_cache_dir is None else str(options.prompt_cache_dir),
+            folder_mib=0 if options.prompt_cache_dir is None else options.prompt_cache_mib,
         ),
         capabilities=capabilities(native, native_calls=native_calls),
         lora=tuple((adapter["path"], adapter["scale"]) for adapter in native["lora"]),

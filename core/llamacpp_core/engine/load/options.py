@@ -70,6 +70,11 @@ class LoadOptions:
         kv_unified: One cache for all requests instead of n_ctx tokens for each.
         cache_ram_mib: Memory for prompts of requests that lost their slot, in MiB. 0: none; the slots
             themselves always keep their last prompt.
+        prompt_cache_dir: Folder for long beginnings of prompts (system prompts, tools, documents), which
+            then need not be computed again by the next process. It holds what users wrote: keep it private.
+        prompt_cache_mib: What all files in that folder may take, in MiB; the longest unused ones go first.
+        deterministic: What :meth:`Llama.create_completion` does for a request with ``deterministic=True``,
+            for every request.
         lora: LoRA adapters: paths, or pairs of a path and a scale.
         mmproj: Projector file of a multimodal model.
         numa: Spread memory over NUMA nodes: True, or "distribute", "isolate", "numactl".
@@ -113,6 +118,9 @@ class LoadOptions:
     type_v: str | int | None = None
     kv_unified: bool = False
     cache_ram_mib: int = 0
+    prompt_cache_dir: str | os.PathLike[str] | None = None
+    prompt_cache_mib: int = 4096
+    deterministic: bool = False
     lora: Sequence[str | os.PathLike[str] | tuple[str | os.PathLike[str], float]] = ()
     mmproj: str | os.PathLike[str] | None = None
     numa: bool | str = False
@@ -159,10 +167,9 @@ class LoadOptions:
             ["--flash-attn", "auto" if self.flash_attn == "auto" else "on" if self.flash_attn else "off"],
             ["--cache-ram", str(self.cache_ram_mib)],
             ["--fit", "off"] if not lib.llama_supports_gpu_offload() else ["--fit", "on"],
+            ["--no-cache-idle-slots"],
             ["--jinja"],
         ]
-        if not self.cache_ram_mib:
-            out.append(["--no-cache-idle-slots"])
         if embedding:
             out.append(["--embedding"])
         for flag, value in [*self._optional(), *self._gpu()]:
@@ -253,6 +260,16 @@ def _template(name: str, value: Any) -> str:
     return str(value)
 
 
+def _folder(name: str, value: Any) -> str:
+    try:
+        path = os.fspath(value)
+    except TypeError:
+        path = None
+    if not isinstance(path, str) or not path:
+        raise InvalidParameterError(f"{name} must be the path of a folder, got {value!r}", parameter=name)
+    return str(Path(check_text(name, path)).absolute())
+
+
 _CHECKS: dict[str, Any] = {
     "n_ctx": integer(0),
     "n_parallel": integer(1, 256),
@@ -280,6 +297,9 @@ _CHECKS: dict[str, Any] = {
     "swa_full": boolean,
     "kv_unified": boolean,
     "cache_ram_mib": integer(0),
+    "prompt_cache_dir": _folder,
+    "prompt_cache_mib": integer(1, 2**40),
+    "deterministic": boolean,
     "numa": choice(True, False, "distribute", "isolate", "numactl"),
     "warmup": boolean,
     "chat_template": _template,

@@ -149,7 +149,7 @@ class _Answers:
 
     def _answer(self, session: Session, index: int) -> Generator[Event, None, None]:
         clock = _Clock()
-        if not self._fields.get("cache_prompt", True):
+        if not self._fields.get("cache_prompt", True) or self._fields.get("deterministic"):
             session.clear()
         if self._loop._prompt_logprobs and index == 0:
             session.clear()

@@ -1,0 +1,117 @@
+# The server core is compiled through prefix.cpp, and asks it before it chooses a slot and before each step.
+llama_cpp_edit(prefix_server FILE tools/server/server-context.cpp
+  FROM [==[#include "mtmd-helper.h"
+]==]
+  TO [==[#include "mtmd-helper.h"
+#include "prefix.h"
+]==]
+  FROM [==[    server_prompt prompt;
+
+    bool prompt_save]==]
+  TO [==[    server_prompt prompt;
+    lc_slot_sharing lc;
+
+    bool prompt_save]==]
+  FROM [==[    friend struct server_context;
+]==]
+  TO [==[    friend struct server_context;
+    friend struct lc_prefix;
+    friend void lc_prefix_configure(server_context & context);
+    std::shared_ptr<lc_memory> lc_held;
+    int lc_turn = -1;
+]==]
+  # which slot runs a task
+  FROM [==[    server_slot * get_available_slot(const server_task & task) {
+]==]
+  TO [==[    server_slot * get_available_slot(const server_task & task) {
+        return lc_prefix::choose(*this, task);
+    }
+
+    server_slot * get_available_slot_as_published(const server_task & task) {
+]==]
+  FROM [==[                        slot->prompt.tokens = std::move(restored);
+]==]
+  TO [==[                        slot->prompt.tokens = std::move(restored);
+                        slot->lc = {};
+]==]
+  # a cache that was computed with other LoRA scales is not used
+  FROM [==[            slot.lora = params_base.lora_adapters;
+]==]
+  TO [==[            lc_prefix::use_loras_as_loaded(*this, slot);
+]==]
+  # who reads, and who waits
+  FROM [==[        // start populating the batch for this iteration
+]==]
+  TO [==[        lc_prefix::plan(*this);
+        // start populating the batch for this iteration
+]==]
+  FROM [==[                // check if this is a child slot
+]==]
+  TO [==[                if (!lc_prefix::has_turn(*this, slot)) {
+                    return;
+                }
+                // check if this is a child slot
+]==]
+  FROM [==[            if (!slot_batched) {
+                slot_batched = &slot;
+            } else if (!slot_batched->can_batch_with(slot)) {
+]==]
+  TO [==[            if (!lc_prefix::has_turn(*this, slot)) {
+                return;
+            }
+            if (!slot_batched) {
+                slot_batched = &slot;
+            } else if (!slot_batched->can_batch_with(slot)) {
+]==]
+  FROM [==[                metrics_flush_idle();
+]==]
+  TO [==[                metrics_flush_idle();
+                lc_prefix::at_rest(*this);
+]==]
+  FROM [==[                                n_past = slot.prompt.tokens.get_common_prefix(input_tokens);
+]==]
+  TO [==[                                n_past = slot.prompt.tokens.get_common_prefix(input_tokens);
+                                n_past = lc_prefix::usable(*this, slot, n_past);
+]==]
+  FROM [==[                        slot.prompt.tokens.push_back(cur_tok);
+]==]
+  TO [==[                        slot.prompt.tokens.push_back(cur_tok);
+                        if (lc_prefix::stops_here(*this, slot)) {
+                            break;
+                        }
+]==]
+)
+# A copy from one request's cache to another's takes along what is used, not the room of a whole context.
+llama_cpp_edit(prefix_cache FILE src/llama-kv-cache.cpp
+  FROM [==[#include "llama-kv-cache.h"
+]==]
+  TO [==[#include "llama-kv-cache.h"
+#include "streams.h"
+]==]
+  FROM [==[        const size_t n_copy = sc_info.ssrc.size();
+]==]
+  TO [==[        const size_t n_copy = sc_info.ssrc.size();
+        uint32_t lc_rows = 0; // that any of the copies needs
+        for (const auto stream : sc_info.sdst) {
+            lc_rows = std::max(lc_rows, v_cells[stream].used_max_p1());
+        }
+]==]
+  FROM [==[                ggml_backend_tensor_copy(layer.k_stream[ssrc], layer.k_stream[sdst]);
+]==]
+  TO [==[                lc_copy_rows(layer.k_stream[ssrc], layer.k_stream[sdst], lc_rows, false);
+]==]
+  FROM [==[                    ggml_backend_tensor_copy(layer.v_stream[ssrc], layer.v_stream[sdst]);
+]==]
+  TO [==[                    lc_copy_rows(layer.v_stream[ssrc], layer.v_stream[sdst], lc_rows, v_trans);
+]==]
+)
+if(prefix_server AND prefix_cache)
+  llama_cpp_replace_source(server-context server-context.cpp "${llama_cpp_changes_dir}/prefix/prefix.cpp")
+  target_sources(server-context PRIVATE "${llama_cpp_changes_dir}/prefix/disk.cpp")
+  target_include_directories(server-context PRIVATE
+    "${llama_cpp_changes_dir}/prefix" "${CMAKE_CURRENT_BINARY_DIR}" "${LLAMA_CPP_SOURCE_DIR}/tools/server"
+    "${LLAMA_CPP_SOURCE_DIR}/src" "${LLAMA_CPP_SOURCE_DIR}/vendor")
+  llama_cpp_replace_source(llama llama-kv-cache.cpp "${prefix_cache}")
+  target_include_directories(llama PRIVATE "${llama_cpp_changes_dir}/prefix" "${LLAMA_CPP_SOURCE_DIR}/src")
+  set(LLAMACPP_SHARED_PREFIXES ON)
+endif()

@@ -1,0 +1,33 @@
+// Copying the first cells of one request's part of the KV cache to another's.
+#pragma once
+
+#include "ggml-backend.h"
+#include "ggml.h"
+
+#include <cstdint>
+#include <cstring>
+
+// src and dst: all cells of a layer, of the same shape. transposed: the cells lie one beside the other in a row
+// for each component, which is how values are kept without flash attention.
+static void lc_copy_rows(ggml_tensor * src, ggml_tensor * dst, uint32_t n_rows, bool transposed) {
+    const int64_t n_cells = src->ne[1];
+    if (n_rows == 0) {
+        return;
+    }
+    if (!transposed) {
+        ggml_tensor from = *src;
+        ggml_tensor to   = *dst;
+        from.ne[1] = to.ne[1] = n_rows;
+        ggml_backend_tensor_copy(&from, &to);
+        return;
+    }
+    if (!ggml_backend_buffer_is_host(src->view_src->buffer) || !ggml_backend_buffer_is_host(dst->view_src->buffer)) {
+        ggml_backend_tensor_copy(src, dst);
+        return;
+    }
+    const size_t row  = ggml_row_size(src->type, n_cells);
+    const size_t used = ggml_row_size(src->type, n_rows);
+    for (int64_t i = 0; i < src->ne[0]; i++) {
+        memcpy((char *) dst->data + i * row, (const char *) src->data + i * row, used);
+    }
+}

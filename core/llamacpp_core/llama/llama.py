@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from llamacpp_core.engine.engine import Engine
     from llamacpp_core.engine.python_loop.sessions import SessionPool
-    from llamacpp_core.llama.compat import LlamaPromptLookupDecoding, LlamaRAMCache
+    from llamacpp_core.llama.compat import LlamaDiskCache, LlamaPromptLookupDecoding, LlamaRAMCache
     from llamacpp_core.llama.evaluation import Evaluation
     from llamacpp_core.lowlevel.vocabulary import Vocabulary
     from llamacpp_core.models import ResolvedModel

@@ -24,6 +24,8 @@ from llamacpp_core.grammar.values import Values
 __all__ = ["ValueCompiler"]
 
 _MAX_DEPTH = 64
+#: Most states of all patterns of a document together.
+_MAX_STATES = 15_000
 
 
 class ValueCompiler:
@@ -52,6 +54,8 @@ class ValueCompiler:
         self._made: dict[int, str | GrammarError] = {}
         self._open: dict[int, str | None] = {}
         self._flats: dict[int, tuple[Flat, str]] = {}
+        self._n_states = 0
+        self._counted: set[Text] = set()
 
     def compile_root(self, hint: str) -> str:
         """Compile the whole document; returns the symbol for its values."""
@@ -181,7 +185,10 @@ class ValueCompiler:
             dfa = text_dfa(flat, wide=False)
             if dfa is None:
                 return self.values.string(flat.low, flat.high)
+            self._count_states(len(dfa.delta), flat, path)
             rules = bounded_rules(dfa, flat.low, flat.high, self.limits.max_pattern_length)
+        except GrammarError:
+            raise
         except PatternError as error:
             keyword = "pattern" if flat.patterns or flat.no_patterns else "format"
             refuse(step(path, keyword), str(error))
@@ -191,6 +198,14 @@ class ValueCompiler:
             keyword = "pattern" if flat.patterns or flat.no_patterns else "format"
             raise NoValueError(f"{step(path, keyword)}: no string can match", parameter="json_schema")
         return self.values.automaton(rules, hint)
+
+    def _count_states(self, n_states: int, flat: Text, path: str) -> None:
+        """Refuse patterns that are too much work together; equal ones count once."""
+        if flat not in self._counted:
+            self._counted.add(flat)
+            self._n_states += n_states * min(max(1, flat.high or 1), 8)
+        if self._n_states > _MAX_STATES:
+            refuse(step(path, "pattern"), f"the patterns need more than {_MAX_STATES} states together")
 
     def _format(self, name: str) -> str:
         """The symbol for strings of a format."""

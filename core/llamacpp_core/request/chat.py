@@ -19,6 +19,7 @@ from llamacpp_core.request.answer_format import (
 )
 from llamacpp_core.request.constraints import (
     Constraint,
+    call_check,
     constraint_for,
     grammar_text,
     response_schema,
@@ -114,6 +115,7 @@ class ChatPreparer:
             legacy_functions=legacy,
             count_tokens=self._count,
             piece=self._vocab.piece,
+            check_call=None if constraint is None else call_check(use),
         )
         return Prepared(planned.plan, TASK_COMPLETION, fields, assembler, follows)
 

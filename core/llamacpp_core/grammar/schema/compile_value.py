@@ -15,6 +15,7 @@ from llamacpp_core.grammar.schema.keywords import NoValueError, refuse, step
 from llamacpp_core.grammar.schema.languages import accepts, text_dfa
 from llamacpp_core.grammar.schema.numbers import number_rule
 from llamacpp_core.grammar.schema.objects import ObjectCompiler
+from llamacpp_core.grammar.schema.own import loosened, own_shape
 from llamacpp_core.grammar.schema.shapes import Shapes
 from llamacpp_core.grammar.schema.validity import fits
 from llamacpp_core.grammar.strings import bounded_rules, quoted
@@ -35,13 +36,17 @@ class ValueCompiler:
         values: Where rules go, with the limits.
         document: The schema.
         sort_properties: Properties by name instead of in the schema's order.
+        lenient: Leave out what cannot be enforced instead of refusing it.
 
     Attributes:
+        left_out: What was left out, as the errors that it would have been.
         recursive: Rules for schemas that were met inside themselves.
         dropped: Parts were left out since no value is valid under them.
     """
 
-    def __init__(self, values: Values, document: Document, *, sort_properties: bool) -> None:
+    def __init__(
+        self, values: Values, document: Document, *, sort_properties: bool, lenient: bool = False
+    ) -> None:
         self.values = values
         self.rules = values.rules
         self.limits = values.limits
@@ -49,6 +54,8 @@ class ValueCompiler:
         self.shapes = Shapes(document)
         self.recursive: set[str] = set()
         self.dropped = False
+        self.lenient = lenient
+        self.left_out: list[str] = []
         self._objects = ObjectCompiler(self, sort_properties=sort_properties)
         self._arrays = ArrayCompiler(self)
         self._made: dict[int, str | GrammarError] = {}
@@ -94,6 +101,11 @@ class ValueCompiler:
             if inner is not None:
                 self.rules.define(inner, f'"!" {inner}')
             raise
+        except GrammarError as error:
+            if not self.lenient:
+                raise
+            self.left_out.append(str(error))
+            symbol = self._loose(node, hint)
         inner = self._open.pop(node.number)
         if inner is not None:
             self.rules.define(inner, symbol)
@@ -124,6 +136,17 @@ class ValueCompiler:
         if not spoken and len(silent) == len(KINDS):
             return self.values.anything(self.limits.max_depth)
         return self._choice(spoken or silent, node.path, hint)
+
+    def _loose(self, node: Node, hint: str) -> str:
+        """The values of a node by its types and properties alone; any value where that does not do."""
+        try:
+            shape = own_shape(node, self.document, wide=False)
+            flats = [(kind, loosened(flat)) for kind, some in shape.items() for flat in some]
+            if len(flats) < len(KINDS):
+                return self._choice(flats, node.path, hint)
+        except GrammarError as error:
+            self.left_out.append(str(error))
+        return self.values.anything(self.limits.max_depth)
 
     def _choice(self, flats: Iterable[tuple[str, Flat]], path: str, hint: str) -> str:
         symbols, failures = [], []

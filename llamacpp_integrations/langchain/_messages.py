@@ -171,6 +171,9 @@ def chat_result(response: Mapping[str, Any]) -> ChatResult:
 def _answer(message: Mapping[str, Any]) -> AIMessage:
     calls, invalid = [], []
     for raw in message.get("tool_calls") or ():
+        if raw.get("error"):
+            invalid.append(make_invalid_tool_call(raw, raw["error"]))
+            continue
         try:
             calls.append(parse_tool_call(raw, return_id=True))
         except ValueError as error:

@@ -103,6 +103,18 @@ def test_deep_schemas_are_refused() -> None:
         json_schema_to_gbnf(deep)
 
 
+def test_schemas_that_combine_too_much_are_refused_soon() -> None:
+    branches = [
+        {"properties": {f"p{i}": {"const": j} for i in range(8)}, "required": [f"p{j}"]} for j in range(8)
+    ]
+    with pytest.raises(GrammarError, match=r"too many|combinations|ruled out|overlap"):
+        json_schema_to_gbnf({"type": "object", "allOf": [{"oneOf": branches}, {"not": {"oneOf": branches}}]})
+    texts = {f"t{i}": {"pattern": f"^(a|b)*a[ab]{{8}}{i}", "maxLength": 900} for i in range(40)}
+    with pytest.raises(GrammarError, match="states"):
+        json_schema_to_gbnf({"properties": {k: {"type": "string", **v} for k, v in texts.items()}})
+    assert json_schema_to_gbnf({"multipleOf": 0.5, "enum": [1e308]}).startswith("root")
+
+
 def test_large_schemas_are_refused() -> None:
     with pytest.raises(GrammarError, match="the limit is 1048576"):
         json_schema_to_gbnf(

@@ -20,7 +20,13 @@ from llamacpp_core.grammar.generic import (
 from llamacpp_core.grammar.grammar import LLAMA_GRAMMAR_DEFAULT_ROOT, LlamaGrammar
 from llamacpp_core.grammar.json_schema import SchemaCompiler, json_schema_to_gbnf
 from llamacpp_core.grammar.limits import SchemaLimits
-from llamacpp_core.grammar.tool_call import call_or_answer_gbnf, tool_arguments_gbnf, tool_call_gbnf
+from llamacpp_core.grammar.tool_call import (
+    call_or_answer_gbnf,
+    loose_tools,
+    tool_arguments_gbnf,
+    tool_call_gbnf,
+)
+from llamacpp_core.grammar.validation import problem_of
 
 __all__ = [
     "ARITHMETIC_GBNF",
@@ -37,7 +43,9 @@ __all__ = [
     "SchemaLimits",
     "call_or_answer_gbnf",
     "json_schema_to_gbnf",
+    "loose_tools",
     "parse_gbnf",
+    "problem_of",
     "tool_arguments_gbnf",
     "tool_call_gbnf",
 ]

@@ -101,6 +101,10 @@ class SchemaCompiler:
         limits: Bounds on what the schemas leave open.
         root: Name of the start rule.
         property_order: See :func:`json_schema_to_gbnf`.
+        lenient: Leave out what cannot be enforced instead of refusing it.
+
+    Attributes:
+        left_out: What was left out, as the messages of the errors that it would have been.
     """
 
     def __init__(
@@ -109,6 +113,7 @@ class SchemaCompiler:
         limits: SchemaLimits | None = None,
         root: str = "root",
         property_order: PropertyOrder = "schema",
+        lenient: bool = False,
     ) -> None:
         if property_order not in ("schema", "sorted"):
             raise InvalidParameterError(
@@ -124,6 +129,8 @@ class SchemaCompiler:
         self._sorted = property_order == "sorted"
         self._recursive: set[str] = set()
         self._dropped = False
+        self.lenient = lenient
+        self.left_out: list[str] = []
 
     def add(self, schema: Any, prefix: str) -> str:
         """Add the rules of a schema.
@@ -143,7 +150,9 @@ class SchemaCompiler:
     def _add(self, schema: Any, prefix: str) -> str:
         """Add a schema that was read from JSON."""
         try:
-            job = ValueCompiler(self.values, Document(schema), sort_properties=self._sorted)
+            job = ValueCompiler(
+                self.values, Document(schema), sort_properties=self._sorted, lenient=self.lenient
+            )
             symbol = job.compile_root(prefix)
         except RecursionError as error:
             raise GrammarError("$: schemas are nested too deeply", parameter="json_schema") from error
@@ -152,6 +161,7 @@ class SchemaCompiler:
                 "$: a lone surrogate in a name or value cannot be written as UTF-8", parameter="json_schema"
             ) from error
         self._recursive |= job.recursive
+        self.left_out += job.left_out
         self._dropped = self._dropped or job.dropped
         return symbol
 

@@ -17,7 +17,7 @@ from llamacpp_core.grammar.json_schema import SchemaCompiler, dump_schema, load_
 from llamacpp_core.grammar.limits import SchemaLimits
 from llamacpp_core.grammar.rules import literal_choice
 
-__all__ = ["call_or_answer_gbnf", "tool_arguments_gbnf", "tool_call_gbnf"]
+__all__ = ["call_or_answer_gbnf", "loose_tools", "tool_arguments_gbnf", "tool_call_gbnf"]
 
 _MAX_CALLS = 16
 _NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
@@ -87,6 +87,7 @@ def call_or_answer_gbnf(
     parallel: bool = False,
     limits: SchemaLimits | None = None,
     max_calls: int = _MAX_CALLS,
+    lenient: bool = False,
 ) -> str:
     """A grammar for calls between tags, or else an answer by a schema.
 
@@ -98,6 +99,8 @@ def call_or_answer_gbnf(
         parallel: Allow several calls, each between its own tags.
         limits: Bounds on what the schemas leave open.
         max_calls: Most calls.
+        lenient: Leave out what cannot be enforced of the arguments instead of refusing it; see
+            :func:`loose_tools`.
 
     Raises:
         GrammarError: As :func:`tool_call_gbnf`, or when the schema cannot be enforced.
@@ -106,18 +109,52 @@ def call_or_answer_gbnf(
     answer = None if schema is None else dump_schema(schema)
     _check_max_calls(max_calls)
     calls = max_calls if parallel else 1
-    return _call_or_answer_text(text, answer, limits or SchemaLimits(), opening, closing, calls)
+    return _call_or_answer_text(text, answer, limits or SchemaLimits(), (opening, closing), calls, lenient)
+
+
+def loose_tools(tools: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """What a grammar cannot enforce of the arguments of tools.
+
+    Args:
+        tools: Tools in OpenAI's form.
+
+    Returns:
+        Names of tools to what is left out of their schemas; a tool whose schema is held in full is not there.
+
+    Raises:
+        GrammarError: A tool is malformed, or no arguments are valid under its schema.
+    """
+    text = dump_schema([_function(tool, f"tools[{index}]") for index, tool in enumerate(tools)])
+    return dict(_loose_text(text))
+
+
+@lru_cache(maxsize=128)
+def _loose_text(text: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    found = []
+    for index, function in enumerate(load_schema(text)):
+        compiler = SchemaCompiler(lenient=True)
+        _add_arguments(compiler, function, f"tools[{index}]")
+        if compiler.left_out:
+            found.append((function["name"], tuple(dict.fromkeys(compiler.left_out))))
+    return tuple(found)
 
 
 @lru_cache(maxsize=128)
 def _call_or_answer_text(
-    text: str, answer: str | None, limits: SchemaLimits, opening: str, closing: str, max_calls: int
+    text: str,
+    answer: str | None,
+    limits: SchemaLimits,
+    tags: tuple[str, str],
+    max_calls: int,
+    lenient: bool,
 ) -> str:
-    compiler = SchemaCompiler(limits=limits)
+    opening, closing = tags
+    compiler = SchemaCompiler(limits=limits, lenient=lenient)
     call = f"{gbnf_literal(opening)} {_add_call(compiler, load_schema(text))} {gbnf_literal(closing)}"
     if max_calls > 1:
         tagged = compiler.rules.add("tagged-call", call)
         call = f"{tagged} ({gbnf_literal(chr(10))}? {tagged}){{0,{max_calls - 1}}}"
+    compiler.lenient = False
     return compiler.render(
         call if answer is None else f"{call} | {compiler.add(load_schema(answer), 'answer')}"
     )

@@ -11,7 +11,7 @@ from llamacpp_core.engine.plan import Plan
 from llamacpp_core.errors import ContextOverflowError, UnsupportedCapabilityError
 from llamacpp_core.request.answer_format import AnswerFormat, FreeFormats, constrained, possible_calls
 from llamacpp_core.request.chat_settings import ChatSettings, PromptShape
-from llamacpp_core.request.constraints import Constraint, constraint_for
+from llamacpp_core.request.constraints import Constraint, call_check, constraint_for
 from llamacpp_core.request.formatted import Formatter, call_parser, describes_tools, plan_formatted
 from llamacpp_core.request.history import generic_history, with_instructions
 from llamacpp_core.request.messages import dump_tools, normalize_messages
@@ -91,6 +91,7 @@ class ChatPreparer:
             legacy_functions=settings.legacy_functions,
             count_tokens=self._count,
             piece=self._vocab.token_to_piece,
+            check_call=None if constraint is None else call_check(settings.use),
         )
         return Prepared(
             planned.plan,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,8 +14,9 @@ from llamacpp_core.response.tool_calls import CALL_CLOSE, CALL_OPEN
 if TYPE_CHECKING:
     from llamacpp_core.grammar import SchemaLimits
     from llamacpp_core.request.chat_settings import ChatSettings
+    from llamacpp_core.request.tool_choice import ToolChoice
 
-__all__ = ["Constraint", "constraint_for", "grammar_text", "response_schema", "schema_limits"]
+__all__ = ["Constraint", "call_check", "constraint_for", "grammar_text", "response_schema", "schema_limits"]
 
 Schema = Mapping[str, Any] | bool
 
@@ -181,4 +182,29 @@ def _calls_or_answer(tools: str, answer: str | None, max_calls: int, limits: Sch
         parallel=max_calls > 0,
         limits=limits,
         max_calls=max_calls or 1,
+        lenient=True,
     )
+
+
+def call_check(use: ToolChoice) -> Callable[[dict[str, Any]], str | None] | None:
+    """What finds errors in calls of tools whose schemas no grammar can hold in full; None where all can.
+
+    Args:
+        use: The tools that may be called.
+    """
+    if use.mode != "auto":
+        return None
+    from llamacpp_core.grammar import loose_tools, problem_of
+
+    loose = loose_tools(use.tools)
+    schemas = {tool["function"]["name"]: tool["function"].get("parameters") or {} for tool in use.tools}
+
+    def check(function: dict[str, Any]) -> str | None:
+        if function["name"] not in loose:
+            return None
+        try:
+            return problem_of(json.loads(function["arguments"]), schemas[function["name"]])
+        except ValueError as error:
+            return f"the arguments are not JSON: {error}"
+
+    return check if loose else None

@@ -142,6 +142,7 @@ class ChatAssembler(_Assembler):
         legacy_functions: Report a call under the deprecated ``function_call``.
         count_tokens: Counts the tokens of a text, for the usage of reasoning.
         piece: The bytes of a token, for ``logprobs``.
+        check_call: Says what is wrong with a call that no grammar could hold in full.
     """
 
     prefix = "chatcmpl-"
@@ -157,8 +158,10 @@ class ChatAssembler(_Assembler):
         legacy_functions: bool = False,
         count_tokens: Callable[[str], int] | None = None,
         piece: Callable[[int], bytes] | None = None,
+        check_call: Callable[[dict[str, Any]], str | None] | None = None,
     ) -> None:
         super().__init__(model=model, n=n, n_logprobs=n_logprobs, include_usage=include_usage, piece=piece)
+        self.check_call = check_call
         self.legacy_functions = legacy_functions
         self.count_tokens = count_tokens
         if new_parser is not None:
@@ -202,6 +205,10 @@ class ChatAssembler(_Assembler):
     def _finished(self, index: int, choice: _Choice) -> dict[str, Any]:
         text = "".join(choice.text)
         calls = [choice.calls[i] for i in sorted(choice.calls)]
+        for call in calls if self.check_call is not None else ():
+            problem = self.check_call(call["function"])  # type: ignore[misc]
+            if problem is not None:
+                call["error"] = problem
         message: dict[str, Any] = {"role": "assistant", "content": text if text or not calls else None}
         if choice.reasoning:
             message["reasoning_content"] = "".join(choice.reasoning)

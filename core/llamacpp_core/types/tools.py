@@ -29,11 +29,15 @@ class ChatCompletionMessageToolCallFunction(TypedDict):
 
 
 class ChatCompletionMessageToolCall(TypedDict):
-    """A tool call. Keys: ``id``, unique, repeated by the tool's answer; ``function``, what to call."""
+    """A tool call. Keys: ``id``, unique, repeated by the tool's answer; ``function``, what to call.
+
+    ``error`` says why the arguments are not valid, where no grammar could enforce the tool's schema in full.
+    """
 
     id: str
     type: Literal["function"]
     function: ChatCompletionMessageToolCallFunction
+    error: NotRequired[str]
 
 
 ChatCompletionMessageToolCalls: TypeAlias = list[ChatCompletionMessageToolCall]

@@ -15,6 +15,7 @@ from llamacpp_core.grammar.schema.keywords import NoValueError, refuse, step
 from llamacpp_core.grammar.schema.languages import accepts, text_dfa
 from llamacpp_core.grammar.schema.numbers import number_rule
 from llamacpp_core.grammar.schema.objects import ObjectCompiler
+from llamacpp_core.grammar.schema.own import loosened, own_shape
 from llamacpp_core.grammar.schema.shapes import Shapes
 from llamacpp_core.grammar.schema.validity import fits
 from llamacpp_core.grammar.strings import bounded_rules, quoted
@@ -24,6 +25,8 @@ from llamacpp_core.grammar.values import Values
 __all__ = ["ValueCompiler"]
 
 _MAX_DEPTH = 64
+#: Most states of all patterns of a document together.
+_MAX_STATES = 15_000
 
 
 class ValueCompiler:
@@ -33,13 +36,17 @@ class ValueCompiler:
         values: Where rules go, with the limits.
         document: The schema.
         sort_properties: Properties by name instead of in the schema's order.
+        lenient: Leave out what cannot be enforced instead of refusing it.
 
     Attributes:
+        left_out: What was left out, as the errors that it would have been.
         recursive: Rules for schemas that were met inside themselves.
         dropped: Parts were left out since no value is valid under them.
     """
 
-    def __init__(self, values: Values, document: Document, *, sort_properties: bool) -> None:
+    def __init__(
+        self, values: Values, document: Document, *, sort_properties: bool, lenient: bool = False
+    ) -> None:
         self.values = values
         self.rules = values.rules
         self.limits = values.limits
@@ -47,11 +54,15 @@ class ValueCompiler:
         self.shapes = Shapes(document)
         self.recursive: set[str] = set()
         self.dropped = False
+        self.lenient = lenient
+        self.left_out: list[str] = []
         self._objects = ObjectCompiler(self, sort_properties=sort_properties)
         self._arrays = ArrayCompiler(self)
         self._made: dict[int, str | GrammarError] = {}
         self._open: dict[int, str | None] = {}
         self._flats: dict[int, tuple[Flat, str]] = {}
+        self._n_states = 0
+        self._counted: set[Text] = set()
 
     def compile_root(self, hint: str) -> str:
         """Compile the whole document; returns the symbol for its values."""
@@ -90,6 +101,11 @@ class ValueCompiler:
             if inner is not None:
                 self.rules.define(inner, f'"!" {inner}')
             raise
+        except GrammarError as error:
+            if not self.lenient:
+                raise
+            self.left_out.append(str(error))
+            symbol = self._loose(node, hint)
         inner = self._open.pop(node.number)
         if inner is not None:
             self.rules.define(inner, symbol)
@@ -120,6 +136,17 @@ class ValueCompiler:
         if not spoken and len(silent) == len(KINDS):
             return self.values.anything(self.limits.max_depth)
         return self._choice(spoken or silent, node.path, hint)
+
+    def _loose(self, node: Node, hint: str) -> str:
+        """The values of a node by its types and properties alone; any value where that does not do."""
+        try:
+            shape = own_shape(node, self.document, wide=False)
+            flats = [(kind, loosened(flat)) for kind, some in shape.items() for flat in some]
+            if len(flats) < len(KINDS):
+                return self._choice(flats, node.path, hint)
+        except GrammarError as error:
+            self.left_out.append(str(error))
+        return self.values.anything(self.limits.max_depth)
 
     def _choice(self, flats: Iterable[tuple[str, Flat]], path: str, hint: str) -> str:
         symbols, failures = [], []
@@ -181,7 +208,10 @@ class ValueCompiler:
             dfa = text_dfa(flat, wide=False)
             if dfa is None:
                 return self.values.string(flat.low, flat.high)
+            self._count_states(len(dfa.delta), flat, path)
             rules = bounded_rules(dfa, flat.low, flat.high, self.limits.max_pattern_length)
+        except GrammarError:
+            raise
         except PatternError as error:
             keyword = "pattern" if flat.patterns or flat.no_patterns else "format"
             refuse(step(path, keyword), str(error))
@@ -191,6 +221,14 @@ class ValueCompiler:
             keyword = "pattern" if flat.patterns or flat.no_patterns else "format"
             raise NoValueError(f"{step(path, keyword)}: no string can match", parameter="json_schema")
         return self.values.automaton(rules, hint)
+
+    def _count_states(self, n_states: int, flat: Text, path: str) -> None:
+        """Refuse patterns that are too much work together; equal ones count once."""
+        if flat not in self._counted:
+            self._counted.add(flat)
+            self._n_states += n_states * min(max(1, flat.high or 1), 8)
+        if self._n_states > _MAX_STATES:
+            refuse(step(path, "pattern"), f"the patterns need more than {_MAX_STATES} states together")
 
     def _format(self, name: str) -> str:
         """The symbol for strings of a format."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
+from fractions import Fraction
 from typing import NoReturn
 
 from llamacpp_core.grammar.limits import SchemaLimits
@@ -110,8 +111,8 @@ def _listed(flat: Number, values: Values, path: str, hint: str) -> str:
         refuse(where, "what is no multiple of such a number cannot be told; leave out the negation")
     factor = max(flat.multiples)
     low, high = flat.low, flat.high
-    first = -_MAX_MULTIPLES if low is None else max(-(10**6), math.ceil(low / factor))
-    last = _MAX_MULTIPLES if high is None else math.floor(high / factor)
+    first = -_MAX_MULTIPLES if low is None else max(-(10**6), math.ceil(Fraction(low) / Fraction(factor)))
+    last = _MAX_MULTIPLES if high is None else math.floor(Fraction(high) / Fraction(factor))
     if low is None and high is not None:
         first = last - 2 * _MAX_MULTIPLES
     found = []

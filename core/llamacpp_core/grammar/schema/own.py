@@ -25,7 +25,7 @@ from llamacpp_core.grammar.schema.flats import (
 )
 from llamacpp_core.grammar.schema.regions import may_match, regions_of
 
-__all__ = ["own_shape"]
+__all__ = ["loosened", "own_shape"]
 
 _OBJECT = frozenset(
     [
@@ -200,3 +200,16 @@ def _number(words: Mapping[str, Any], *, typed: bool, integer: bool, wide: bool)
     factor = words.get("multipleOf")
     multiples = () if factor is None else (Decimal(str(factor)),)
     return Number(typed, whole, low, low_open, high, high_open, multiples)
+
+
+def loosened(flat: Flat) -> Flat:
+    """A flat schema without what may not be possible to enforce: patterns, counts and comparisons."""
+    if isinstance(flat, Object):
+        return flat._replace(low=0, high=None, keys=None, rest=() if flat.listed else flat.rest)
+    if isinstance(flat, Array):
+        return flat._replace(unique=False, contains=())
+    if isinstance(flat, Text):
+        return Text(flat.typed, flat.low, flat.high, values=flat.values)
+    if isinstance(flat, Number):
+        return flat._replace(multiples=())
+    return flat

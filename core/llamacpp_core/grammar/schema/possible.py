@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from llamacpp_core.errors import GrammarError
@@ -31,8 +32,9 @@ def number_fits(flat: Number, value: float) -> bool:
         return False
     if any(Decimal(str(other)) == exact for other in flat.excluded):
         return False
-    return all(not exact % factor for factor in flat.multiples) and all(
-        exact % factor for factor in flat.no_multiples
+    size = Fraction(exact)
+    return all(not size % Fraction(factor) for factor in flat.multiples) and all(
+        size % Fraction(factor) for factor in flat.no_multiples
     )
 
 

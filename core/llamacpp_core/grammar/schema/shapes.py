@@ -25,6 +25,8 @@ from llamacpp_core.grammar.schema.possible import Possible
 __all__ = ["Shapes"]
 
 _MAX_ALTERNATIVES = 256
+#: Most flat schemas that are joined for one document: about a second's work.
+_MAX_WORK = 12_000
 _IN_PLACE = frozenset(
     [
         "$ref",
@@ -58,6 +60,7 @@ class Shapes:
         self.possible = Possible(self)
         self._known: dict[tuple[int, bool], Shape] = {}
         self._open: set[tuple[int, bool]] = set()
+        self._work = 0
         self._defaults = {kind: default_flat(kind, document) for kind in KINDS}
 
     def is_default(self, kind: str, flat: Flat) -> bool:
@@ -203,13 +206,16 @@ class Shapes:
         if len(a) == 1 and (a[0] is default or a[0] == default):
             return b
         several = len(a) * len(b) > 1
-        found: list[Flat] = []
+        found: dict[Any, Flat] = {}
         for mine in a:
             for theirs in b:
+                self._work += 1
                 flat = merge(mine, theirs, self.document)
-                if flat is not None and not (several and (flat in found or not self.possible.flat(flat))):
-                    found.append(flat)
-        return found
+                if flat is not None and (not several or self.possible.flat(flat)):
+                    found.setdefault(_key(flat), flat)
+            if self._work > _MAX_WORK:
+                refuse(self.document.root.path, "it combines too many schemas; use fewer anyOf, oneOf, not")
+        return list(found.values())
 
     def negation(self, shape: Shape, path: str, *, wide: bool) -> Shape:
         """What is not valid under a shape that is as wide as this one has to be narrow, or the reverse."""
@@ -296,3 +302,10 @@ class Shapes:
             r if r.evaluated else r._replace(node=join((r.node, inner)), evaluated=True) for r in flat.rest
         )
         return flat._replace(names=names, rest=rest, typed=True)
+
+
+def _key(flat: Flat) -> Any:
+    """Equal for equal flat schemas, and hashable."""
+    if isinstance(flat, Object | Array) and flat.values is not None:
+        return id(flat)
+    return flat._replace(names=tuple(flat.names.items())) if isinstance(flat, Object) else flat  # type: ignore[arg-type]

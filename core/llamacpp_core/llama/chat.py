@@ -362,8 +362,9 @@ def _answers_chats(llama: Llama) -> tuple[Callable[..., Any] | None, ChatFormatt
 
     Both are None where the engine's own chat template does.
     """
+    handler = check_handler(llama.chat_handler)
     name = check_name(llama.chat_format)
-    handler = check_handler(llama.chat_handler) or chat_handler_for(name)
+    handler = handler or chat_handler_for(name)
     if handler is not None:
         formatter = getattr(handler, "chat_formatter", None)
         return (handler, None) if formatter is None else (None, formatter)

@@ -23,8 +23,8 @@ namespace {
 constexpr int64_t n_in      = 512;
 constexpr int64_t n_out     = 96;
 constexpr int64_t n_experts = 2;
-// One row is what decoding multiplies; the others fill one tile of 16 rows, not quite one, and one and several more.
-constexpr int64_t rows_to_try[] = { 1, 3, 8, 16, 25, 40 };
+// One row is what decoding multiplies; the others fill one tile of 16 rows, not quite one, and two and a half.
+constexpr int64_t rows_to_try[] = { 1, 3, 16, 40 };
 
 struct product {
     ggml_type                  type;

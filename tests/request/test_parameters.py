@@ -60,6 +60,7 @@ TABLE: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
     ),
     "ignore_eos": ((True, False), (1, "yes", [True])),
     "cache_prompt": ((True, False), (1, "yes")),
+    "deterministic": ((True, False), (1, "yes")),
     "n_keep": ((-1, 0, 5), (-2, *NOT_WHOLE)),
     "n_indent": ((0, 2), (-1, *NOT_WHOLE)),
     "t_max_predict_ms": ((-1, 0, 10_000), (-2, *NOT_WHOLE)),

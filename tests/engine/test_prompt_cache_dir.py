@@ -118,11 +118,12 @@ def test_damaged_files(
     data = bytearray(file.read_bytes())
     if damage == "flip":
         data[place] ^= 0x40
-    file.write_bytes(data if damage == "flip" else data[:place])
+    damaged = bytes(data if damage == "flip" else data[:place])
+    file.write_bytes(damaged)
     with Llama(smollm2_path, prompt_cache_dir=folder, **OPTIONS) as llm:
         assert ask(llm) == (kept[1], 0)
         llm.set_cache(None)  # waits for what is being written
-        assert file.read_bytes() != bytes(data), "it was written again"
+        assert file.read_bytes() != damaged, "it was not written again"
 
 
 def test_foreign_files_stay(smollm2_path: Path, folder: Path) -> None:

@@ -23,7 +23,9 @@ inline vec load(const uint16_t * p) { // IEEE half precision
 inline void  store(float * p, vec x) { _mm512_storeu_ps(p, x); }
 inline vec   mul(vec a, vec b) { return _mm512_mul_ps(a, b); }
 inline vec   fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
+inline vec   max(vec a, vec b) { return _mm512_max_ps(a, b); }
 inline float sum(vec x) { return _mm512_reduce_add_ps(x); }
+inline float max(vec x) { return _mm512_reduce_max_ps(x); }
 
 } // namespace lc_simd
 
@@ -47,10 +49,16 @@ inline vec load(const uint16_t * p) { // IEEE half precision
 inline void  store(float * p, vec x) { _mm256_storeu_ps(p, x); }
 inline vec   mul(vec a, vec b) { return _mm256_mul_ps(a, b); }
 inline vec   fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
+inline vec   max(vec a, vec b) { return _mm256_max_ps(a, b); }
 inline float sum(vec x) {
     __m128 half = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
     half        = _mm_add_ps(half, _mm_movehl_ps(half, half));
     return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
+}
+inline float max(vec x) {
+    __m128 half = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    half        = _mm_max_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
 }
 
 } // namespace lc_simd
@@ -75,7 +83,9 @@ inline vec load(const uint16_t * p) { // IEEE half precision
 inline void  store(float * p, vec x) { vst1q_f32(p, x); }
 inline vec   mul(vec a, vec b) { return vmulq_f32(a, b); }
 inline vec   fma(vec a, vec b, vec c) { return vfmaq_f32(c, a, b); }
+inline vec   max(vec a, vec b) { return vmaxq_f32(a, b); }
 inline float sum(vec x) { return vaddvq_f32(x); }
+inline float max(vec x) { return vmaxvq_f32(x); }
 
 } // namespace lc_simd
 

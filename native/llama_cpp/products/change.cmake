@@ -1,0 +1,5 @@
+# traits.cpp is compiled through products.cpp, which includes it and answers for packed weights first.
+llama_cpp_cpu_targets(targets)
+foreach(target IN LISTS targets)
+  llama_cpp_replace_source(${target} ggml-cpu/traits.cpp "${llama_cpp_changes_dir}/products/products.cpp")
+endforeach()

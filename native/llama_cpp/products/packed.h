@@ -1,0 +1,29 @@
+// Weights of encoders, packed once for products.cpp. Plain C++ without ggml's internals, for whoever loads a model.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+struct ggml_tensor;
+
+// Packed copies of a model's weights. They are used as long as this lives; the model must outlive it, and no graph may
+// be running when it ends.
+class lc_packed_weights {
+  public:
+    lc_packed_weights();
+    ~lc_packed_weights();
+    lc_packed_weights(const lc_packed_weights &)             = delete;
+    lc_packed_weights & operator=(const lc_packed_weights &) = delete;
+
+    // Packs a matrix that a product with a vector or matrix of inputs will read as it is now; what cannot be packed (its
+    // type, its place in memory, this CPU) is left as it is.
+    void add(ggml_tensor * weight);
+
+    // Bytes that the copies take.
+    size_t size() const;
+
+  private:
+    struct copy;
+    std::vector<std::unique_ptr<copy>> copies;
+};

@@ -70,9 +70,22 @@ class lc_formats {
     std::list<std::pair<std::string, json>> entries; // used last first
 };
 
+// packing.cpp: packed copies of an encoder's weights.
+class lc_packed_weights;
+
+struct lc_packed {
+    lc_packed();
+    ~lc_packed();
+    void pack(const llama_model * model, const llama_context * ctx);
+
+  private:
+    std::unique_ptr<lc_packed_weights> weights;
+};
+
 struct lc_engine {
     common_params                        params;
     server_context                       context;
+    lc_packed                            packed; // ends before the context, whose weights it describes
     std::unique_ptr<server_context_meta> meta;
     const llama_vocab *                  vocab = nullptr;
     std::string                          info;

@@ -10,6 +10,8 @@
 #include "rows.h"
 #include "tiles.h"
 
+#include <tuple>
+
 extern "C" void ggml_compute_forward_flash_attn_ext(const ggml_compute_params * params, ggml_tensor * dst);
 
 #ifdef LC_SIMD

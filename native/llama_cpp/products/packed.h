@@ -23,7 +23,8 @@ class lc_packed_weights {
     // Bytes that the copies take.
     size_t size() const;
 
+    struct copy; // products.cpp's own
+
   private:
-    struct copy;
     std::vector<std::unique_ptr<copy>> copies;
 };

@@ -116,7 +116,7 @@ void lc_packed_weights::add(ggml_tensor * t) {
 }
 
 bool ggml_cpu_extra_compute_forward(struct ggml_compute_params * params, struct ggml_tensor * op) {
-    const lc_products::weights * w = params->use_ref ? nullptr : packed(op);
+    const lc_products::weights * w = packed(op);
     if (w) {
         multiply(*w, params, op);
         return true;
@@ -127,7 +127,6 @@ bool ggml_cpu_extra_compute_forward(struct ggml_compute_params * params, struct 
 bool ggml_cpu_extra_work_size(int n_threads, const struct ggml_tensor * op, size_t * size) {
     if (const lc_products::weights * w = packed(op)) {
         *size = work_size(*w, op);
-        // what llama.cpp's own way needs, should it be taken after all
         return true;
     }
     return ggml_cpu_extra_work_size_as_published(n_threads, op, size);

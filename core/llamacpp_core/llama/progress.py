@@ -57,11 +57,11 @@ class LoadProgress:
 
 
 @contextlib.contextmanager
-def batch_progress(total: int, progress: bool | None) -> Iterator[Callable[[], None]]:
-    """A function to call for each finished item of a batch."""
+def batch_progress(total: int | None, progress: bool | None) -> Iterator[Callable[[int], None]]:
+    """A function to call with the number of items that are finished; None for a total that is not known."""
     bar = _bar(desc="embedding", total=total, unit="text") if _wanted(progress) else None
     try:
-        yield (lambda: None) if bar is None else (lambda: bar.update(1))
+        yield (lambda n: None) if bar is None else bar.update
     finally:
         if bar is not None:
             bar.close()

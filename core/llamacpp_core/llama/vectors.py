@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Sequence, Sized
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llamacpp_core._checks import boolean, integer, text, unknown_name
 from llamacpp_core.llama.progress import batch_progress
+from llamacpp_core.llama.vector_stream import (
+    acollect,
+    arun_pieces,
+    check_texts,
+    collect,
+    run_pieces,
+    text_size,
+)
 from llamacpp_core.request.runner import aoff_loop
 from llamacpp_core.request.vectors import VectorPreparer, check_query
 from llamacpp_core.response.vectors import EmbeddingBatch, RerankBatch
@@ -30,7 +39,7 @@ class VectorMethods:
 
     def embed(
         self,
-        texts: str | Sequence[str] | Sequence[Sequence[int]],
+        texts: str | Iterable[str] | Iterable[Sequence[int]],
         *,
         normalize: bool = True,
         overflow: str = "error",
@@ -40,7 +49,8 @@ class VectorMethods:
         """Embeds texts.
 
         Args:
-            texts: One text, or several; a text may be a list of token ids.
+            texts: One text, or several: a list, or anything that gives them one after another. A text may
+                be a list of token ids. Of many texts only some hundred are held as tokens at a time.
             normalize: Scale the vectors to Euclidean length 1.
             overflow: What to do with a text that is too long for the model: "error", "truncate" it, or
                 "chunk" it and average the pieces' vectors, weighted by their tokens.
@@ -52,33 +62,112 @@ class VectorMethods:
 
         Raises:
             UnsupportedCapabilityError: The model was loaded without embeddings.
-            ContextOverflowError: A text is too long, and ``overflow`` is "error".
+            ContextOverflowError: A text is too long, and ``overflow`` is "error"; of more than 256 texts,
+                those before it may have been computed.
         """
-        single = isinstance(texts, str)
-        batch = self._vectors.embedding(
-            [texts] if single else texts, unit=normalize, overflow=overflow, max_tokens=max_tokens
-        )
-        self._collect(batch, progress)
-        return batch.vectors()[0] if single else batch.vectors()
+        if isinstance(texts, str):
+            batch = self._vectors.embedding(
+                [texts], unit=normalize, overflow=overflow, max_tokens=max_tokens
+            )
+            self._collect(batch)
+            return batch.vectors()[0]
+        options = {"normalize": normalize, "overflow": overflow, "max_tokens": max_tokens}
+        return self._stacked(list(self._pieces(texts, options, progress)))
 
     async def aembed(
         self,
-        texts: str | Sequence[str] | Sequence[Sequence[int]],
+        texts: str | Iterable[str] | Iterable[Sequence[int]] | AsyncIterable[str],
         *,
         normalize: bool = True,
         overflow: str = "error",
         max_tokens: int | None = None,
     ) -> NDArray[np.float32]:
-        """:meth:`embed` for coroutines."""
+        """:meth:`embed` for coroutines; the texts may come asynchronously."""
+        options = {"normalize": normalize, "overflow": overflow, "max_tokens": max_tokens}
         single = isinstance(texts, str)
-        batch = await aoff_loop(
-            lambda: self._vectors.embedding(
-                [texts] if single else texts, unit=normalize, overflow=overflow, max_tokens=max_tokens
-            ),
-            _size(texts),
+        pieces = self._apieces([texts] if single else texts, options)
+        vectors = self._stacked([piece async for piece in pieces])
+        return vectors[0] if single else vectors
+
+    def embed_stream(
+        self,
+        texts: Iterable[str] | Iterable[Sequence[int]],
+        *,
+        normalize: bool = True,
+        overflow: str = "error",
+        max_tokens: int | None = None,
+        progress: bool | None = False,
+    ) -> Generator[NDArray[np.float32], None, None]:
+        """Embeds a corpus of any size: vectors come as they are ready, and memory stays bounded.
+
+        At most 512 texts are read ahead. Closing the iterator ends the work.
+
+        Args:
+            texts: The texts, as for :meth:`embed`.
+            normalize: As for :meth:`embed`.
+            overflow: As for :meth:`embed`.
+            max_tokens: As for :meth:`embed`.
+            progress: Show a progress bar on stderr. None: on a terminal only.
+
+        Yields:
+            One vector per text, in their order: float32, shape [dim].
+
+        Raises:
+            UnsupportedCapabilityError: The model was loaded without embeddings.
+            ContextOverflowError: A text is too long, and ``overflow`` is "error"; those before it that
+                were not yet given out are lost.
+        """
+        options = {"normalize": normalize, "overflow": overflow, "max_tokens": max_tokens}
+        return _each(self._pieces(texts, options, progress))
+
+    def aembed_stream(
+        self,
+        texts: Iterable[str] | Iterable[Sequence[int]] | AsyncIterable[str],
+        *,
+        normalize: bool = True,
+        overflow: str = "error",
+        max_tokens: int | None = None,
+    ) -> AsyncGenerator[NDArray[np.float32], None]:
+        """:meth:`embed_stream` for coroutines; the texts may come asynchronously."""
+        options = {"normalize": normalize, "overflow": overflow, "max_tokens": max_tokens}
+        return _aeach(self._apieces(texts, options))
+
+    def _pieces(
+        self, texts: Iterable[Any], options: dict[str, Any], progress: bool | None
+    ) -> Generator[NDArray[np.float32], None, None]:
+        check_texts(texts)
+        self._vectors.check_embedding(options)
+        return self._run_pieces(texts, options, progress)
+
+    def _run_pieces(
+        self, texts: Iterable[Any], options: dict[str, Any], progress: bool | None
+    ) -> Generator[NDArray[np.float32], None, None]:
+        total = len(texts) if isinstance(texts, Sized) else None
+        with batch_progress(total, progress) as advance:
+            yield from run_pieces(self._engine, partial(self._prepared, options), texts, advance)
+
+    def _apieces(
+        self, texts: Iterable[Any] | AsyncIterable[Any], options: dict[str, Any]
+    ) -> AsyncGenerator[NDArray[np.float32], None]:
+        check_texts(texts, asynchronous=True)
+        self._vectors.check_embedding(options)
+        return arun_pieces(self._engine, partial(self._prepared, options), texts)
+
+    def _prepared(self, options: dict[str, Any], texts: list[Any], first: int) -> EmbeddingBatch:
+        return self._vectors.embedding(
+            texts,
+            unit=options["normalize"],
+            overflow=options["overflow"],
+            max_tokens=options["max_tokens"],
+            first=first,
         )
-        await self._acollect(batch)
-        return batch.vectors()[0] if single else batch.vectors()
+
+    def _stacked(self, pieces: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+        import numpy as np
+
+        if len(pieces) == 1:
+            return pieces[0]
+        return np.concatenate(pieces) if pieces else np.zeros((0, self.info.n_embd), dtype=np.float32)
 
     def create_embedding(
         self, input: str | Sequence[str], model: str | None = None, **params: Any
@@ -92,7 +181,7 @@ class VectorMethods:
         """
         name = self._reported(model)
         batch = self._embedding_batch(input, params)
-        self._collect(batch, False)
+        self._collect(batch)
         return self._embedding_response(batch, name)
 
     async def acreate_embedding(
@@ -100,7 +189,7 @@ class VectorMethods:
     ) -> dict[str, Any]:
         """:meth:`create_embedding` for coroutines."""
         name = self._reported(model)
-        batch = await aoff_loop(lambda: self._embedding_batch(input, params), _size(input))
+        batch = await aoff_loop(lambda: self._embedding_batch(input, params), text_size(input))
         await self._acollect(batch)
         return self._embedding_response(batch, name)
 
@@ -155,7 +244,7 @@ class VectorMethods:
             check_query(query)
             return []
         batch = self._vectors.rerank(query, documents)
-        self._collect(batch, False)
+        self._collect(batch)
         return _ranking(batch, documents, top_n, return_documents)
 
     async def arerank(
@@ -172,19 +261,16 @@ class VectorMethods:
         if _is_empty(documents):
             check_query(query)
             return []
-        batch = await aoff_loop(lambda: self._vectors.rerank(query, documents), _size(documents))
+        batch = await aoff_loop(lambda: self._vectors.rerank(query, documents), text_size(documents))
         await self._acollect(batch)
         return _ranking(batch, documents, top_n, return_documents)
 
-    def _collect(self, batch: EmbeddingBatch | RerankBatch, progress: bool | None) -> None:
+    def _collect(self, batch: EmbeddingBatch | RerankBatch) -> None:
         if batch.plan is None:
             return
         request = self._engine.submit(batch.plan, batch.kind, batch.params)
         try:
-            with batch_progress(batch.plan.n_prompts, progress) as advance:
-                while not batch.done:
-                    batch.add(request.next())
-                    advance()
+            collect(request, batch)
         finally:
             request.cancel()
 
@@ -193,8 +279,7 @@ class VectorMethods:
             return
         request = self._engine.submit(batch.plan, batch.kind, batch.params)
         try:
-            while not batch.done:
-                batch.add(await request.anext())
+            await acollect(request, batch)
         finally:
             request.cancel()
 
@@ -202,12 +287,23 @@ class VectorMethods:
 _TOP_N = integer(1)
 
 
-def _size(texts: Any) -> int:
-    """Roughly how much text there is to tokenise; what is no text is refused later."""
+def _each(pieces: Generator[NDArray[np.float32], None, None]) -> Generator[NDArray[np.float32], None, None]:
     try:
-        return len(texts) if isinstance(texts, str) else sum(map(len, texts))
-    except TypeError:
-        return 0
+        for piece in pieces:
+            yield from piece
+    finally:
+        pieces.close()
+
+
+async def _aeach(
+    pieces: AsyncGenerator[NDArray[np.float32], None],
+) -> AsyncGenerator[NDArray[np.float32], None]:
+    try:
+        async for piece in pieces:
+            for vector in piece:
+                yield vector
+    finally:
+        await pieces.aclose()
 
 
 def _is_empty(documents: Any) -> bool:

@@ -3,6 +3,10 @@
 // This is llama.cpp's ops.cpp with one function of ours in place of its
 // ggml_compute_forward_flash_attn_ext(). Where ours does not fit (quantised caches, many queries, widths that
 // are no multiple of a vector, an instruction set without vectors here), theirs is called.
+#include "ggml-cpu/vec.h"
+
+#include "gelu.h" // in place of vec.h's in what follows
+
 #define ggml_compute_forward_flash_attn_ext ggml_compute_forward_flash_attn_ext_as_published
 #include "ggml-cpu/ops.cpp"
 #undef ggml_compute_forward_flash_attn_ext

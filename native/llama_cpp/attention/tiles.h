@@ -19,7 +19,8 @@ namespace lc_attention {
 constexpr int tile_rows  = lc_simd::many_registers ? (lc_simd::width == 16 ? 12 : 8) : 4;
 constexpr int tile_width = 2 * lc_simd::width; // keys, or floats of a value, that go together
 constexpr int tile_keys  = 512;                // keys that are packed at a time: a multiple of tile_width
-constexpr int many_rows  = 64;                 // queries that share what is packed
+constexpr int score_stride = tile_keys + lc_simd::width; // a row of scores may be filled up to a whole vector
+constexpr int many_rows  = 128;                // queries that share what is packed
 
 // What a thread needs; it is kept between calls.
 struct tiles {
@@ -27,7 +28,7 @@ struct tiles {
     std::vector<float> values; // [tile_keys][width_v]
     std::vector<float> q;      // [many_rows][width_k], scaled
     std::vector<float> sum;    // [many_rows][width_v]
-    alignas(64) float score[tile_rows][tile_keys];
+    alignas(64) float score[tile_rows][score_stride];
     float   max[many_rows], weight[many_rows];
     int64_t begin[many_rows], end[many_rows]; // the keys that a query may see lie in [begin, end)
 
@@ -45,16 +46,16 @@ template <> inline float           to_float(uint16_t x) { return GGML_CPU_FP16_T
 
 // Packs n keys; the last panel is filled up with zeros.
 template <typename T> void pack_keys(float * out, const char * keys, size_t stride, int n, int width) {
+    using lc_simd::vec;
     for (int first = 0; first < n; first += tile_width, out += tile_width * width) {
-        const int here = std::min(tile_width, n - first);
-        for (int j = 0; j < tile_width; j++) {
-            const T * key = reinterpret_cast<const T *>(keys + (first + j) * stride);
-            alignas(64) float one[lc_simd::width];
+        for (int j = 0; j < tile_width; j += 4) {
+            const auto part = [&](int k, int d) {
+                const T * key = reinterpret_cast<const T *>(keys + (first + j + k) * stride);
+                return first + j + k < n ? lc_simd::load(key + d) : lc_simd::zero();
+            };
             for (int d = 0; d < width; d += lc_simd::width) {
-                lc_simd::store(one, j < here ? lc_simd::load(key + d) : lc_simd::zero());
-                for (int i = 0; i < lc_simd::width; i++) {
-                    out[(d + i) * tile_width + j] = one[i];
-                }
+                lc_simd::store_columns(out + d * tile_width + j, tile_width, part(0, d), part(1, d), part(2, d),
+                                       part(3, d));
             }
         }
     }
@@ -125,23 +126,20 @@ inline float add_mask_row(float * score, const uint16_t * mask, float slope, int
     return most;
 }
 
-// score = exp(score - max); the sum is returned.
+// score = exp(score - max); the sum is returned. Scores behind the last are overwritten, up to a whole vector.
 inline float exp_row(float * score, float max, int n) {
     using namespace lc_simd;
     const vec shift = all(-max), one = all(1.0f);
     vec       sums  = zero();
-    int       j     = 0;
-    for (; j + width <= n; j += width) {
+    for (int j = n; j % width != 0; j++) {
+        score[j] = -INFINITY;
+    }
+    for (int j = 0; j < n; j += width) {
         const vec x = ggml_v_expf(fma(one, load(score + j), shift));
         store(score + j, x);
         sums = fma(one, x, sums);
     }
-    float sum = lc_simd::sum(sums);
-    for (; j < n; j++) {
-        score[j] = expf(score[j] - max);
-        sum += score[j];
-    }
-    return sum;
+    return lc_simd::sum(sums);
 }
 
 // One tile of queries against packed keys and values [first, first + n), which begin at `packed`.
@@ -150,7 +148,7 @@ void attend_tile(tiles & t, int row, int rows, int first, int n, int width_k, in
     const int panel = first / tile_width * tile_width; // whole panels of keys are computed
     for (int j = panel; j < first + n; j += tile_width) {
         tile_product<false>(rows, t.q.data() + row * width_k, width_k, t.keys.data() + j * width_k, tile_width,
-                            width_k, t.score[0] + j, tile_keys);
+                            width_k, t.score[0] + j, score_stride);
     }
     for (int r = 0; r < rows; r++) {
         float *     score = t.score[r] + first;
@@ -177,7 +175,7 @@ void attend_tile(tiles & t, int row, int rows, int first, int n, int width_k, in
         t.weight[row + r] += exp_row(score, most, n);
     }
     for (int d = 0; d < width_v; d += tile_width) {
-        tile_product<true>(rows, t.score[0] + first, tile_keys, t.values.data() + first * width_v + d, width_v, n,
+        tile_product<true>(rows, t.score[0] + first, score_stride, t.values.data() + first * width_v + d, width_v, n,
                            t.sum.data() + row * width_v + d, width_v);
     }
 }

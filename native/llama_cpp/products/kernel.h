@@ -197,9 +197,9 @@ struct inputs {
     }
 };
 
-// sums[r][0..panel) += the products of some rows with a panel, over one block. The rows are counted out at compile
+// sums[r][0..panel) are, or grow by, the products of some rows with a panel, over one block. The rows are counted out at compile
 // time: GCC keeps an array in registers only where every index is a constant.
-template <size_t... R>
+template <bool ADD, size_t... R>
 inline void add_rows(std::index_sequence<R...>, const int16_t * x, const float * x_scales, const int16_t * w,
                      const float * w_scales, int n, float (*sums)[panel]) {
     ints low[] = { (void(R), zero())... }, high[] = { (void(R), zero())... };
@@ -212,21 +212,22 @@ inline void add_rows(std::index_sequence<R...>, const int16_t * x, const float *
          ...);
     }
     const floats s_low = load(w_scales), s_high = load(w_scales + lanes);
-    (store(sums[R], fma(to_floats(low[R]), mul(s_low, all(x_scales[R])), load(sums[R]))), ...);
-    (store(sums[R] + lanes, fma(to_floats(high[R]), mul(s_high, all(x_scales[R])), load(sums[R] + lanes))), ...);
+    const auto   before = [](const float * sum) { return ADD ? load(sum) : zero_floats(); };
+    (store(sums[R], fma(to_floats(low[R]), mul(s_low, all(x_scales[R])), before(sums[R]))), ...);
+    (store(sums[R] + lanes, fma(to_floats(high[R]), mul(s_high, all(x_scales[R])), before(sums[R] + lanes))), ...);
 }
 
-template <int R>
+template <bool ADD, int R>
 void add_tile(const int16_t * x, const float * x_scales, const int16_t * w, const float * w_scales, int n,
               float (*sums)[panel]) {
-    add_rows(std::make_index_sequence<R>(), x, x_scales, w, w_scales, n, sums);
+    add_rows<ADD>(std::make_index_sequence<R>(), x, x_scales, w, w_scales, n, sums);
 }
 
 using add_tile_fn = void (*)(const int16_t *, const float *, const int16_t *, const float *, int, float (*)[panel]);
 
-template <size_t... COUNTS> inline add_tile_fn add_tile_of(std::index_sequence<COUNTS...>, int rows) {
-    static constexpr add_tile_fn some[] = { add_tile<COUNTS + 1>... };
-    return some[rows - 1];
+template <size_t... COUNTS> inline add_tile_fn add_tile_of(std::index_sequence<COUNTS...>, bool add, int rows) {
+    static constexpr add_tile_fn some[][tile] = { { add_tile<false, COUNTS + 1>... }, { add_tile<true, COUNTS + 1>... } };
+    return some[add][rows - 1];
 }
 
 // The products of one group of rows with the panels [first, last). out(row) is where a row of results begins.
@@ -236,20 +237,25 @@ void multiply(const inputs & x, const weights & w, int64_t which, int64_t first,
     const int     rows  = (int) std::min<int64_t>(group, x.n_rows - begin);
     alignas(64) float sums[group][panel];
     for (int64_t p = first; p < last; p++) {
-        memset(sums, 0, sizeof(sums));
         for (int64_t b = 0; b < n_blocks(x.width); b++) {
             const int       n = (int) std::min<int64_t>(block, x.width - b * block);
             const int16_t * values = w.values + p * panel * w.width + b * block * panel;
             const float *   scales = w.scales + (p * n_blocks(w.width) + b) * panel;
             for (int r = 0; r < rows; r += tile) {
                 const int64_t at = x.place(begin + r, b);
-                add_tile_of(std::make_index_sequence<tile>(), std::min(tile, rows - r))(
+                add_tile_of(std::make_index_sequence<tile>(), b > 0, std::min(tile, rows - r))(
                     x.values + at * block, x.scales + at, values, scales, n, sums + r);
             }
         }
         const int64_t n = std::min<int64_t>(panel, w.n_outputs - p * panel);
         for (int r = 0; r < rows; r++) {
-            memcpy(out(begin + r) + p * panel, sums[r], n * sizeof(float));
+            float * to = out(begin + r) + p * panel;
+            if (n == panel) {
+                store(to, load(sums[r]));
+                store(to + lanes, load(sums[r] + lanes));
+            } else {
+                memcpy(to, sums[r], n * sizeof(float));
+            }
         }
     }
 }

@@ -35,8 +35,7 @@ constexpr size_t line = 64;
 char * aligned(char * p) { return reinterpret_cast<char *>((uintptr_t(p) + line - 1) / line * line); }
 
 bool can_be_packed(const ggml_tensor * t) {
-    const bool type = t->type == GGML_TYPE_F32 || t->type == GGML_TYPE_F16 || t->type == GGML_TYPE_BF16;
-    return type && t->buffer && ggml_backend_buffer_is_host(t->buffer) && !t->extra && t->ne[2] == 1 && t->ne[3] == 1 &&
+    return lc_packed_weights::can_pack(t->type) && t->buffer && ggml_backend_buffer_is_host(t->buffer) && !t->extra && t->ne[2] == 1 && t->ne[3] == 1 &&
            t->ne[0] % 16 == 0 && t->ne[1] >= lc_products::panel && ggml_is_contiguous(t);
 }
 
@@ -91,6 +90,10 @@ void multiply(const lc_products::weights & w, const ggml_compute_params * params
 
 } // namespace
 
+bool lc_packed_weights::can_pack(ggml_type type) {
+    return type == GGML_TYPE_F32 || type == GGML_TYPE_F16 || type == GGML_TYPE_BF16;
+}
+
 void lc_packed_weights::add(ggml_tensor * t) {
     if (!can_be_packed(t)) {
         return;
@@ -135,6 +138,10 @@ bool ggml_cpu_extra_work_size(int n_threads, const struct ggml_tensor * op, size
 #else
 
 struct lc_packed_weights::copy {};
+
+bool lc_packed_weights::can_pack(ggml_type) {
+    return false;
+}
 
 void lc_packed_weights::add(ggml_tensor *) {}
 

@@ -3,7 +3,7 @@
 
 #include "simd.h"
 
-#ifdef LC_SIMD
+#ifdef LC_SIMD_EXP
 
 // y = x / (1 + exp(-2 u)), u = sqrt(2 / pi) (x + 0.044715 x^3): the tanh form of arXiv:1606.08415
 inline void lc_vec_gelu_f32(const int n, float * y, const float * x) {

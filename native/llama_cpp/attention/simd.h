@@ -124,3 +124,8 @@ inline void  store_columns(float * out, int stride, vec a, vec b, vec c, vec d) 
 } // namespace lc_simd
 
 #endif
+
+// vec.h's ggml_v_expf() takes these vectors; with SVE it takes others.
+#if defined(LC_SIMD) && !defined(__ARM_FEATURE_SVE)
+#    define LC_SIMD_EXP 1
+#endif

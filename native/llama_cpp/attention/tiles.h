@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#ifdef LC_SIMD
+#ifdef LC_SIMD_EXP
 
 namespace lc_attention {
 

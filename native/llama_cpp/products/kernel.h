@@ -95,7 +95,7 @@ inline ints   all_pairs(const int16_t * p) {
 }
 inline ints add_products(ints sum, ints a, ints b) {
 #        if defined(__AVXVNNI__) && defined(__GNUC__)
-    asm("{vex} vpdpwssd %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b));
+    asm("%{vex%} vpdpwssd %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b));
     return sum;
 #        elif defined(__AVXVNNI__)
     return _mm256_dpwssd_avx_epi32(sum, a, b);

@@ -10,7 +10,7 @@ const char * lc_selftest_name(int32_t index);
 
 // Computes it, for one row and for several, as a plain product and as one of experts, through llama.cpp's graphs.
 // Returns the greatest error against plain arithmetic on the same weights: the mean squared difference over the
-// mean square. NaN after a failure, which lc_last_error() describes.
+// mean square. NaN after a failure, which lc_take_error() describes.
 double lc_selftest_run(int32_t index);
 
 // Sizes and options of one attention, as ggml_flash_attn_ext() takes them.
@@ -31,5 +31,5 @@ struct lc_attention_shape {
 };
 
 // Computes the attention of random queries, keys and values through llama.cpp's graphs. Returns the mean squared
-// difference from plain arithmetic over the mean square. NaN after a failure, which lc_last_error() describes.
+// difference from plain arithmetic over the mean square. NaN after a failure, which lc_take_error() describes.
 double lc_selftest_attention(const struct lc_attention_shape * shape);

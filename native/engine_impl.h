@@ -2,6 +2,7 @@
 #pragma once
 
 #include "error.h"
+#include "packing.h"
 #include "render.h"
 
 #include "common.h"
@@ -71,18 +72,6 @@ class lc_formats {
 
   private:
     std::list<std::pair<std::string, json>> entries; // used last first
-};
-
-// packing.cpp: packed copies of an encoder's weights.
-class lc_packed_weights;
-
-struct lc_packed {
-    lc_packed();
-    ~lc_packed();
-    void pack(const llama_model * model, const llama_context * ctx);
-
-  private:
-    std::unique_ptr<lc_packed_weights> weights;
 };
 
 struct lc_engine {

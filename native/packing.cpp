@@ -1,9 +1,12 @@
-// Packed copies of an encoder's weights, where the build has the products for them (llama_cpp/products).
-#include "engine_impl.h"
+#include "packing.h"
 
 #ifdef LLAMACPP_PACKED_PRODUCTS
 #    include "llama_cpp/products/packed.h"
 #endif
+
+#include <string>
+#include <utility>
+#include <vector>
 
 #ifdef LLAMACPP_PACKED_PRODUCTS
 

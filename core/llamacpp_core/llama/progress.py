@@ -56,12 +56,16 @@ class LoadProgress:
             self._bar.update(round(100 * fraction) - self._bar.n)
 
 
+def _nothing(_n: int) -> None:
+    pass
+
+
 @contextlib.contextmanager
 def batch_progress(total: int | None, progress: bool | None) -> Iterator[Callable[[int], None]]:
     """A function to call with the number of items that are finished; None for a total that is not known."""
     bar = _bar(desc="embedding", total=total, unit="text") if _wanted(progress) else None
     try:
-        yield (lambda n: None) if bar is None else bar.update
+        yield _nothing if bar is None else bar.update
     finally:
         if bar is not None:
             bar.close()

@@ -1,9 +1,10 @@
-"""A corpus on its way through an embedding model: piece by piece, with the next piece ready when one is done."""
+"""A corpus on its way through an embedding model: a piece at a time, the next one ready when it is done."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -130,8 +131,7 @@ async def arun_pieces(
     try:
         while True:
             while len(running) < _AHEAD and (piece := await anext(source, None)):
-                first = n_read
-                running.add(await aoff_loop(lambda p=piece, n=first: prepare(p, n), text_size(piece)))
+                running.add(await aoff_loop(partial(prepare, piece, n_read), text_size(piece)))
                 n_read += len(piece)
             if not running:
                 return

@@ -66,11 +66,10 @@ class VectorMethods:
                 those before it may have been computed.
         """
         if isinstance(texts, str):
-            batch = self._vectors.embedding(
-                [texts], unit=normalize, overflow=overflow, max_tokens=max_tokens
-            )
+            batch = self._vectors.embedding([texts], unit=normalize, overflow=overflow, max_tokens=max_tokens)
             self._collect(batch)
-            return batch.vectors()[0]
+            vector: NDArray[np.float32] = batch.vectors()[0]
+            return vector
         options = {"normalize": normalize, "overflow": overflow, "max_tokens": max_tokens}
         return self._stacked(list(self._pieces(texts, options, progress)))
 

@@ -95,7 +95,8 @@ class VectorPreparer:
         choice(*OVERFLOW)("overflow", options["overflow"])
         if options["max_tokens"] is None:
             return self.limit
-        return min(self.limit, integer(3)("max_tokens", options["max_tokens"]))
+        lowered: int = integer(3)("max_tokens", options["max_tokens"])
+        return min(self.limit, lowered)
 
     def embedding(
         self, texts: Sequence[Any], *, unit: bool, overflow: Any, max_tokens: int | None, first: int = 0

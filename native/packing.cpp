@@ -1,7 +1,7 @@
 #include "packing.h"
 
 #ifdef LLAMACPP_PACKED_PRODUCTS
-#include "llama_cpp/products/packed.h"
+#include "llama_cpp/encoders/packed.h"
 #endif
 
 #include <string>

@@ -1,4 +1,4 @@
-// Packed copies of an encoder's weights, where the build has the products for them (llama_cpp/products).
+// Packed copies of an encoder's weights, where the build has the products for them (llama_cpp/encoders).
 #pragma once
 
 #include "llama.h"

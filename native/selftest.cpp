@@ -4,7 +4,7 @@
 #include "selftest_tensors.h"
 
 #ifdef LLAMACPP_PACKED_PRODUCTS
-#include "llama_cpp/products/packed.h"
+#include "llama_cpp/encoders/packed.h"
 #endif
 
 #include <algorithm>

@@ -42,6 +42,6 @@ def has_bf16_flag(lines: list[str]) -> bool:
 def preferred_dtype() -> str:
     """``"bf16"`` on an ARM CPU that computes with it, else ``"f16"``.
 
-    On x86-64 encoders multiply integers (``native/llama_cpp/products``), whatever the file holds.
+    On x86-64 encoders multiply integers (``native/llama_cpp/encoders``), whatever the file holds.
     """
     return "bf16" if has_bf16() else "f16"

@@ -25,7 +25,7 @@ struct lc_packed_weights::copy {
     uint64_t             mark = known;
     ggml_tensor *        tensor;
     std::vector<char>    room;
-    lc_products::weights weights;
+    lc_encoders::weights weights;
 };
 
 namespace {
@@ -36,11 +36,11 @@ char * aligned(char * p) { return reinterpret_cast<char *>((uintptr_t(p) + line 
 
 bool can_be_packed(const ggml_tensor * t) {
     return lc_packed_weights::can_pack(t->type) && t->buffer && ggml_backend_buffer_is_host(t->buffer) && !t->extra && t->ne[2] == 1 && t->ne[3] == 1 &&
-           t->ne[0] % 16 == 0 && t->ne[1] >= lc_products::panel && ggml_is_contiguous(t);
+           t->ne[0] % 16 == 0 && t->ne[1] >= lc_encoders::panel && ggml_is_contiguous(t);
 }
 
 // The packed weights of a product that fits.
-const lc_products::weights * packed(const ggml_tensor * op) {
+const lc_encoders::weights * packed(const ggml_tensor * op) {
     if (op->op != GGML_OP_MUL_MAT || !op->src[0]->extra || !op->src[0]->buffer ||
         !ggml_backend_buffer_is_host(op->src[0]->buffer)) {
         return nullptr;
@@ -57,13 +57,13 @@ const char * row_of(const ggml_tensor * t, int64_t row) {
     return (const char *) t->data + i1 * t->nb[1] + i2 * t->nb[2] + i3 * t->nb[3];
 }
 
-size_t work_size(const lc_products::weights & w, const ggml_tensor * op) {
+size_t work_size(const lc_encoders::weights & w, const ggml_tensor * op) {
     const int64_t rows = ggml_nrows(op->src[1]);
-    return lc_products::inputs::values_size(w.width, rows) + lc_products::inputs::scales_size(w.width, rows) + 2 * line;
+    return lc_encoders::inputs::values_size(w.width, rows) + lc_encoders::inputs::scales_size(w.width, rows) + 2 * line;
 }
 
-void multiply(const lc_products::weights & w, const ggml_compute_params * params, ggml_tensor * op) {
-    using namespace lc_products;
+void multiply(const lc_encoders::weights & w, const ggml_compute_params * params, ggml_tensor * op) {
+    using namespace lc_encoders;
     const ggml_tensor * x    = op->src[1];
     const int64_t       rows = ggml_nrows(x);
     char *              room = aligned((char *) params->wdata);
@@ -83,7 +83,7 @@ void multiply(const lc_products::weights & w, const ggml_compute_params * params
     for (int64_t unit = params->ith; unit < groups * parts;
          unit         = ggml_threadpool_chunk_add(params->threadpool, 1)) {
         const int64_t part = unit % parts;
-        lc_products::multiply(in, w, unit / parts, part * panels / parts, (part + 1) * panels / parts,
+        lc_encoders::multiply(in, w, unit / parts, part * panels / parts, (part + 1) * panels / parts,
                               [&](int64_t row) { return (float *) row_of(op, row); });
     }
 }
@@ -99,9 +99,9 @@ void lc_packed_weights::add(ggml_tensor * t) {
         return;
     }
     auto         made    = std::make_unique<copy>();
-    const size_t values  = lc_products::weights::values_size(t->ne[0], t->ne[1]);
+    const size_t values  = lc_encoders::weights::values_size(t->ne[0], t->ne[1]);
     made->tensor         = t;
-    made->room           = std::vector<char>(values + lc_products::weights::scales_size(t->ne[0], t->ne[1]) + 2 * line);
+    made->room           = std::vector<char>(values + lc_encoders::weights::scales_size(t->ne[0], t->ne[1]) + 2 * line);
     char * room          = aligned(made->room.data());
     made->weights        = { t->ne[0], t->ne[1], (int16_t *) room, (float *) aligned(room + values) };
     std::vector<float> row(t->ne[0]);
@@ -119,7 +119,7 @@ void lc_packed_weights::add(ggml_tensor * t) {
 }
 
 bool ggml_cpu_extra_compute_forward(struct ggml_compute_params * params, struct ggml_tensor * op) {
-    const lc_products::weights * w = packed(op);
+    const lc_encoders::weights * w = packed(op);
     if (w) {
         multiply(*w, params, op);
         return true;
@@ -128,7 +128,7 @@ bool ggml_cpu_extra_compute_forward(struct ggml_compute_params * params, struct 
 }
 
 bool ggml_cpu_extra_work_size(int n_threads, const struct ggml_tensor * op, size_t * size) {
-    if (const lc_products::weights * w = packed(op)) {
+    if (const lc_encoders::weights * w = packed(op)) {
         *size = work_size(*w, op);
         return true;
     }

@@ -1,4 +1,4 @@
-// Weights of encoders, packed once for products.cpp. Plain C++ without ggml's internals, for whoever loads a model.
+// Weights of encoders, packed once for encoders.cpp. Plain C++ without ggml's internals, for whoever loads a model.
 #pragma once
 
 #include "ggml.h"
@@ -26,7 +26,7 @@ class lc_packed_weights {
     // Bytes that the copies take.
     size_t size() const;
 
-    struct copy; // products.cpp's own
+    struct copy; // private to encoders.cpp
 
   private:
     std::vector<std::unique_ptr<copy>> copies;

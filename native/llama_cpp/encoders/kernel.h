@@ -17,7 +17,7 @@
 #    include <immintrin.h>
 #    define LC_PACKED_PRODUCTS 1
 
-namespace lc_products {
+namespace lc_encoders {
 
 constexpr int   block   = 128;  // inputs that share a scale
 constexpr float largest = 4095; // of a scaled value
@@ -260,6 +260,6 @@ void multiply(const inputs & x, const weights & w, int64_t which, int64_t first,
     }
 }
 
-} // namespace lc_products
+} // namespace lc_encoders
 
 #endif

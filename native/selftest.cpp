@@ -27,9 +27,9 @@ namespace {
 constexpr int64_t n_in      = 512;
 constexpr int64_t n_out     = 96;
 constexpr int64_t n_experts = 2;
-// One row is what decoding multiplies; the others fill one tile of 16 rows, not quite one, and two and a half; the
-// last is more than two of the groups of packed products.
-constexpr int64_t rows_to_try[] = { 1, 3, 16, 40, 101 };
+// One row is what decoding multiplies; the others fill one tile of 16 rows, not quite one, and one and several more.
+// The last is more than two of the groups of packed products.
+constexpr int64_t rows_to_try[] = { 1, 3, 8, 16, 25, 40, 101 };
 
 struct product {
     ggml_type                  type;

@@ -135,6 +135,7 @@ void load(lc_engine & e, const json & config, lc_load_state * state) {
 #endif
     const llama_context * ctx = e.context.get_llama_context();
     lc_populate_caches(llama_get_model(ctx), ctx);
+    e.packed.pack(llama_get_model(ctx), ctx);
 }
 
 void load_templates(lc_engine & e) {

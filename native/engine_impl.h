@@ -2,6 +2,7 @@
 #pragma once
 
 #include "error.h"
+#include "packing.h"
 #include "render.h"
 
 #include "common.h"
@@ -76,6 +77,7 @@ class lc_formats {
 struct lc_engine {
     common_params                        params;
     server_context                       context;
+    lc_packed                            packed; // ends before the context, whose weights it describes
     std::unique_ptr<server_context_meta> meta;
     const llama_vocab *                  vocab = nullptr;
     std::string                          info;

@@ -3,6 +3,10 @@
 #include "error.h"
 #include "selftest_tensors.h"
 
+#ifdef LLAMACPP_PACKED_PRODUCTS
+#include "llama_cpp/encoders/packed.h"
+#endif
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -23,13 +27,15 @@ namespace {
 constexpr int64_t n_in      = 512;
 constexpr int64_t n_out     = 96;
 constexpr int64_t n_experts = 2;
-// One row is what decoding multiplies; the others fill one tile of 16 rows, not quite one, and two and a half.
-constexpr int64_t rows_to_try[] = { 1, 3, 16, 40 };
+// One row is what decoding multiplies; the others fill one tile of 16 rows, not quite one, and one and several more.
+// The last is more than two of the groups of packed products.
+constexpr int64_t rows_to_try[] = { 1, 3, 8, 16, 25, 40, 101 };
 
 struct product {
     ggml_type                  type;
     ggml_backend_buffer_type_t memory; // where the weights lie
     std::string                name;
+    bool                       packed = false; // whether they are packed as those of encoders are
 };
 
 ggml_backend_dev_t cpu() { return ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU); }
@@ -67,6 +73,11 @@ std::vector<product> find_products() {
                 found.push_back({ type, memory, std::string(ggml_type_name(type)) + " in " + ggml_backend_buft_name(memory) + " memory" });
             }
         }
+#ifdef LLAMACPP_PACKED_PRODUCTS
+        if (lc_packed_weights::can_pack(type)) {
+            found.push_back({ type, memories[0], std::string(ggml_type_name(type)) + " packed", true });
+        }
+#endif
     }
     return found;
 }
@@ -142,6 +153,9 @@ struct weights {
     buffer_ptr         buffer;
     ggml_tensor *      tensor;
     std::vector<float> values; // as the type holds them
+#ifdef LLAMACPP_PACKED_PRODUCTS
+    lc_packed_weights packed;
+#endif
 
     weights(const product & p, bool experts) {
         const int64_t              n    = experts ? n_experts : 1;
@@ -154,6 +168,14 @@ struct weights {
         }
         ggml_backend_buffer_set_usage(buffer.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
         ggml_backend_tensor_set(tensor, data.data(), 0, data.size());
+#ifdef LLAMACPP_PACKED_PRODUCTS
+        if (p.packed) {
+            packed.add(tensor);
+            if (packed.size() == 0) {
+                throw lc_exception("native", "the weights of " + p.name + " were not packed");
+            }
+        }
+#endif
     }
 };
 
@@ -186,7 +208,7 @@ double run(const product & p) {
     ggml_backend_cpu_set_n_threads(backend.get(), 2);
     double worst = 0;
     for (const bool experts : { false, true }) {
-        if (experts && !fits(p.type, p.memory, true)) {
+        if (experts && (p.packed || !fits(p.type, p.memory, true))) {
             continue;
         }
         const weights w(p, experts);

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,15 @@ def test_vectors_are_those_of_the_checkpoint(encoder: tuple[str, Llama], referen
     assert cosines[worst] >= (0.999 if dtype == "bf16" else 0.9999), (worst, cosines[worst])
 
 
+def test_the_default_promises_four_nines_alone_and_in_company(
+    embedder: Llama, reference: dict[str, Any]
+) -> None:
+    together = embedder.embed(TEXTS * 3)  # micro-batches of another make-up
+    for i, text in enumerate(TEXTS):
+        for vector in (embedder.embed(text), together[i], together[len(TEXTS) + i]):
+            assert float(vector @ reference[text]) >= 0.9999, text
+
+
 def test_single_texts_have_the_same_vectors(encoder: tuple[str, Llama], reference: dict[str, Any]) -> None:
     _, llama = encoder
     for text in TEXTS[::6]:
@@ -127,6 +136,65 @@ def test_order_is_kept_over_many_texts(embedder: Llama) -> None:
     for i in range(0, 500, 41):
         assert float(vectors[i] @ embedder.embed(texts[i])) > 0.998
     assert len({vector.tobytes() for vector in vectors}) > 490
+
+
+def test_a_stream_gives_the_vectors_in_order_and_reads_a_bounded_number_ahead(embedder: Llama) -> None:
+    texts = [f"{'word ' * (i % 7)}number {i}" for i in range(1100)]
+    n_read = 0
+
+    def source() -> Iterator[str]:
+        nonlocal n_read
+        for text in texts:
+            n_read += 1
+            yield text
+
+    n = 0
+    for vector in embedder.embed_stream(source()):
+        assert n_read - n <= 512 + 256
+        if n % 97 == 0:
+            assert float(vector @ embedder.embed(texts[n])) > 0.999
+        n += 1
+    assert n == n_read == 1100
+
+
+def test_arrays_of_iterators_and_lists_are_the_same(embedder: Llama) -> None:
+    texts = [f"number {i}" for i in range(300)]
+    found = embedder.embed(text for text in texts)
+    assert found.shape == (300, 384)
+    assert np.all((found * embedder.embed(texts)).sum(1) > 0.999)
+    assert embedder.embed(iter([])).shape == (0, 384)
+    assert list(embedder.embed_stream([])) == []
+
+
+def test_a_closed_stream_leaves_nothing_running(embedder: Llama) -> None:
+    stream = embedder.embed_stream(f"number {i}" for i in range(5000))
+    next(stream)
+    stream.close()
+    assert embedder.embed("still there").shape == (384,)
+    assert embedder._engine.n_active == 0
+
+
+def test_a_stream_names_the_text_that_is_too_long(embedder: Llama) -> None:
+    texts = ["fine"] * 300 + [LONG]
+    with pytest.raises(ContextOverflowError) as caught:
+        list(embedder.embed_stream(texts))
+    assert caught.value.parameter == "input[300]"
+    with pytest.raises(InvalidParameterError) as refused:
+        embedder.embed_stream("one text")
+    assert refused.value.parameter == "input"
+    with pytest.raises(InvalidParameterError):
+        embedder.embed_stream(["a"], overflow="cut")  # at once, not when it is read
+
+
+async def test_coroutines_stream_from_any_iterator(embedder: Llama) -> None:
+    async def source() -> AsyncIterator[str]:
+        for i in range(300):
+            yield f"number {i}"
+
+    expected = embedder.embed([f"number {i}" for i in range(300)])
+    streamed = [vector async for vector in embedder.aembed_stream(source())]
+    assert np.all((np.stack(streamed) * expected).sum(1) > 0.999)
+    assert np.all((await embedder.aembed(source()) * expected).sum(1) > 0.999)
 
 
 def test_shapes(embedder: Llama) -> None:

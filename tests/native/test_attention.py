@@ -50,33 +50,36 @@ def test_numbers_of_queries_and_threads(half: bool, n_tokens: int, n_threads: in
 
 
 @pytest.mark.parametrize(
-    ("width_k", "width_v"), [(16, 16), (80, 80), (96, 96), (128, 128), (192, 128), (256, 256), (576, 512)]
+    ("width_k", "width_v"),
+    [(16, 16), (32, 32), (80, 80), (96, 96), (128, 128), (192, 128), (256, 256), (576, 512)],
 )
-@pytest.mark.parametrize("n_tokens", [1, 7])
+@pytest.mark.parametrize("n_tokens", [1, 7, 70])
 def test_widths_of_heads(width_k: int, width_v: int, n_tokens: int) -> None:
     assert is_right(width_k=width_k, width_v=width_v, n_tokens=n_tokens)
 
 
 @pytest.mark.parametrize(("n_heads", "n_heads_kv"), [(1, 1), (4, 4), (9, 3), (8, 1), (12, 2), (7, 1)])
-@pytest.mark.parametrize("n_tokens", [1, 4])
+@pytest.mark.parametrize("n_tokens", [1, 4, 65])
 def test_heads_that_share_keys(n_heads: int, n_heads_kv: int, n_tokens: int) -> None:
     assert is_right(n_heads=n_heads, n_heads_kv=n_heads_kv, n_tokens=n_tokens)
 
 
 @pytest.mark.parametrize("n_keys", [1, 2, 63, 64, 65, 127, 128, 1000, 3000])
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_lengths_of_the_cache(n_keys: int, n_threads: int) -> None:
-    assert is_right(n_keys=n_keys, n_threads=n_threads)
+@pytest.mark.parametrize("n_tokens", [1, 130])
+def test_lengths_of_the_cache(n_keys: int, n_threads: int, n_tokens: int) -> None:
+    assert is_right(n_keys=n_keys, n_threads=n_threads, n_tokens=n_tokens)
 
 
 @pytest.mark.parametrize("window", [0, 1, 10, 64, 65, 150])
 @pytest.mark.parametrize("n_tokens", [1, 5, 70])
-def test_windows(window: int, n_tokens: int) -> None:
-    assert is_right(window=window, n_tokens=n_tokens)
+@pytest.mark.parametrize("n_keys", [200, 1200])
+def test_windows(window: int, n_tokens: int, n_keys: int) -> None:
+    assert is_right(window=window, n_tokens=n_tokens, n_keys=n_keys)
 
 
 @pytest.mark.parametrize("n_streams", [2, 8])
-@pytest.mark.parametrize("n_tokens", [1, 3])
+@pytest.mark.parametrize("n_tokens", [1, 3, 200])
 def test_sequences_apart(n_streams: int, n_tokens: int) -> None:
     assert is_right(n_streams=n_streams, n_tokens=n_tokens)
 
@@ -84,7 +87,7 @@ def test_sequences_apart(n_streams: int, n_tokens: int) -> None:
 @pytest.mark.parametrize(
     ("sinks", "max_bias", "softcap"), [c for c in product([False, True], [0.0, 8.0], [0.0, 2.0]) if any(c)]
 )
-@pytest.mark.parametrize("n_tokens", [1, 6])
+@pytest.mark.parametrize("n_tokens", [1, 6, 90])
 def test_sinks_slopes_and_caps(sinks: bool, max_bias: float, softcap: float, n_tokens: int) -> None:
     assert is_right(sinks=sinks, max_bias=max_bias, softcap=softcap, n_tokens=n_tokens)
 

@@ -279,6 +279,7 @@ class Llama:
     acreate_completion = completion.acreate_completion
 
     embed, aembed = vectors.embed, vectors.aembed
+    embed_stream, aembed_stream = vectors.embed_stream, vectors.aembed_stream
     create_embedding, acreate_embedding = vectors.create_embedding, vectors.acreate_embedding
     rerank, arerank = vectors.rerank, vectors.arerank
 

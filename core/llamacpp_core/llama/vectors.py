@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Sequence, Sized
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llamacpp_core._checks import boolean, integer, text, unknown_name
+from llamacpp_core.llama.vector_stream import (
+    acollect,
+    aeach_vector,
+    arun_pieces,
+    check_texts,
+    collect,
+    each_vector,
+    run_pieces,
+    text_size,
+)
 from llamacpp_core.request.runner import aoff_loop
 from llamacpp_core.request.vectors import check_query
 from llamacpp_core.response.vectors import EmbeddingBatch, RerankBatch
@@ -21,9 +32,11 @@ if TYPE_CHECKING:
 __all__ = [
     "acreate_embedding",
     "aembed",
+    "aembed_stream",
     "arerank",
     "create_embedding",
     "embed",
+    "embed_stream",
     "rerank",
     "wordpiece_of",
 ]
@@ -31,7 +44,7 @@ __all__ = [
 
 def embed(
     self: Llama,
-    texts: str | Sequence[str] | Sequence[Sequence[int]],
+    texts: str | Iterable[str] | Iterable[Sequence[int]],
     *,
     normalize: bool = True,
     overflow: str = "error",
@@ -41,7 +54,8 @@ def embed(
     """Embeds texts.
 
     Args:
-        texts: One text, or several; a text may be a list of token ids.
+        texts: One text, or several: a list, or anything that gives them one after another. A text may
+            be a list of token ids. Of many texts only some hundred are held as tokens at a time.
         normalize: Scale the vectors to Euclidean length 1.
         overflow: What to do with a text that is too long for the model: "error", "truncate" it, or
             "chunk" it and average the pieces' vectors, weighted by their tokens.
@@ -53,34 +67,121 @@ def embed(
 
     Raises:
         UnsupportedCapabilityError: The model was loaded without embeddings.
-        ContextOverflowError: A text is too long, and ``overflow`` is "error".
+        ContextOverflowError: A text is too long, and ``overflow`` is "error"; of more than 256 texts,
+            those before it may have been computed.
     """
-    single = isinstance(texts, str)
-    batch = self._vectors.embedding(
-        [texts] if single else texts, unit=normalize, overflow=overflow, max_tokens=max_tokens
-    )
-    _collect(self, batch, progress)
-    return batch.vectors()[0] if single else batch.vectors()
+    options = {"normalize": normalize, "overflow": overflow, "max_tokens": max_tokens}
+    if isinstance(texts, str):
+        batch = _prepared(self, options, [texts], 0)
+        _collect(self, batch)
+        vector: NDArray[np.float32] = batch.vectors()[0]
+        return vector
+    return _stacked(self, list(_pieces(self, texts, options, progress)))
 
 
 async def aembed(
     self: Llama,
-    texts: str | Sequence[str] | Sequence[Sequence[int]],
+    texts: str | Iterable[str] | Iterable[Sequence[int]] | AsyncIterable[str],
     *,
     normalize: bool = True,
     overflow: str = "error",
     max_tokens: int | None = None,
 ) -> NDArray[np.float32]:
-    """:meth:`embed` for coroutines."""
+    """:meth:`embed` for coroutines; the texts may come asynchronously."""
+    options = {"normalize": normalize, "overflow": overflow, "max_tokens": max_tokens}
     single = isinstance(texts, str)
-    batch = await aoff_loop(
-        lambda: self._vectors.embedding(
-            [texts] if single else texts, unit=normalize, overflow=overflow, max_tokens=max_tokens
-        ),
-        _size(texts),
+    pieces = _apieces(self, [texts] if single else texts, options)
+    vectors = _stacked(self, [piece async for piece in pieces])
+    return vectors[0] if single else vectors
+
+
+def embed_stream(
+    self: Llama,
+    texts: Iterable[str] | Iterable[Sequence[int]],
+    *,
+    normalize: bool = True,
+    overflow: str = "error",
+    max_tokens: int | None = None,
+    progress: bool | None = False,
+) -> Generator[NDArray[np.float32], None, None]:
+    """Embeds a corpus of any size: vectors come as they are ready, and memory stays bounded.
+
+    At most 512 texts are read ahead. Closing the iterator ends the work.
+
+    Args:
+        texts: The texts, as for :meth:`embed`.
+        normalize: As for :meth:`embed`.
+        overflow: As for :meth:`embed`.
+        max_tokens: As for :meth:`embed`.
+        progress: Show a progress bar on stderr. None: on a terminal only.
+
+    Yields:
+        One vector per text, in their order: float32, shape [dim].
+
+    Raises:
+        UnsupportedCapabilityError: The model was loaded without embeddings.
+        ContextOverflowError: A text is too long, and ``overflow`` is "error"; those before it that
+            were not yet given out are lost.
+    """
+    options = {"normalize": normalize, "overflow": overflow, "max_tokens": max_tokens}
+    return each_vector(_pieces(self, texts, options, progress))
+
+
+def aembed_stream(
+    self: Llama,
+    texts: Iterable[str] | Iterable[Sequence[int]] | AsyncIterable[str],
+    *,
+    normalize: bool = True,
+    overflow: str = "error",
+    max_tokens: int | None = None,
+) -> AsyncGenerator[NDArray[np.float32], None]:
+    """:meth:`embed_stream` for coroutines; the texts may come asynchronously."""
+    options = {"normalize": normalize, "overflow": overflow, "max_tokens": max_tokens}
+    return aeach_vector(_apieces(self, texts, options))
+
+
+def _pieces(
+    llama: Llama, texts: Iterable[Any], options: dict[str, Any], progress: bool | None
+) -> Generator[NDArray[np.float32], None, None]:
+    check_texts(texts)
+    llama._vectors.check_embedding(options)
+    return _run_pieces(llama, texts, options, progress)
+
+
+def _run_pieces(
+    llama: Llama, texts: Iterable[Any], options: dict[str, Any], progress: bool | None
+) -> Generator[NDArray[np.float32], None, None]:
+    from llamacpp_core.models.progress import ProgressBar
+
+    total = len(texts) if isinstance(texts, Sized) else None
+    with ProgressBar("embedding", total, unit="text", progress=progress) as bar:
+        yield from run_pieces(llama._engine, partial(_prepared, llama, options), texts, bar.advance)
+
+
+def _apieces(
+    llama: Llama, texts: Iterable[Any] | AsyncIterable[Any], options: dict[str, Any]
+) -> AsyncGenerator[NDArray[np.float32], None]:
+    check_texts(texts, asynchronous=True)
+    llama._vectors.check_embedding(options)
+    return arun_pieces(llama._engine, partial(_prepared, llama, options), texts)
+
+
+def _prepared(llama: Llama, options: dict[str, Any], texts: list[Any], first: int) -> EmbeddingBatch:
+    return llama._vectors.embedding(
+        texts,
+        unit=options["normalize"],
+        overflow=options["overflow"],
+        max_tokens=options["max_tokens"],
+        first=first,
     )
-    await _acollect(self, batch)
-    return batch.vectors()[0] if single else batch.vectors()
+
+
+def _stacked(llama: Llama, pieces: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    import numpy as np
+
+    if len(pieces) == 1:
+        return pieces[0]
+    return np.concatenate(pieces) if pieces else np.zeros((0, llama.info.n_embd), dtype=np.float32)
 
 
 def create_embedding(
@@ -95,7 +196,7 @@ def create_embedding(
     """
     name = _reported(self, model)
     batch = _embedding_batch(self, input, params)
-    _collect(self, batch, False)
+    _collect(self, batch)
     return _embedding_response(batch, name)
 
 
@@ -104,7 +205,7 @@ async def acreate_embedding(
 ) -> dict[str, Any]:
     """:meth:`create_embedding` for coroutines."""
     name = _reported(self, model)
-    batch = await aoff_loop(lambda: _embedding_batch(self, input, params), _size(input))
+    batch = await aoff_loop(lambda: _embedding_batch(self, input, params), text_size(input))
     await _acollect(self, batch)
     return _embedding_response(batch, name)
 
@@ -137,7 +238,7 @@ def rerank(
         check_query(query)
         return []
     batch = self._vectors.rerank(query, documents)
-    _collect(self, batch, False)
+    _collect(self, batch)
     return _ranking(batch, documents, top_n, return_documents)
 
 
@@ -155,7 +256,7 @@ async def arerank(
     if _is_empty(documents):
         check_query(query)
         return []
-    batch = await aoff_loop(lambda: self._vectors.rerank(query, documents), _size(documents))
+    batch = await aoff_loop(lambda: self._vectors.rerank(query, documents), text_size(documents))
     await _acollect(self, batch)
     return _ranking(batch, documents, top_n, return_documents)
 
@@ -186,17 +287,12 @@ def _embedding_response(batch: EmbeddingBatch, name: str) -> dict[str, Any]:
     }
 
 
-def _collect(llama: Llama, batch: EmbeddingBatch | RerankBatch, progress: bool | None) -> None:
+def _collect(llama: Llama, batch: EmbeddingBatch | RerankBatch) -> None:
     if batch.plan is None:
         return
-    from llamacpp_core.models.progress import ProgressBar
-
     request = llama._engine.submit(batch.plan, batch.kind, batch.params)
     try:
-        with ProgressBar("embedding", batch.plan.n_prompts, unit="text", progress=progress) as bar:
-            while not batch.done:
-                batch.add(request.next())
-                bar.advance()
+        collect(request, batch)
     finally:
         request.cancel()
 
@@ -206,21 +302,12 @@ async def _acollect(llama: Llama, batch: EmbeddingBatch | RerankBatch) -> None:
         return
     request = llama._engine.submit(batch.plan, batch.kind, batch.params)
     try:
-        while not batch.done:
-            batch.add(await request.anext())
+        await acollect(request, batch)
     finally:
         request.cancel()
 
 
 _TOP_N = integer(1)
-
-
-def _size(texts: Any) -> int:
-    """Roughly how much text there is to tokenize; what is no text is refused later."""
-    try:
-        return len(texts) if isinstance(texts, str) else sum(map(len, texts))
-    except TypeError:
-        return 0
 
 
 def _is_empty(documents: Any) -> bool:

@@ -9,12 +9,10 @@ from pathlib import Path
 
 __all__ = ["has_bf16", "preferred_dtype"]
 
-_X86_FLAGS = frozenset({"avx512_bf16", "avx512bf16", "amx_bf16"})
-
 
 @cache
 def has_bf16() -> bool:
-    """Whether the CPU multiplies bfloat16 in hardware (AVX512_BF16, AMX-BF16, or the ARM bf16 extension).
+    """Whether this is an ARM CPU that multiplies bfloat16 in hardware.
 
     Reads ``/proc/cpuinfo`` on Linux and asks ``sysctl`` on macOS; elsewhere the answer is no.
     """
@@ -36,13 +34,14 @@ def has_bf16_flag(lines: list[str]) -> bool:
     """Whether the first processor in the lines of ``/proc/cpuinfo`` has bfloat16 arithmetic."""
     for line in lines:
         key, _, value = line.partition(":")
-        if key.strip() == "flags":
-            return not _X86_FLAGS.isdisjoint(value.split())
         if key.strip() == "Features":
             return "bf16" in value.split()
     return False
 
 
 def preferred_dtype() -> str:
-    """``"bf16"`` where the CPU computes with it, else ``"f16"``."""
+    """``"bf16"`` on an ARM CPU that computes with it, else ``"f16"``.
+
+    On x86-64 encoders multiply integers (``native/llama_cpp/encoders``), whatever the file holds.
+    """
     return "bf16" if has_bf16() else "f16"

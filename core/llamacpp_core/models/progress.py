@@ -21,11 +21,11 @@ def shown(progress: bool | None) -> bool:
 
 
 class ProgressBar:
-    """A bar over a known total, or nothing at all.
+    """A bar, or nothing at all.
 
     Args:
         description: What is going on.
-        total: Number of units.
+        total: Number of units; None if it is not known.
         unit: ``"B"`` for bytes, else a word.
         progress: As in :func:`shown`.
         patience: Seconds that it may take before the bar is shown; such a bar goes when it has ended.
@@ -34,7 +34,7 @@ class ProgressBar:
     def __init__(
         self,
         description: str,
-        total: int,
+        total: int | None,
         *,
         unit: str = "B",
         progress: bool | None = None,
@@ -72,7 +72,7 @@ class ProgressBar:
     def move_to(self, done: int) -> None:
         """Count `done` units as done in all; never goes back or beyond the total."""
         self._show()
-        done = min(done, self._total)
+        done = done if self._total is None else min(done, self._total)
         if self._bar is not None and done > self._done:
             self._bar.update(done - self._done)
         self._done = max(done, self._done)
@@ -86,6 +86,6 @@ class ProgressBar:
     ) -> None:
         """Close the bar, complete or where it stopped."""
         if self._bar is not None:
-            if kind is None:
+            if kind is None and self._total is not None:
                 self.move_to(self._total)
             self._bar.close()

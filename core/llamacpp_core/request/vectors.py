@@ -64,20 +64,18 @@ class VectorPreparer:
         """Tokens that one input may have."""
         return min(self._info.n_ctx, self._info.n_ubatch)
 
-    def embedding(
-        self, texts: Sequence[Any], *, unit: bool, overflow: Any, max_tokens: int | None
-    ) -> EmbeddingBatch:
-        """Checks and tokenizes texts.
+    def check_embedding(self, options: Mapping[str, Any]) -> int:
+        """Checks what does not depend on the texts.
 
         Args:
-            texts: Strings, or lists of token ids.
-            unit: Scale the vectors to length 1.
-            overflow: What to do with a text that is too long: "error", "truncate" or "chunk".
-            max_tokens: A limit below the model's own.
+            options: ``normalize``, ``overflow`` and ``max_tokens`` of a call.
+
+        Returns:
+            Tokens that one piece may have.
 
         Raises:
             UnsupportedCapabilityError: The model was loaded without embeddings.
-            ContextOverflowError: A text is too long, and ``overflow`` is "error".
+            InvalidParameterError: An option has a value that cannot work.
         """
         if not self._info.capabilities.embedding:
             raise UnsupportedCapabilityError(
@@ -93,19 +91,38 @@ class VectorPreparer:
                 "'cls' or 'last'",
                 parameter="pooling_type",
             )
+        boolean("normalize", options["normalize"])
+        choice(*OVERFLOW)("overflow", options["overflow"])
+        if options["max_tokens"] is None:
+            return self.limit
+        lowered: int = integer(3)("max_tokens", options["max_tokens"])
+        return min(self.limit, lowered)
+
+    def embedding(
+        self, texts: Sequence[Any], *, unit: bool, overflow: Any, max_tokens: int | None, first: int = 0
+    ) -> EmbeddingBatch:
+        """Checks and tokenizes texts.
+
+        Args:
+            texts: Strings, or lists of token ids.
+            unit: Scale the vectors to length 1.
+            overflow: What to do with a text that is too long: "error", "truncate" or "chunk".
+            max_tokens: A limit below the model's own.
+            first: The number of the first text, for messages.
+
+        Raises:
+            UnsupportedCapabilityError: The model was loaded without embeddings.
+            ContextOverflowError: A text is too long, and ``overflow`` is "error".
+        """
+        limit = self.check_embedding({"normalize": unit, "overflow": overflow, "max_tokens": max_tokens})
         if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Sequence):
             raise InvalidParameterError(
                 f"input must be a list of texts, got {type(texts).__name__}", parameter="input"
             )
-        boolean("normalize", unit)
-        choice(*OVERFLOW)("overflow", overflow)
-        limit = self.limit
-        if max_tokens is not None:
-            limit = min(limit, integer(3)("max_tokens", max_tokens))
         pieces: list[list[int]] = []
         owners: list[int] = []
         for i, entry in enumerate(texts):
-            for piece in self._fit(i, self._tokens(i, entry), overflow, limit):
+            for piece in self._fit(first + i, self._tokens(first + i, entry), overflow, limit):
                 pieces.append(piece)
                 owners.append(i)
         plan = self._engine.plan_tokens(pieces) if pieces else None

@@ -1,17 +1,21 @@
-// Flash attention on the CPU for few queries at a time: decoding, one stream or many.
+// Flash attention on the CPU, for few queries at a time (decoding, one stream or many) and for the many of encoders.
 //
 // This is llama.cpp's ops.cpp with one function of ours in place of its
-// ggml_compute_forward_flash_attn_ext(). Where ours does not fit (quantised caches, many queries, widths that
+// ggml_compute_forward_flash_attn_ext(). Where ours does not fit (quantised caches, widths that
 // are no multiple of a vector, an instruction set without vectors here), theirs is called.
 //
-// Both round differently, so which of them computes a token must not depend on how a prompt is cut: theirs takes
+// They round differently, so which of them computes a token must not depend on how a prompt is cut: theirs takes
 // the whole tiles of a prompt's tokens and ours the rest. A prompt that is read from a multiple of the tile on
 // then has the same numbers as one that is read from its start.
+#include "ggml-cpu/vec.h"
+
+#include "gelu.h" // in place of vec.h's in what follows
+
 #define ggml_compute_forward_flash_attn_ext ggml_compute_forward_flash_attn_ext_as_published
 #include "ggml-cpu/ops.cpp"
 #undef ggml_compute_forward_flash_attn_ext
 
-#include "rows.h"
+#include "many.h"
 
 extern "C" void ggml_compute_forward_flash_attn_ext(const ggml_compute_params * params, ggml_tensor * dst);
 
@@ -20,91 +24,9 @@ extern "C" void ggml_compute_forward_flash_attn_ext(const ggml_compute_params * 
 namespace {
 
 using lc_attention::block;
+using lc_attention::job;
 using lc_attention::max_rows;
-using lc_attention::max_width;
 using lc_attention::rows;
-
-// Queries that llama.cpp's kernel for many takes at a time.
-constexpr int64_t tile = ggml_fa_tile_config::Q;
-// The keys are cut until there are so many units of work. It is no number of threads: how many of them a graph
-// gets depends on what else runs, and the cuts must not.
-constexpr int64_t least_units = 64;
-
-// The tensors' sizes, and how the work is cut: into units of some queries that share a key-value head, times
-// some part of the keys.
-struct job {
-    const ggml_tensor * q;
-    const ggml_tensor * k;
-    const ggml_tensor * v;
-    const ggml_tensor * mask;
-    const ggml_tensor * sinks;
-    ggml_tensor *       dst;
-
-    int64_t width_k, width_v;
-    int64_t first; // of the tokens that are computed here
-    int64_t n_keys, n_tokens, n_heads, n_heads_kv, n_streams;
-    int64_t heads_per_kv; // query heads that share a key-value head
-    int64_t n_tiles;      // of up to max_rows queries, in each pair of key-value head and stream
-    int64_t n_parts, part_size; // of the keys
-
-    float scale, max_bias, softcap;
-
-    explicit job(ggml_tensor * out) :
-        q(out->src[0]), k(out->src[1]), v(out->src[2]), mask(out->src[3]), sinks(out->src[4]), dst(out),
-        width_k(k->ne[0]), width_v(v->ne[0]), first(q->ne[3] == 1 ? q->ne[1] / tile * tile : 0), n_keys(k->ne[1]),
-        n_tokens(q->ne[1] - first), n_heads(q->ne[2]), n_heads_kv(k->ne[2]), n_streams(q->ne[3]),
-        heads_per_kv(n_heads / n_heads_kv), n_tiles((heads_per_kv * n_tokens + max_rows - 1) / max_rows), n_parts(1),
-        part_size(n_keys) {
-        memcpy(&scale, (const float *) out->op_params + 0, sizeof(float));
-        memcpy(&max_bias, (const float *) out->op_params + 1, sizeof(float));
-        memcpy(&softcap, (const float *) out->op_params + 2, sizeof(float));
-        if (softcap != 0.0f) {
-            scale /= softcap;
-        }
-    }
-
-    int64_t n_units() const { return n_streams * n_heads_kv * n_tiles * n_parts; }
-    int64_t n_rows() const { return n_streams * n_heads * n_tokens; }
-    size_t  partial_size() const { return 2 + (size_t) width_v; } // max, weight, sum
-
-    bool fits() const {
-        const bool types  = q->type == GGML_TYPE_F32 && k->type == v->type &&
-                            (k->type == GGML_TYPE_F16 || k->type == GGML_TYPE_F32);
-        const bool widths = width_k % lc_simd::width == 0 && width_v % lc_simd::width == 0 &&
-                            width_k <= max_width && width_v <= max_width;
-        const bool shapes = v->ne[1] == n_keys && v->ne[2] == n_heads_kv && n_heads % n_heads_kv == 0 &&
-                            k->ne[3] == n_streams && v->ne[3] == n_streams;
-        const bool rows_are_whole = q->nb[0] == sizeof(float) && k->nb[0] == ggml_type_size(k->type) &&
-                                    v->nb[0] == ggml_type_size(v->type) && dst->nb[0] == sizeof(float);
-        return types && widths && shapes && rows_are_whole && n_tokens < tile;
-    }
-
-    // Cuts the keys too when the queries alone are too few for many threads.
-    void cut_keys(size_t room) {
-        const int64_t units = n_units();
-        const int64_t most  = n_keys / block;
-        if (units == 0 || units >= least_units || most < 2) {
-            return;
-        }
-        const int64_t wanted = std::min(most, (least_units + units - 1) / units);
-        const size_t  needs  = sizeof(float) * n_rows() * wanted * partial_size();
-        if (needs > room) {
-            return;
-        }
-        part_size = (n_keys + wanted - 1) / wanted;
-        part_size = (part_size + block - 1) / block * block;
-        n_parts   = (n_keys + part_size - 1) / part_size;
-    }
-
-    float slope(int64_t head) const { // ALiBi, arXiv:2108.12409
-        if (max_bias <= 0.0f) {
-            return 1.0f;
-        }
-        const int64_t power = int64_t(1) << (int) floor(log2((double) n_heads));
-        return head < power ? powf(powf(2.0f, -max_bias / power), head + 1)
-                            : powf(powf(2.0f, -max_bias / 2.0f / power), 2 * (head - power) + 1);
-    }
-};
 
 // Which queries a unit has, and where they are.
 struct place {
@@ -221,20 +143,6 @@ template <typename T> void attend(const job & work, const place & at, rows & s) 
     }
 }
 
-// Divides by the weight and writes the row of the result, after the attention sink, if the head has one.
-void finish(const job & work, int64_t stream, int64_t head, int64_t token, float * sum, float max, float weight) {
-    const int width = (int) work.width_v;
-    if (work.sinks) {
-        const float sink = ((const float *) work.sinks->data)[head];
-        const float top  = std::max(sink, max);
-        lc_attention::scale_row(sum, width, expf(max - top));
-        weight = weight * expf(max - top) + expf(sink - top);
-    }
-    lc_attention::scale_row(sum, width, weight == 0.0f ? 0.0f : 1.0f / weight);
-    const int64_t row = (stream * work.dst->ne[2] + token) * work.dst->ne[1] + head;
-    memcpy((char *) work.dst->data + row * work.dst->nb[1], sum, width * sizeof(float));
-}
-
 float * partial_of(const job & work, void * room, int64_t stream, int64_t head, int64_t token, int64_t part) {
     const int64_t row = (stream * work.n_heads + head) * work.n_tokens + token - work.first;
     return (float *) room + (row * work.n_parts + part) * work.partial_size();
@@ -289,14 +197,33 @@ void compute_first(const ggml_compute_params * params, const job & work) {
     ggml_barrier(params->threadpool);
 }
 
+#    ifdef LC_SIMD_EXP
+void compute_many(const ggml_compute_params * params, const job & work) {
+    static thread_local lc_attention::tiles t;
+    if (params->ith == 0) {
+        ggml_threadpool_chunk_set(params->threadpool, params->nth);
+    }
+    ggml_barrier(params->threadpool);
+    const int64_t n = lc_attention::n_many_units(work);
+    for (int64_t unit = params->ith; unit < n; unit = ggml_threadpool_chunk_add(params->threadpool, 1)) {
+        lc_attention::run_many(work, unit, t);
+    }
+}
+#    endif
+
 } // namespace
 
 #endif
 
 void ggml_compute_forward_flash_attn_ext(const ggml_compute_params * params, ggml_tensor * dst) {
 #ifdef LC_SIMD
-    job work(dst);
-    if (!params->use_ref && work.fits()) {
+#    ifdef LC_SIMD_EXP
+    if (const job all(dst, 0); !params->use_ref && lc_attention::fits_many(all)) {
+        return compute_many(params, all);
+    }
+#    endif
+    job work(dst, lc_attention::first_of_the_rest(dst));
+    if (!params->use_ref && work.fits() && work.few()) {
         if (work.first > 0) {
             compute_first(params, work);
         }

@@ -23,7 +23,23 @@ inline vec load(const uint16_t * p) { // IEEE half precision
 inline void  store(float * p, vec x) { _mm512_storeu_ps(p, x); }
 inline vec   mul(vec a, vec b) { return _mm512_mul_ps(a, b); }
 inline vec   fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
+inline vec   max(vec a, vec b) { return _mm512_max_ps(a, b); }
 inline float sum(vec x) { return _mm512_reduce_add_ps(x); }
+inline float max(vec x) { return _mm512_reduce_max_ps(x); }
+inline vec   div(vec a, vec b) { return _mm512_div_ps(a, b); }
+// out[i * stride + 0..4) = a[i], b[i], c[i], d[i]
+inline void store_columns(float * out, int stride, vec a, vec b, vec c, vec d) {
+    const vec ab[]  = { _mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b) };
+    const vec cd[]  = { _mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d) };
+    const vec row[] = { _mm512_shuffle_ps(ab[0], cd[0], 0x44), _mm512_shuffle_ps(ab[0], cd[0], 0xEE),
+                        _mm512_shuffle_ps(ab[1], cd[1], 0x44), _mm512_shuffle_ps(ab[1], cd[1], 0xEE) };
+    for (int i = 0; i < 4; i++) {
+        _mm_storeu_ps(out + i * stride, _mm512_castps512_ps128(row[i]));
+        _mm_storeu_ps(out + (4 + i) * stride, _mm512_extractf32x4_ps(row[i], 1));
+        _mm_storeu_ps(out + (8 + i) * stride, _mm512_extractf32x4_ps(row[i], 2));
+        _mm_storeu_ps(out + (12 + i) * stride, _mm512_extractf32x4_ps(row[i], 3));
+    }
+}
 
 } // namespace lc_simd
 
@@ -47,10 +63,27 @@ inline vec load(const uint16_t * p) { // IEEE half precision
 inline void  store(float * p, vec x) { _mm256_storeu_ps(p, x); }
 inline vec   mul(vec a, vec b) { return _mm256_mul_ps(a, b); }
 inline vec   fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
+inline vec   max(vec a, vec b) { return _mm256_max_ps(a, b); }
+inline vec   div(vec a, vec b) { return _mm256_div_ps(a, b); }
+inline void  store_columns(float * out, int stride, vec a, vec b, vec c, vec d) {
+    const vec ab[]  = { _mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b) };
+    const vec cd[]  = { _mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d) };
+    const vec row[] = { _mm256_shuffle_ps(ab[0], cd[0], 0x44), _mm256_shuffle_ps(ab[0], cd[0], 0xEE),
+                        _mm256_shuffle_ps(ab[1], cd[1], 0x44), _mm256_shuffle_ps(ab[1], cd[1], 0xEE) };
+    for (int i = 0; i < 4; i++) {
+        _mm_storeu_ps(out + i * stride, _mm256_castps256_ps128(row[i]));
+        _mm_storeu_ps(out + (4 + i) * stride, _mm256_extractf128_ps(row[i], 1));
+    }
+}
 inline float sum(vec x) {
     __m128 half = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
     half        = _mm_add_ps(half, _mm_movehl_ps(half, half));
     return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
+}
+inline float max(vec x) {
+    __m128 half = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    half        = _mm_max_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
 }
 
 } // namespace lc_simd
@@ -75,8 +108,24 @@ inline vec load(const uint16_t * p) { // IEEE half precision
 inline void  store(float * p, vec x) { vst1q_f32(p, x); }
 inline vec   mul(vec a, vec b) { return vmulq_f32(a, b); }
 inline vec   fma(vec a, vec b, vec c) { return vfmaq_f32(c, a, b); }
+inline vec   max(vec a, vec b) { return vmaxq_f32(a, b); }
 inline float sum(vec x) { return vaddvq_f32(x); }
+inline float max(vec x) { return vmaxvq_f32(x); }
+inline vec   div(vec a, vec b) { return vdivq_f32(a, b); }
+inline void  store_columns(float * out, int stride, vec a, vec b, vec c, vec d) {
+    const float32x4x4_t all = { { a, b, c, d } };
+    alignas(16) float   columns[16];
+    vst4q_f32(columns, all);
+    for (int i = 0; i < 4; i++) {
+        vst1q_f32(out + i * stride, vld1q_f32(columns + 4 * i));
+    }
+}
 
 } // namespace lc_simd
 
+#endif
+
+// vec.h's ggml_v_expf() takes these vectors; with SVE it takes others.
+#if defined(LC_SIMD) && !defined(__ARM_FEATURE_SVE)
+#    define LC_SIMD_EXP 1
 #endif

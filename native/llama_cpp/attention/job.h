@@ -1,0 +1,116 @@
+// One attention: its tensors, and how its work is cut.
+#pragma once
+
+#include "rows.h"
+
+#ifdef LC_SIMD
+
+namespace lc_attention {
+
+// Queries that llama.cpp's kernel for many takes at a time.
+constexpr int64_t query_tile = ggml_fa_tile_config::Q;
+// The keys are cut until there are so many units of work. It is no number of threads: how many of them a graph
+// gets depends on what else runs, and the cuts must not.
+constexpr int64_t least_units = 64;
+
+// The token after the whole tiles of a prompt's tokens.
+inline int64_t first_of_the_rest(const ggml_tensor * out) {
+    const ggml_tensor * q = out->src[0];
+    return q->ne[3] == 1 ? q->ne[1] / query_tile * query_tile : 0;
+}
+
+// The tensors' sizes, and how the work is cut: into units of some queries that share a key-value head, times
+// some part of the keys.
+struct job {
+    const ggml_tensor * q;
+    const ggml_tensor * k;
+    const ggml_tensor * v;
+    const ggml_tensor * mask;
+    const ggml_tensor * sinks;
+    ggml_tensor *       dst;
+
+    int64_t width_k, width_v;
+    int64_t first; // of the tokens that are computed here
+    int64_t n_keys, n_tokens, n_heads, n_heads_kv, n_streams;
+    int64_t heads_per_kv; // query heads that share a key-value head
+    int64_t n_tiles;      // of up to max_rows queries, in each pair of key-value head and stream
+    int64_t n_parts, part_size; // of the keys
+
+    float scale, max_bias, softcap;
+
+    job(ggml_tensor * out, int64_t first_) :
+        q(out->src[0]), k(out->src[1]), v(out->src[2]), mask(out->src[3]), sinks(out->src[4]), dst(out),
+        width_k(k->ne[0]), width_v(v->ne[0]), first(first_), n_keys(k->ne[1]), n_tokens(q->ne[1] - first), n_heads(q->ne[2]),
+        n_heads_kv(k->ne[2]), n_streams(q->ne[3]), heads_per_kv(n_heads / n_heads_kv),
+        n_tiles((heads_per_kv * n_tokens + max_rows - 1) / max_rows), n_parts(1), part_size(n_keys) {
+        memcpy(&scale, (const float *) out->op_params + 0, sizeof(float));
+        memcpy(&max_bias, (const float *) out->op_params + 1, sizeof(float));
+        memcpy(&softcap, (const float *) out->op_params + 2, sizeof(float));
+        if (softcap != 0.0f) {
+            scale /= softcap;
+        }
+    }
+
+    int64_t n_units() const { return n_streams * n_heads_kv * n_tiles * n_parts; }
+    int64_t n_rows() const { return n_streams * n_heads * n_tokens; }
+    size_t  partial_size() const { return 2 + (size_t) width_v; } // max, weight, sum
+
+    bool fits() const {
+        const bool types  = q->type == GGML_TYPE_F32 && k->type == v->type &&
+                            (k->type == GGML_TYPE_F16 || k->type == GGML_TYPE_F32);
+        const bool widths = width_k % lc_simd::width == 0 && width_v % lc_simd::width == 0 &&
+                            width_k <= max_width && width_v <= max_width;
+        const bool shapes = v->ne[1] == n_keys && v->ne[2] == n_heads_kv && n_heads % n_heads_kv == 0 &&
+                            k->ne[3] == n_streams && v->ne[3] == n_streams;
+        const bool rows_are_whole = q->nb[0] == sizeof(float) && k->nb[0] == ggml_type_size(k->type) &&
+                                    v->nb[0] == ggml_type_size(v->type) && dst->nb[0] == sizeof(float);
+        return types && widths && shapes && rows_are_whole;
+    }
+    bool few() const { return n_tokens < query_tile; }
+    // A cache's keys are a view of it; an encoder's are computed for this graph alone.
+    bool in_cache() const { return k->view_src != nullptr; }
+
+    // Cuts the keys too when the queries alone are too few for many threads.
+    void cut_keys(size_t room) {
+        const int64_t units = n_units();
+        const int64_t most  = n_keys / block;
+        if (units == 0 || units >= least_units || most < 2) {
+            return;
+        }
+        const int64_t wanted = std::min(most, (least_units + units - 1) / units);
+        const size_t  needs  = sizeof(float) * n_rows() * wanted * partial_size();
+        if (needs > room) {
+            return;
+        }
+        part_size = (n_keys + wanted - 1) / wanted;
+        part_size = (part_size + block - 1) / block * block;
+        n_parts   = (n_keys + part_size - 1) / part_size;
+    }
+
+    float slope(int64_t head) const { // ALiBi, arXiv:2108.12409
+        if (max_bias <= 0.0f) {
+            return 1.0f;
+        }
+        const int64_t power = int64_t(1) << (int) floor(log2((double) n_heads));
+        return head < power ? powf(powf(2.0f, -max_bias / power), head + 1)
+                            : powf(powf(2.0f, -max_bias / 2.0f / power), 2 * (head - power) + 1);
+    }
+};
+
+// Divides by the weight and writes the row of the result, after the attention sink, if the head has one.
+inline void finish(const job & work, int64_t stream, int64_t head, int64_t token, float * sum, float max, float weight) {
+    const int width = (int) work.width_v;
+    if (work.sinks) {
+        const float sink = ((const float *) work.sinks->data)[head];
+        const float top  = std::max(sink, max);
+        lc_attention::scale_row(sum, width, expf(max - top));
+        weight = weight * expf(max - top) + expf(sink - top);
+    }
+    lc_attention::scale_row(sum, width, weight == 0.0f ? 0.0f : 1.0f / weight);
+    const int64_t row = (stream * work.dst->ne[2] + token) * work.dst->ne[1] + head;
+    memcpy((char *) work.dst->data + row * work.dst->nb[1], sum, width * sizeof(float));
+}
+
+} // namespace lc_attention
+
+#endif

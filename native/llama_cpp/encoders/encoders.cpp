@@ -1,0 +1,176 @@
+// Products with packed weights (packed.h).
+//
+// This is llama.cpp's traits.cpp, where ggml asks for each operation whether somebody has a better way to do it, with
+// our answer in front of its own.
+#define ggml_cpu_extra_compute_forward ggml_cpu_extra_compute_forward_as_published
+#define ggml_cpu_extra_work_size ggml_cpu_extra_work_size_as_published
+#include "ggml-cpu/traits.cpp"
+#undef ggml_cpu_extra_compute_forward
+#undef ggml_cpu_extra_work_size
+
+#include "kernel.h"
+#include "packed.h"
+
+extern "C" {
+bool ggml_cpu_extra_compute_forward(struct ggml_compute_params * params, struct ggml_tensor * op);
+bool ggml_cpu_extra_work_size(int n_threads, const struct ggml_tensor * op, size_t * size);
+}
+
+#ifdef LC_PACKED_PRODUCTS
+
+// A weight's `extra` points here. ggml leaves that field alone for tensors in ordinary memory.
+struct lc_packed_weights::copy {
+    static constexpr uint64_t known = 0x6c635f7061636b65;
+
+    uint64_t             mark = known;
+    ggml_tensor *        tensor;
+    std::vector<char>    room;
+    lc_encoders::weights weights;
+};
+
+namespace {
+
+constexpr size_t line = 64;
+
+char * aligned(char * p) { return reinterpret_cast<char *>((uintptr_t(p) + line - 1) / line * line); }
+
+bool can_be_packed(const ggml_tensor * t) {
+    return lc_packed_weights::can_pack(t->type) && t->buffer && ggml_backend_buffer_is_host(t->buffer) && !t->extra && t->ne[2] == 1 && t->ne[3] == 1 &&
+           t->ne[0] % 16 == 0 && t->ne[1] >= lc_encoders::panel && ggml_is_contiguous(t);
+}
+
+// The packed weights of a product that fits.
+const lc_encoders::weights * packed(const ggml_tensor * op) {
+    if (op->op != GGML_OP_MUL_MAT || !op->src[0]->extra || !op->src[0]->buffer ||
+        !ggml_backend_buffer_is_host(op->src[0]->buffer)) {
+        return nullptr;
+    }
+    const auto * found = static_cast<const lc_packed_weights::copy *>(op->src[0]->extra);
+    const auto * x     = op->src[1];
+    const bool   fits  = found->mark == lc_packed_weights::copy::known && x->type == GGML_TYPE_F32 &&
+                      op->type == GGML_TYPE_F32 && x->nb[0] == sizeof(float) && op->nb[0] == sizeof(float);
+    return fits ? &found->weights : nullptr;
+}
+
+const char * row_of(const ggml_tensor * t, int64_t row) {
+    const int64_t i1 = row % t->ne[1], i2 = row / t->ne[1] % t->ne[2], i3 = row / t->ne[1] / t->ne[2];
+    return (const char *) t->data + i1 * t->nb[1] + i2 * t->nb[2] + i3 * t->nb[3];
+}
+
+size_t work_size(const lc_encoders::weights & w, const ggml_tensor * op) {
+    const int64_t rows = ggml_nrows(op->src[1]);
+    return lc_encoders::inputs::values_size(w.width, rows) + lc_encoders::inputs::scales_size(w.width, rows) + 2 * line;
+}
+
+void multiply(const lc_encoders::weights & w, const ggml_compute_params * params, ggml_tensor * op) {
+    using namespace lc_encoders;
+    const ggml_tensor * x    = op->src[1];
+    const int64_t       rows = ggml_nrows(x);
+    char *              room = aligned((char *) params->wdata);
+    const inputs        in{ w.width, rows, (int16_t *) room,
+                     (float *) aligned(room + inputs::values_size(w.width, rows)) };
+    if (params->ith == 0) {
+        ggml_threadpool_chunk_set(params->threadpool, params->nth);
+    }
+    for (int64_t row = params->ith; row < rows; row += params->nth) {
+        in.set_row(row, (const float *) row_of(x, row));
+    }
+    ggml_barrier(params->threadpool);
+
+    // units: a group of rows with some panels, small enough that no thread waits long for another
+    const int64_t groups = inputs::n_groups(rows), panels = n_panels(w.n_outputs);
+    const int64_t parts  = std::min(panels, std::max<int64_t>(1, 16 * params->nth / groups));
+    for (int64_t unit = params->ith; unit < groups * parts;
+         unit         = ggml_threadpool_chunk_add(params->threadpool, 1)) {
+        const int64_t part = unit % parts;
+        lc_encoders::multiply(in, w, unit / parts, part * panels / parts, (part + 1) * panels / parts,
+                              [&](int64_t row) { return (float *) row_of(op, row); });
+    }
+}
+
+} // namespace
+
+bool lc_packed_weights::can_pack(ggml_type type) {
+    return type == GGML_TYPE_F32 || type == GGML_TYPE_F16 || type == GGML_TYPE_BF16;
+}
+
+void lc_packed_weights::add(ggml_tensor * t) {
+    if (!can_be_packed(t)) {
+        return;
+    }
+    auto         made    = std::make_unique<copy>();
+    const size_t values  = lc_encoders::weights::values_size(t->ne[0], t->ne[1]);
+    made->tensor         = t;
+    made->room           = std::vector<char>(values + lc_encoders::weights::scales_size(t->ne[0], t->ne[1]) + 2 * line);
+    char * room          = aligned(made->room.data());
+    made->weights        = { t->ne[0], t->ne[1], (int16_t *) room, (float *) aligned(room + values) };
+    std::vector<float> row(t->ne[0]);
+    for (int64_t i = 0; i < t->ne[1]; i++) {
+        const char * data = (const char *) t->data + i * t->nb[1];
+        if (t->type == GGML_TYPE_F32) {
+            memcpy(row.data(), data, row.size() * sizeof(float));
+        } else {
+            ggml_get_type_traits(t->type)->to_float(data, row.data(), t->ne[0]);
+        }
+        made->weights.set_row(i, row.data());
+    }
+    t->extra = made.get();
+    copies.push_back(std::move(made));
+}
+
+bool ggml_cpu_extra_compute_forward(struct ggml_compute_params * params, struct ggml_tensor * op) {
+    const lc_encoders::weights * w = packed(op);
+    if (w) {
+        multiply(*w, params, op);
+        return true;
+    }
+    return ggml_cpu_extra_compute_forward_as_published(params, op);
+}
+
+bool ggml_cpu_extra_work_size(int n_threads, const struct ggml_tensor * op, size_t * size) {
+    if (const lc_encoders::weights * w = packed(op)) {
+        *size = work_size(*w, op);
+        return true;
+    }
+    return ggml_cpu_extra_work_size_as_published(n_threads, op, size);
+}
+
+#else
+
+struct lc_packed_weights::copy {};
+
+bool lc_packed_weights::can_pack(ggml_type) {
+    return false;
+}
+
+void lc_packed_weights::add(ggml_tensor *) {}
+
+bool ggml_cpu_extra_compute_forward(struct ggml_compute_params * params, struct ggml_tensor * op) {
+    return ggml_cpu_extra_compute_forward_as_published(params, op);
+}
+
+bool ggml_cpu_extra_work_size(int n_threads, const struct ggml_tensor * op, size_t * size) {
+    return ggml_cpu_extra_work_size_as_published(n_threads, op, size);
+}
+
+#endif
+
+lc_packed_weights::lc_packed_weights() = default;
+
+lc_packed_weights::~lc_packed_weights() {
+#ifdef LC_PACKED_PRODUCTS
+    for (const auto & one : copies) {
+        one->tensor->extra = nullptr;
+    }
+#endif
+}
+
+size_t lc_packed_weights::size() const {
+    size_t sum = 0;
+#ifdef LC_PACKED_PRODUCTS
+    for (const auto & one : copies) {
+        sum += one->room.size();
+    }
+#endif
+    return sum;
+}

@@ -1,0 +1,19 @@
+// Packed copies of an encoder's weights, where the build has the products for them (llama_cpp/encoders).
+#pragma once
+
+#include "llama.h"
+
+#include <memory>
+
+class lc_packed_weights;
+
+struct lc_packed {
+    lc_packed();
+    ~lc_packed();
+
+    // Packs the weights of a model that only reads; those of one that writes text stay as they are.
+    void pack(const llama_model * model, const llama_context * ctx);
+
+  private:
+    std::unique_ptr<lc_packed_weights> weights;
+};

@@ -168,7 +168,9 @@ async def _pieces(texts: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[l
         yield piece
 
 
-def each_vector(pieces: Generator[NDArray[np.float32], None, None]) -> Generator[NDArray[np.float32], None, None]:
+def each_vector(
+    pieces: Generator[NDArray[np.float32], None, None],
+) -> Generator[NDArray[np.float32], None, None]:
     """The rows of the pieces, one after another."""
     try:
         for piece in pieces:

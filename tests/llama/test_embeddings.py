@@ -314,7 +314,7 @@ async def test_bad_input_of_the_async_twins(embedder: Llama) -> None:
 
 def test_an_unknown_parameter_is_refused(embedder: Llama) -> None:
     with pytest.raises(InvalidParameterError, match="did you mean 'normalize'"):
-        embedder.create_embedding("x", normalize=True)
+        embedder.create_embedding("x", normalise=True)
 
 
 def test_a_chat_model_embeds_only_when_asked_to(llm: Llama, smollm2_path: Path) -> None:

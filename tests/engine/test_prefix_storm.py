@@ -65,9 +65,8 @@ def test_no_text_crosses(smollm2_path: Path, tmp_path: Path, options: dict[str, 
         assert code in text, f"asked for {code}, got {text!r}"
 
     n = REQUESTS if not options else REQUESTS // 3
-    with Llama(
-        smollm2_path, n_ctx=512, n_parallel=4, n_batch=128, prompt_cache_dir=tmp_path, **options
-    ) as llm:
+    settings = {"n_ctx": 512, "n_parallel": 4, "n_batch": 128, "prompt_cache_dir": tmp_path} | options
+    with Llama(smollm2_path, **settings) as llm:
         storm(llm, n, check)
         wait_until_idle(llm)
         assert llm._engine.n_active == 0

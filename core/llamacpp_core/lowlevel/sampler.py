@@ -238,7 +238,7 @@ class Sampler(NativeObject):
         """
         native = arguments.grammar(grammar, root)
         vocabulary = self.model.vocabulary._pointer
-        return self._add("grammar", lib.llama_sampler_init_grammar, vocabulary, *native, error=GrammarError)
+        return self._add("grammar", lib.lc_grammar_sampler, vocabulary, *native, error=GrammarError)
 
     def grammar_lazy_patterns(
         self,
@@ -261,10 +261,22 @@ class Sampler(NativeObject):
         triggers = arguments.triggers(trigger_patterns, trigger_tokens, len(self.model.vocabulary))
         return self._add(
             "grammar_lazy_patterns",
-            lib.llama_sampler_init_grammar_lazy_patterns,
+            lib.lc_lazy_grammar_sampler,
             *(self.model.vocabulary._pointer, *native, *triggers),
             error=GrammarError,
         )
+
+    def limit_grammar(self, n_tokens: int | None) -> None:
+        """From now on the chain's grammars allow only what can be ended with so many tokens.
+
+        Where even the shortest way to the end takes more, they allow all that the grammar allows.
+
+        Args:
+            n_tokens: Tokens that may still come, the one that ends the generation included; None for no bound.
+        """
+        left = -1 if n_tokens is None else integer(n_tokens, "n_tokens", minimum=1)
+        with self._exclusive(alone=True) as chain:
+            lib.lc_grammar_limit(chain, left)
 
     def penalties(
         self, last_n: int = 64, *, repeat: float = 1.0, frequency: float = 0.0, presence: float = 0.0

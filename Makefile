@@ -8,8 +8,19 @@ export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell nproc 2>/dev/null || sysctl -n hw.n
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 native_sources := $(shell find native -type f)
+native_code := $(shell find native -name '*.c' -o -name '*.cpp' -o -name '*.h')
 
-.PHONY: help demo test check lint types format docs bench-tools notebooks clean
+# Tests that need no native module, so no build. test-fast also has those that need the module but hardly a model.
+PURE_TESTS := tests/grammar tests/models tests/types/test_types.py tests/build/test_c_headers.py \
+  tests/build/test_fetch.py tests/chat_format/test_named.py tests/chat_format/test_named_tools.py \
+  tests/chat_format/test_formatter.py tests/chat_format/test_tool_text.py
+
+FAST_TESTS := $(PURE_TESTS) tests/build tests/chat_format tests/display tests/response tests/types \
+  tests/test_layering.py tests/test_import.py tests/test_pure.py tests/integrations/test_limits.py \
+  $(addprefix tests/langchain/test_,docs.py messages.py refusals.py tools.py) \
+  $(addprefix tests/llama_index/test_,llm_scripted.py llm_scripted_tools.py messages.py partial_json.py refusals.py)
+
+.PHONY: help demo check test test-fast test-pure lint types format docs bench-tools asan tsan notebooks clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -18,19 +29,29 @@ help: ## Show this list
 demo: $(VENV)/.demo ## Set everything up and let a model answer questions over real documents
 	@$(BIN)/python -m llamacpp_integrations.demo
 
+check: lint types test-fast ## Check style and types and run the quick tests
+
 test: $(VENV)/.dev lint types ## Set everything up and run all checks and tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-fast: $(VENV)/.dev ## Run the tests that take less than two minutes together
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m 'not slow and not network and not model' $(FAST_TESTS)
+
+test-pure: $(VENV)/.pure ## Run the tests of pure Python, without building anything
+	PYTHONPATH=core:. $(BIN)/python -m pytest $(PYTEST_ARGS) -m 'not slow and not network' $(PURE_TESTS)
 
 lint: $(VENV)/.dev ## Check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(native_code)
 
 types: $(VENV)/.dev ## Check types
 	$(BIN)/mypy
 
-format: $(VENV)/.dev ## Bring the code into shape
+format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(native_code)
 
 docs: $(VENV)/.dev ## Run the notebooks and build the pages into docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -q -j 1 docs docs/_build/html
@@ -43,6 +64,21 @@ notebooks: $(VENV)/.dev ## Bring notebooks/*.ipynb up to their .py, without outp
 bench-tools: $(VENV)/.dev ## Build llama-bench, llama-batched-bench and llama-server for benchmarks/
 	cmake -S native -B build/bench -G Ninja -DLLAMACPP_BUILD_BENCH_TOOLS=ON -DLLAMACPP_CHANGES=OFF -DGGML_OPENMP=ON -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
 	cmake --build build/bench --target bench-tools
+
+# Everything compiled anew with a sanitizer, in a folder of its own: some ten minutes of CPU the first time. The
+# scenario under tests/sanitizers runs on it; a report makes it fail. AVX2 at most, since it is compiled for debugging.
+asan: ## Run the engine under the address sanitizer
+	$(call sanitize,asan,address)
+
+tsan: ## Run the engine under the thread sanitizer
+	$(call sanitize,tsan,thread)
+
+asan tsan: $(VENV)/.dev
+define sanitize
+cmake -S native -B build/$(1) -G Ninja -DLLAMACPP_SANITIZE=$(2) -DGGML_NATIVE=OFF -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
+cmake --build build/$(1) --target _cpu _native
+$(BIN)/python tests/sanitizers/run.py $(2)
+endef
 
 clean: ## Remove the environment and the build, not the caches of models and sources
 	rm -rf $(VENV) build
@@ -61,6 +97,10 @@ $(VENV)/.build: $(VENV)/.venv pyproject.toml $(native_sources)
 	@$(PIP) install -q --group build
 	@$(PIP) install -q --no-build-isolation -e .
 	@$(BIN)/python -m llamacpp_core.native.selftest
+	@touch $@
+
+$(VENV)/.pure: $(VENV)/.venv pyproject.toml
+	@$(PIP) install -q --group pure
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.build pyproject.toml

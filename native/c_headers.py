@@ -134,7 +134,7 @@ def to_c(nodes: list[c_ast.Node]) -> str:
 
 
 def integer_constants(header_text: str) -> list[str]:
-    """Names of the macros that stand for an integer, directly or through another such macro."""
+    """Names of the macros whose value is an integer, directly or through another such macro."""
     values = {name: value.strip("() \t") for name, value in _DEFINE.findall(strip_comments(header_text))}
 
     def is_integer(value: str, depth: int = 0) -> bool:

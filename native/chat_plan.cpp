@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <optional>
 #include <stdexcept>
 
 namespace {
@@ -28,6 +29,49 @@ const char * const format_fields[] = {
     "reasoning_control",
     "reasoning_format",
     "stop",
+};
+
+// What lc_plan_chat() is asked for, in the order in which it is done.
+struct chat_request {
+    lc_conversation            conversation; // messages, kwargs, add_generation_prompt, enable_thinking
+    bool                       safe     = true; // the caller's text cannot become control tokens
+    int                        complete = 0;    // refuse a template that leaves messages out (2), or leaves out more
+                                                // than content beside calls (1)
+    std::optional<std::string> cut_at;          // a text of the last message, in front of which the prompt ends
+    json                       format;          // an OpenAI request without messages, for which llama.cpp plans
+                                                // constraint and parser; null: none
+    std::string                format_key;      // names the format
+    bool                       native_calls = false; // the format's calls are the template's own
+    std::optional<std::string> append;               // text after the prompt, from core
+    std::optional<std::string> prefill;              // text after that, from the caller
+    json                       media;                // in place of all of these: a whole OpenAI request with images or audio
+
+    explicit chat_request(const json & body) {
+        if (body.contains("media")) {
+            media = body.at("media");
+            return;
+        }
+        conversation.messages              = body.at("messages");
+        conversation.kwargs                = body.value("kwargs", conversation.kwargs);
+        conversation.add_generation_prompt = body.value("add_generation_prompt", true);
+        conversation.enable_thinking       = body.value("enable_thinking", true);
+
+        safe         = body.value("safe", safe);
+        complete     = body.value("complete", complete);
+        cut_at       = text(body, "cut_at");
+        native_calls = body.value("native_calls", native_calls);
+        append       = text(body, "append");
+        prefill      = text(body, "prefill");
+        if (body.contains("format") && !body.at("format").is_null()) {
+            format     = body.at("format");
+            format_key = text(body, "format_key").value_or(format.dump());
+        }
+    }
+
+  private:
+    static std::optional<std::string> text(const json & body, const char * name) {
+        return body.contains(name) ? std::optional<std::string>(body.at(name).get<std::string>()) : std::nullopt;
+    }
 };
 
 json server_plan(lc_engine & e, json body, std::vector<raw_buffer> & media, std::string & prompt) {
@@ -65,26 +109,32 @@ template <typename F> json remembered(lc_engine & e, const std::string & key, F 
     return fields;
 }
 
-// What llama.cpp finds out about the template, for a conversation that begins the answer as most do.
-json usual_format(lc_engine & e, const lc_template & tmpl, lc_tools * tools, const json & request) {
-    json example        = request;
-    example["messages"] = example_conversation();
-    lc_render_text(tmpl, tools, example, *e.special); // where macros never end, this is an error, and llama.cpp's own would crash
-    json body        = request.at("format");
-    body["messages"] = example.at("messages");
-    if (tools != nullptr && request.value("native_calls", false)) {
+// The request that llama.cpp plans the format for.
+json format_of(const chat_request & request, lc_tools * tools, const json & messages) {
+    json body        = request.format;
+    body["messages"] = messages;
+    if (tools != nullptr && request.native_calls) {
         body["tools"] = lc_tools_json(*tools);
     }
+    return body;
+}
+
+// What llama.cpp finds out about the template, for a conversation that begins the answer as most do.
+json usual_format(lc_engine & e, const lc_template & tmpl, lc_tools * tools, const chat_request & request) {
+    lc_conversation example = request.conversation;
+    example.messages        = example_conversation();
+    lc_render_text(tmpl, tools, example, *e.special); // where macros never end, this is an error, and llama.cpp's own would crash
+    json                    body = format_of(request, tools, example.messages);
     std::vector<raw_buffer> no_media;
     std::string             prompt;
     return server_plan(e, body, no_media, prompt);
 }
 
 // What the template adds to this conversation for the answer to begin.
-std::string generation_prompt(lc_engine & e, const lc_template & tmpl, lc_tools * tools, const json & request,
-                              const std::string & with) {
-    json bare                     = request;
-    bare["add_generation_prompt"] = false;
+std::string generation_prompt(lc_engine & e, const lc_template & tmpl, lc_tools * tools,
+                              const lc_conversation & conversation, const std::string & with) {
+    lc_conversation bare          = conversation;
+    bare.add_generation_prompt    = false;
     const std::string without     = lc_render_text(tmpl, tools, bare, *e.special);
     const size_t      size        = std::min(with.size(), without.size());
     size_t            same        = 0;
@@ -99,23 +149,19 @@ bool ends_with(const std::string & text, const std::string & end) {
 }
 
 // The plan's format; a conversation can begin the answer in another way than most do, after a tool's result say.
-void set_format(lc_engine & e, lc_plan & plan, const lc_template & tmpl, lc_tools * tools, const json & request,
+void set_format(lc_engine & e, lc_plan & plan, const lc_template & tmpl, lc_tools * tools, const chat_request & request,
                 const std::string & text) {
-    plan.format = request.contains("format_key") ? request.at("format_key").get<std::string>() : request.at("format").dump();
+    plan.format = request.format_key;
     plan.params = remembered(e, plan.format, [&] { return usual_format(e, tmpl, tools, request); });
-    if (request.contains("append") || request.contains("prefill") || !request.value("add_generation_prompt", true) ||
+    if (request.append || request.prefill || !request.conversation.add_generation_prompt ||
         ends_with(text, plan.params.value("generation_prompt", ""))) {
         return;
     }
-    const std::string start = generation_prompt(e, tmpl, tools, request, text);
+    const std::string start = generation_prompt(e, tmpl, tools, request.conversation, text);
     const std::string key   = plan.format + '\n' + start;
     try {
         plan.params = remembered(e, key, [&] {
-            json body = request.at("format");
-            if (tools != nullptr && request.value("native_calls", false)) {
-                body["tools"] = lc_tools_json(*tools);
-            }
-            body["messages"] = request.at("messages");
+            json        body = format_of(request, tools, request.conversation.messages);
             std::string prompt;
             return server_plan(e, body, plan.media, prompt);
         });
@@ -125,7 +171,7 @@ void set_format(lc_engine & e, lc_plan & plan, const lc_template & tmpl, lc_tool
     }
 }
 
-// The longest stretch of plain words in a text: templates may escape, trim or indent what stands around it.
+// The longest stretch of plain words in a text: templates may escape, trim or indent what is around it.
 std::string words_of(const std::string & text) {
     const auto plain = [](unsigned char c) { return std::isalnum(c) || c == ' ' || c >= 0x80; };
     size_t     best = 0, best_size = 0;
@@ -173,7 +219,7 @@ void check_complete(const json & messages, const lc_rendered & rendered, int lev
     }
 }
 
-// Ends a rendered conversation in front of its last message's text, for which a marker stands.
+// Ends a rendered conversation in front of its last message's text, which a marker replaces.
 void cut_at(lc_rendered & rendered, const std::string & marker) {
     const size_t at = rendered.text.rfind(marker);
     if (at == std::string::npos) {
@@ -220,31 +266,31 @@ extern "C" {
 
 lc_plan * lc_plan_chat(lc_engine * engine, lc_tools * tools, const char * body, size_t size) {
     return lc_guard<lc_plan *>(nullptr, [&] {
-        const json request = json::parse(std::string(body, size));
-        auto       plan    = std::make_unique<lc_plan>();
-        if (request.contains("media")) {
-            // Only the server core can take media apart, so it renders and tokenises such a conversation.
-            plan->params = server_plan(*engine, request.at("media"), plan->media, plan->prompt);
+        const chat_request request(json::parse(std::string(body, size)));
+        auto               plan = std::make_unique<lc_plan>();
+        if (!request.media.is_null()) {
+            // Only the server core can take media apart, so it renders and tokenizes such a conversation.
+            plan->params = server_plan(*engine, request.media, plan->media, plan->prompt);
             return plan.release();
         }
         const auto & tmpl = tools != nullptr && engine->tool_template ? *engine->tool_template : *engine->chat_template;
         lc_rendered rendered;
         try {
-            rendered = lc_render(tmpl, tools, request, *engine->special, request.value("safe", true));
-            if (const int level = request.value("complete", 0); level > 0) {
-                check_complete(request.at("messages"), rendered, level);
+            rendered = lc_render(tmpl, tools, request.conversation, *engine->special, request.safe);
+            if (request.complete > 0) {
+                check_complete(request.conversation.messages, rendered, request.complete);
             }
-            if (request.contains("cut_at")) {
-                cut_at(rendered, request.at("cut_at").get<std::string>());
+            if (request.cut_at) {
+                cut_at(rendered, *request.cut_at);
             }
         } catch (const std::exception & e) {
             throw lc_exception("template_refused", e.what());
         }
-        if (request.contains("format") && !request.at("format").is_null()) {
+        if (!request.format.is_null()) {
             set_format(*engine, *plan, tmpl, tools, request, rendered.text);
         }
-        append(rendered, request.value("append", ""), /* from_caller */ false);
-        append(rendered, request.value("prefill", ""), /* from_caller */ true);
+        append(rendered, request.append.value_or(""), /* from_caller */ false);
+        append(rendered, request.prefill.value_or(""), /* from_caller */ true);
         plan->prompts.push_back(lc_tokenize(engine->vocab, *engine->special, engine->token_cache, rendered));
         plan->prompt = std::move(rendered.text);
         return plan.release();

@@ -174,14 +174,13 @@ void lc_engine::drop(int64_t request) {
 extern "C" {
 
 void lc_init(void) {
-    lc_guard<int>(0, [] {
+    lc_guard<void>([] {
         static std::once_flag once;
         std::call_once(once, [] {
             std::setlocale(LC_NUMERIC, "C");
             llama_log_set(common_log_default_callback, nullptr);
             llama_backend_init();
         });
-        return 0;
     });
 }
 
@@ -240,7 +239,7 @@ lc_engine * lc_engine_open(const char * options, size_t size, lc_load_state * st
 }
 
 void lc_engine_close(lc_engine * engine) {
-    lc_guard<int>(0, [&] {
+    lc_guard<void>([&] {
         {
             std::lock_guard<std::mutex> lock(engine->mutex);
             while (!engine->requests.empty()) {
@@ -258,7 +257,6 @@ void lc_engine_close(lc_engine * engine) {
 #ifdef __GLIBC__
         malloc_trim(0); // what a model took goes back to the system, not to a later one of another size
 #endif
-        return 0;
     });
 }
 
@@ -269,10 +267,9 @@ const struct llama_model * lc_engine_model(lc_engine * engine) {
 }
 
 void lc_cancel(lc_engine * engine, int64_t request) {
-    lc_guard<int>(0, [&] {
+    lc_guard<void>([&] {
         std::lock_guard<std::mutex> lock(engine->mutex);
         engine->drop(request);
-        return 0;
     });
 }
 
@@ -284,9 +281,8 @@ int32_t lc_engine_active(lc_engine * engine) {
 }
 
 void lc_engine_wake(lc_engine * engine) {
-    lc_guard<int>(0, [&] {
+    lc_guard<void>([&] {
         engine->wake();
-        return 0;
     });
 }
 

@@ -23,6 +23,9 @@
 
 extern "C" {
 #include "engine.h"
+#include "parser.h"
+#include "plan.h"
+#include "slots.h"
 }
 
 struct lc_generation {
@@ -49,7 +52,7 @@ struct lc_plan {
     json                      params = json::object(); // constraint and parser, as llama-server's fields
     std::string               prompt;                  // rendered text, for chat
     std::vector<llama_tokens> prompts;                 // one per input
-    std::vector<raw_buffer>   media;                   // files that the prompt's markers stand for
+    std::vector<raw_buffer>   media;                   // files in the places of the prompt's markers
     std::string               format;                  // names what params were planned for
     std::string               info;                    // made when asked for
 };

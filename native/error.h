@@ -1,39 +1,47 @@
-// How a C++ exception becomes a Python one: caught here, kept as JSON per thread, raised in core.
+// Errors, one way for all native code: caught where C++ ends, kept per thread as JSON, raised in Python. The part
+// that C sees is read by cffi too.
 #pragma once
 
-#include "json.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
 
-#include <exception>
-#include <new>
+// What went wrong in a function of ours, or of llama.cpp, on this thread since the last call of this function: JSON
+// {"type", "message"}. Null when nothing did. Valid until the next call on this thread.
+const char * lc_take_error(void);
+
+#ifdef __cplusplus
+}
+
+#include <stdexcept>
 #include <string>
-
-using json = common_json;
 
 // An error with a type that core maps to an exception class.
 struct lc_exception : std::runtime_error {
     std::string type;
-    lc_exception(std::string type, const std::string & message)
-        : std::runtime_error(message), type(std::move(type)) {}
+    lc_exception(std::string type, const std::string & message) : std::runtime_error(message), type(std::move(type)) {}
 };
 
-void lc_set_error(const char * type, const std::string & message);
+// Keeps the exception that is being handled for lc_take_error(). Call it inside a catch block.
+void lc_keep_exception() noexcept;
 
-// Runs fn and returns its result, or fallback with the error kept for lc_last_error().
+// Runs fn and returns its result; after an exception, which is kept, the fallback.
 template <typename T, typename F> T lc_guard(T fallback, F && fn) noexcept {
     try {
         return fn();
-    } catch (const lc_exception & e) {
-        lc_set_error(e.type.c_str(), e.what());
-    } catch (const std::invalid_argument & e) {
-        lc_set_error("invalid_request", e.what());
-    } catch (const common_json_error & e) {
-        lc_set_error("invalid_request", e.what());
-    } catch (const std::bad_alloc &) {
-        lc_set_error("out_of_memory", "out of memory");
-    } catch (const std::exception & e) {
-        lc_set_error("native", e.what());
     } catch (...) {
-        lc_set_error("native", "unknown C++ exception");
+        lc_keep_exception();
+        return fallback;
     }
-    return fallback;
 }
+
+// The same with zero, or nothing, as the fallback: what the generated guards of llama.cpp's functions do.
+template <typename T, typename F> T lc_guard(F && fn) noexcept {
+    try {
+        return fn();
+    } catch (...) {
+        lc_keep_exception();
+        return T();
+    }
+}
+#endif

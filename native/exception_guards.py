@@ -2,7 +2,7 @@
 
 llama.cpp's C API lets C++ exceptions through (a grammar that meets a token it forbids, a broken
 character, a state file that ends early), and an exception that reaches Python's C code ends the process.
-Each guard has the function's own signature, keeps the exception for ``lc_take_exception()`` and returns
+Each guard has the function's own signature, keeps the exception for ``lc_take_error()`` and returns
 zero; macros put the guards in the functions' places in the generated binding.
 """
 
@@ -35,9 +35,9 @@ def write_guards(nodes: list[c_ast.Node], includes: list[str], folder: Path) -> 
         prototypes.append(f"{signature};")
         macros.append(f"#define {node.name}(...) {PREFIX}{node.name}(__VA_ARGS__)")
         call = f"return {node.name}({', '.join(arguments)});"
-        bodies.append(f"{signature} {{\n    return lc_guarded<{result}>([&]() {{ {call} }});\n}}")
+        bodies.append(f"{signature} {{\n    return lc_guard<{result}>([&]() {{ {call} }});\n}}")
     header = "\n".join([*prototypes, "", *macros, ""])
-    included = [f'#include "{name}"' for name in ("guard_impl.h", *includes)]
+    included = [f'#include "{name}"' for name in ("error.h", *includes)]
     source = "\n".join([*included, "", 'extern "C" {', *bodies, "}", ""])
     (folder / "_guards.h").write_text(header, encoding="utf-8")
     (folder / "_guards.cpp").write_text(source, encoding="utf-8")

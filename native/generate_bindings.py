@@ -1,9 +1,9 @@
-"""Writes ``_native.c``, the cffi binding of llama.cpp's C API and of our own ``engine.h``.
+"""Writes ``_native.c``, the cffi binding of llama.cpp's C API and of our own headers.
 
-Bound are all functions, types and integer constants of ``engine.h``, ``llama.h``, ``mtmd.h``,
-``mtmd-helper.h``, ``ggml-backend.h`` and ``gguf.h``, a few questions about tensor types from ``ggml.h``,
-and every type that these need. CMake runs this file at build time; see ``c_headers.py`` for how the
-declarations are read and ``exception_guards.py`` for what stands between llama.cpp's functions and Python.
+Bound are all functions, types and integer constants of ``llama.h`` and of our own headers, the few functions
+that are used of ``ggml.h``, and every type that these need. CMake runs this file at build time;
+``c_headers.py`` reads the declarations, and ``exception_guards.py`` puts a guard around each of llama.cpp's
+functions.
 """
 
 from __future__ import annotations
@@ -32,34 +32,28 @@ MODULE = "llamacpp_core.native._native"
 EVERYTHING = re.compile(".*")
 HEADERS: dict[str, tuple[str, re.Pattern[str]]] = {
     "llama.h": ("include", EVERYTHING),
-    "mtmd.h": ("tools/mtmd", EVERYTHING),
-    "mtmd-helper.h": ("tools/mtmd", EVERYTHING),
-    "ggml-backend.h": ("ggml/include", EVERYTHING),
-    "gguf.h": ("ggml/include", EVERYTHING),
-    "ggml.h": (
-        "ggml/include",
-        re.compile(
-            r"ggml_(version|commit|type_name|type_size|blck_size|row_size|is_quantized|nbytes|nelements"
-            r"|get_name|op_name|op_desc|status_to_string|time_us|threadpool_params_\w+)"
-        ),
-    ),
+    "ggml.h": ("ggml/include", re.compile(r"ggml_type_name")),
 }
-OWN_HEADERS = ("guard.h", "lowlevel.h", "cores.h", "selftest.h", "engine.h")
+OWN_HEADERS = (
+    "error.h",
+    "log_records.h",
+    "lowlevel.h",
+    "cores.h",
+    "selftest.h",
+    "engine.h",
+    "plan.h",
+    "parser.h",
+    "slots.h",
+)
 # Where types may come from although none of their functions is bound.
-TYPE_HEADERS = ("ggml-alloc.h", "ggml-cpu.h", "ggml-opt.h")
+TYPE_HEADERS = ("ggml-alloc.h", "ggml-backend.h", "ggml-cpu.h", "ggml-opt.h")
 
 # The macro that marks a public function, for the check that none was missed.
-API_MARKS = {
-    "llama.h": "LLAMA_API",
-    "mtmd.h": "MTMD_API",
-    "mtmd-helper.h": "MTMD_API",
-    "ggml-backend.h": "GGML(?:_BACKEND)?_API",
-    "gguf.h": "GGML_API",
-}
+API_MARKS = {"llama.h": "LLAMA_API"}
 
 
 def declared_functions(header_text: str, mark: str) -> set[str]:
-    """Names of the C functions that stand behind an API macro in a header's plain text (no `std::` ones)."""
+    """Names of the C functions that an API macro marks in a header's plain text (no `std::` ones)."""
     code = re.sub(r"^[ \t]*#[^\n]*$", "", strip_comments(header_text), flags=re.MULTILINE)
     code = re.sub(r"\b\w*DEPRECATED\s*\(", " ", code)
     return set(re.findall(rf"\b{mark}\b[^;(:]*?\b(\w+)\s*\(", code))
@@ -86,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
     constants = [
         name
         for path, header in paths.items()
-        if header in bound and header != "ggml.h"
+        if header in bound and bound[header] is EVERYTHING
         for name in integer_constants(path.read_text(encoding="utf-8"))
     ]
     # our own functions catch what they throw

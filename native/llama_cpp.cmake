@@ -1,4 +1,4 @@
-# The pinned llama.cpp. fetch_llama_cpp.py reads these values too: they stand here and nowhere else.
+# The pinned llama.cpp. fetch_llama_cpp.py reads these values too: they are here and nowhere else.
 # The source is the vendor/llama.cpp folder of a source archive on the Python package index; nothing
 # else of that archive is used.
 set(LLAMA_CPP_SDIST_PACKAGE "llama-cpp-python")

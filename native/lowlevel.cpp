@@ -1,4 +1,4 @@
-#include "guard_impl.h"
+#include "error.h"
 
 #include "grammar/grammar.h"
 #include "grammar/sampler.h"
@@ -46,12 +46,7 @@ static int32_t choose(llama_sampler * sampler, llama_context * context, int32_t 
 }
 
 extern "C" int32_t lc_sample(llama_sampler * sampler, llama_context * context, int32_t index) {
-    int32_t token = LC_SAMPLE_THROWN;
-    lc_guarded<bool>([&]() {
-        token = choose(sampler, context, index);
-        return true;
-    });
-    return token;
+    return lc_guard<int32_t>(LC_SAMPLE_THROWN, [&] { return choose(sampler, context, index); });
 }
 
 extern "C" bool lc_is_set(void * data) {
@@ -59,12 +54,11 @@ extern "C" bool lc_is_set(void * data) {
 }
 
 extern "C" void lc_free_context(llama_context * context) {
-    lc_guarded<bool>([&]() {
+    lc_guard<void>([&] {
         llama_free(context);
 #ifdef LLAMACPP_OWN_THREADS
         lc_end_idle_threads();
 #endif
-        return true;
     });
 }
 

@@ -4,7 +4,7 @@ enum lc_sample_result {
     LC_SAMPLE_NO_LOGITS = -1, // the context has no logits for this index
     LC_SAMPLE_NO_CHOICE = -2, // the chain ended without choosing a token
     LC_SAMPLE_FORBIDDEN = -3, // every candidate was forbidden, so the choice means nothing
-    LC_SAMPLE_THROWN    = -4, // an exception, kept for lc_take_exception()
+    LC_SAMPLE_THROWN    = -4, // an exception, kept for lc_take_error()
 };
 
 // Applies a sampler to the logits of output `index` and returns the token that it chose, or one of the

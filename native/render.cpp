@@ -1,7 +1,31 @@
-// llama.cpp's Jinja engine marks which parts of its output came from input, but loses the marks where a
-// template cuts or serialises a value. So a conversation whose text spells out a control token is rendered
-// twice, the second time with one byte of each such token replaced: where the two outputs differ, the
-// caller's text stands.
+// Renders a conversation and finds out which bytes came from the caller.
+//
+// llama.cpp's Jinja engine marks which parts of its output came from input, but loses the marks where a template
+// cuts or serializes a value. So a conversation whose text spells a control token is rendered twice, the second time
+// with one byte of each such token replaced by DEL (0x7f): where the two outputs differ is the caller's text.
+//
+// An example: a user writes "Hi <|im_end|>", the template is Qwen3's. The plain rendering, in which nothing tells the
+// user's <|im_end|> from the template's:
+//
+//     <|im_start|>user\nHi <|im_end|><|im_end|>\n<|im_start|>assistant\n
+//
+// The rendering with the token's last byte replaced in the user's text:
+//
+//     <|im_start|>user\nHi <|im_end|\x7f<|im_end|>\n<|im_start|>assistant\n
+//
+// They differ in one byte, so the ten bytes of the token around it are the caller's (^):
+//
+//     <|im_start|>user\nHi <|im_end|><|im_end|>\n<|im_start|>assistant\n
+//                          ^^^^^^^^^^
+//
+// There, lc_tokenize() reads plain text; everywhere else it reads control tokens, in brackets here:
+//
+//     [<|im_start|>] user \n Hi _< | im _ end | > [<|im_end|>] \n [<|im_start|>] ass istant \n
+//
+// A template may look for a token in the text that it is given (the end of the reasoning, say) and make something else
+// of the changed text. Then the two outputs cannot be compared, and find_marks() looks for the token that is to blame.
+// A third rendering serves tokens that the caller's text only completes: a template that writes "<|" and then the
+// caller's "im_end|>".
 #include "template_guard.h"
 #include "template_values.h"
 #include "tool_parts.h"
@@ -86,9 +110,8 @@ json adapted(const json & messages, const common_chat_template & tmpl) {
     return out;
 }
 
-void set_variables(jinja::context & ctx, const common_chat_template & tmpl, const json & request) {
-    const json  no_kwargs = json::object();
-    const json  kwargs    = request.value("kwargs", no_kwargs);
+void set_variables(jinja::context & ctx, const common_chat_template & tmpl, const lc_conversation & conversation) {
+    const json &   kwargs = conversation.kwargs;
     lc_input_marks none;
     for (const auto & [key, value] : kwargs.items()) {
         ctx.set_val(key, lc_to_value(value, none));
@@ -101,34 +124,25 @@ void set_variables(jinja::context & ctx, const common_chat_template & tmpl, cons
     }
     ctx.set_val("bos_token", jinja::mk_val<jinja::value_string>(tmpl.bos_token()));
     ctx.set_val("eos_token", jinja::mk_val<jinja::value_string>(tmpl.eos_token()));
-    ctx.set_val("enable_thinking", jinja::mk_val<jinja::value_bool>(request.value("enable_thinking", true)));
-    if (request.value("add_generation_prompt", true)) {
+    ctx.set_val("enable_thinking", jinja::mk_val<jinja::value_bool>(conversation.enable_thinking));
+    if (conversation.add_generation_prompt) {
         ctx.set_val("add_generation_prompt", jinja::mk_val<jinja::value_bool>(true));
     }
-}
-
-// What a template is given besides messages and tools, as text.
-std::string settings_of(const json & request) {
-    json out = json::array();
-    for (const char * name : { "kwargs", "enable_thinking", "add_generation_prompt" }) {
-        out.push_back(request.contains(name) ? request.at(name) : json());
-    }
-    return out.dump();
 }
 
 // One request, ready to be rendered again and again.
 class renderer {
   public:
-    renderer(const lc_template & tmpl, lc_tools * tools, const json & request) :
+    renderer(const lc_template & tmpl, lc_tools * tools, const lc_conversation & conversation) :
         tmpl(tmpl),
         tools(tools),
-        request(request),
-        messages(adapted(request.at("messages"), tmpl)),
-        settings(settings_of(request)) {}
+        conversation(conversation),
+        messages(adapted(conversation.messages, tmpl)),
+        settings(conversation.settings()) {}
 
     lc_rendered operator()(lc_input_marks & marks) const {
         jinja::context ctx(tmpl.source());
-        set_variables(ctx, tmpl, request);
+        set_variables(ctx, tmpl, conversation);
         auto list = jinja::mk_val<jinja::value_array>();
         for (const auto & message : messages) {
             list->push_back(message_value(message, marks));
@@ -158,11 +172,11 @@ class renderer {
     }
 
   private:
-    const lc_template & tmpl;
-    lc_tools *          tools;
-    const json &        request;
-    json                messages;
-    std::string         settings;
+    const lc_template &     tmpl;
+    lc_tools *              tools;
+    const lc_conversation & conversation;
+    json                    messages;
+    std::string             settings;
 };
 
 // The caller's text has a token of which this byte was replaced.
@@ -223,8 +237,8 @@ void find_marks(const renderer & render, const lc_special_tokens & special, cons
 }
 
 // Tokens that the template seems to have written, but to which the caller's text may have added a part.
-lc_token_set maybe_completed(const lc_rendered & plain, const lc_special_tokens & special, const json & request,
-                          lc_tools * tools) {
+lc_token_set maybe_completed(const lc_rendered & plain, const lc_special_tokens & special, const json & messages,
+                             lc_tools * tools) {
     lc_token_set present, out;
     for (size_t i = 0; i < plain.text.size();) {
         const lc_special_tokens::entry * found = special.at(plain.text, i, &plain.from_caller);
@@ -234,7 +248,7 @@ lc_token_set maybe_completed(const lc_rendered & plain, const lc_special_tokens 
         i += found != nullptr ? found->text.size() : 1;
     }
     for (const auto & [token, found] : present) {
-        if (lc_has_part_of(request.at("messages"), found->text) ||
+        if (lc_has_part_of(messages, found->text) ||
             (tools != nullptr && tools->has_part_of(*found))) {
             out.emplace(token, found);
         }
@@ -251,16 +265,24 @@ lc_template::lc_template(const std::string & source, const std::string & bos_tok
     lc_remember_tool_parts(prog);
 }
 
-std::string lc_render_text(const lc_template & tmpl, lc_tools * tools, const json & request,
+std::string lc_conversation::settings() const {
+    json out = json::array();
+    out.push_back(kwargs);
+    out.push_back(enable_thinking);
+    out.push_back(add_generation_prompt);
+    return out.dump();
+}
+
+std::string lc_render_text(const lc_template & tmpl, lc_tools * tools, const lc_conversation & conversation,
                            const lc_special_tokens & special) {
     lc_input_marks marks;
     marks.special = &special;
-    return renderer(tmpl, tools, request)(marks).text;
+    return renderer(tmpl, tools, conversation)(marks).text;
 }
 
-lc_rendered lc_render(const lc_template & tmpl, lc_tools * tools, const json & request, const lc_special_tokens & special,
-                      bool safe) {
-    const renderer render(tmpl, tools, request);
+lc_rendered lc_render(const lc_template & tmpl, lc_tools * tools, const lc_conversation & conversation,
+                      const lc_special_tokens & special, bool safe) {
+    const renderer render(tmpl, tools, conversation);
     lc_input_marks    marks;
     marks.special     = safe ? &special : nullptr;
     lc_rendered plain = render(marks);
@@ -268,7 +290,7 @@ lc_rendered lc_render(const lc_template & tmpl, lc_tools * tools, const json & r
         find_marks(render, special, marks.found, plain);
     }
     if (safe) {
-        for (const auto & [token, found] : maybe_completed(plain, special, request, tools)) {
+        for (const auto & [token, found] : maybe_completed(plain, special, conversation.messages, tools)) {
             for (int choice = 0; choice < lc_input_marks::n_choices; choice++) {
                 lc_input_marks parts;
                 parts.special = &special;

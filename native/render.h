@@ -4,6 +4,7 @@
 #include "error.h"
 
 #include "chat.h"
+#include "json.h"
 
 #include <array>
 #include <cstdint>
@@ -12,6 +13,18 @@
 #include <string>
 #include <unordered_map>
 #include <vector>
+
+using json = common_json;
+
+// What a template sees beside the tools.
+struct lc_conversation {
+    json messages              = json::array();
+    json kwargs                = json::object(); // variables of the caller's
+    bool add_generation_prompt = true;
+    bool enable_thinking       = true;
+
+    std::string settings() const; // all but the messages, as text
+};
 
 // Rendered text, and for each byte whether it came from the caller (true) or from the template.
 struct lc_rendered {
@@ -30,7 +43,7 @@ class lc_special_tokens {
         bool        strip_left;
         bool        strip_right;
     };
-    // The longest control token whose text stands at a position, and no byte of which is in skip; null if none.
+    // The longest control token whose text is at a position, and no byte of which is in skip; null if none.
     const entry * at(const std::string & text, size_t position, const std::vector<bool> * skip = nullptr) const;
 
   private:
@@ -69,13 +82,12 @@ struct lc_template : common_chat_template {
 };
 
 // tools: null for none
-// request: JSON: messages, kwargs, add_generation_prompt, enable_thinking
 // safe: find out what came from the caller
-lc_rendered lc_render(const lc_template & tmpl, lc_tools * tools, const json & request, const lc_special_tokens & special,
-                      bool safe);
+lc_rendered lc_render(const lc_template & tmpl, lc_tools * tools, const lc_conversation & conversation,
+                      const lc_special_tokens & special, bool safe);
 
 // The text alone.
-std::string lc_render_text(const lc_template & tmpl, lc_tools * tools, const json & request,
+std::string lc_render_text(const lc_template & tmpl, lc_tools * tools, const lc_conversation & conversation,
                            const lc_special_tokens & special);
 
 // Control tokens are read only where the template wrote them.

@@ -1,23 +1,20 @@
 // Multiplies small matrices with llama.cpp's CPU code, through the graphs, the threads and the buffers that a
 // model uses, and compares with plain arithmetic on the dequantised weights.
 #include "error.h"
-
-#include "ggml-alloc.h"
-#include "ggml-backend.h"
-#include "ggml-cpu.h"
-#include "ggml.h"
+#include "selftest_tensors.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <memory>
 #include <vector>
 
 extern "C" {
 #include "engine.h"
 #include "selftest.h"
 }
+
+using namespace lc_selftest;
 
 namespace {
 
@@ -29,13 +26,6 @@ constexpr int64_t n_experts = 2;
 // One row is what decoding multiplies; the others fill one tile of 16 rows, not quite one, and two and a half.
 constexpr int64_t rows_to_try[] = { 1, 3, 16, 40 };
 
-template <auto * f> struct freed {
-    template <typename T> void operator()(T * p) const { f(p); }
-};
-using context_ptr = std::unique_ptr<ggml_context, freed<ggml_free>>;
-using buffer_ptr  = std::unique_ptr<ggml_backend_buffer, freed<ggml_backend_buffer_free>>;
-using backend_ptr = std::unique_ptr<ggml_backend, freed<ggml_backend_free>>;
-
 struct product {
     ggml_type                  type;
     ggml_backend_buffer_type_t memory; // where the weights lie
@@ -43,10 +33,6 @@ struct product {
 };
 
 ggml_backend_dev_t cpu() { return ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU); }
-
-context_ptr new_context() {
-    return context_ptr(ggml_init({ 64 * ggml_tensor_overhead() + ggml_graph_overhead(), nullptr, true }));
-}
 
 // As llama.cpp asks before it puts a weight into a kind of memory.
 bool fits(ggml_type type, ggml_backend_buffer_type_t memory, bool experts) {
@@ -89,20 +75,6 @@ std::vector<product> find_products() {
 const std::vector<product> & products() {
     static const std::vector<product> all = (lc_init(), find_products());
     return all;
-}
-
-// Numbers around zero, the same in each run.
-std::vector<float> noise(size_t n, uint32_t seed) {
-    std::vector<float> out(n);
-    for (float & value : out) {
-        float sum = 0;
-        for (int i = 0; i < 4; i++) {
-            seed = seed * 1664525u + 1013904223u;
-            sum += (float) (seed >> 8) / (1 << 24) - 0.5f;
-        }
-        value = sum;
-    }
-    return out;
 }
 
 std::vector<float> dequantised(ggml_type type, const uint8_t * data, size_t n) {

@@ -10,5 +10,26 @@ const char * lc_selftest_name(int32_t index);
 
 // Computes it, for one row and for several, as a plain product and as one of experts, through llama.cpp's graphs.
 // Returns the greatest error against plain arithmetic on the same weights: the mean squared difference over the
-// mean square. NaN after a failure, which lc_last_error() describes.
+// mean square. NaN after a failure, which lc_take_error() describes.
 double lc_selftest_run(int32_t index);
+
+// Sizes and options of one attention, as ggml_flash_attn_ext() takes them.
+struct lc_attention_shape {
+    bool    half;       // keys and values are f16, else f32
+    int32_t width_k;    // floats of a query and of a key
+    int32_t width_v;    // floats of a value
+    int32_t n_keys;
+    int32_t n_tokens;   // queries of each head
+    int32_t n_heads;    // of the queries
+    int32_t n_heads_kv; // of the keys and values; divides n_heads
+    int32_t n_streams;  // sequences apart from one another
+    int32_t window;     // how many keys each query sees; 0: no mask
+    bool    sinks;      // an attention sink for each head
+    float   max_bias;   // of ALiBi; 0: none
+    float   softcap;    // of the scores; 0: none
+    int32_t n_threads;
+};
+
+// Computes the attention of random queries, keys and values through llama.cpp's graphs. Returns the mean squared
+// difference from plain arithmetic over the mean square. NaN after a failure, which lc_take_error() describes.
+double lc_selftest_attention(const struct lc_attention_shape * shape);

@@ -1,4 +1,4 @@
-// Control tokens in a rendered prompt: where their texts stand, and which of them the template wrote.
+// Control tokens in a rendered prompt: where they are, and which of them the template wrote.
 #include "render.h"
 
 #include "common.h"

@@ -7,12 +7,12 @@
 
 using lc_visit = std::function<void(jinja::statement_ptr &)>;
 
-// A node of ours that stands in such a tree.
+// A node of ours in such a tree.
 struct lc_own_node : jinja::expression {
     virtual void each_child(const lc_visit & visit) = 0;
 };
 
-// Calls visit with every place in a node that holds a node, in the order in which they stand in the template.
+// Calls visit with every place in a node that holds a node, in the order of the template.
 // False: a kind of node that is not known here.
 bool lc_each_child(jinja::statement & node, const lc_visit & visit);
 

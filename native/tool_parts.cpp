@@ -1,7 +1,30 @@
-// A part of a template can be remembered when its output follows from the tools and the request's settings:
-// every variable that it reads is one that it has set before, `tools`, a macro of which the same is true, or a
-// variable that the template sets nowhere and that is not the conversation. And it must leave nothing behind:
-// no variable, no changed object.
+// Finds the parts of a template whose output can be remembered: those that write the tools and depend on nothing
+// else but the request's settings. Every variable that such a part reads is one that it has set before, `tools`, a
+// macro of which the same is true, or a variable that the template sets nowhere and that is not the conversation. And
+// it must leave nothing behind: no variable, no changed object.
+//
+// An example, from Qwen3's template:
+//
+//     {%- if tools %}                                            reads tools
+//         {{- '<|im_start|>system\n' }}
+//         {%- if messages[0].role == 'system' %}                 reads messages
+//             {{- messages[0].content + '\n\n' }}
+//         {%- endif %}
+//         {{- "# Tools\n\nYou may call ... <tools>" }}
+//         {%- for tool in tools %}                               <- this loop
+//             {{- "\n" }}
+//             {{- tool | tojson }}
+//         {%- endfor %}
+//         {{- "\n</tools>\n\nFor each function call, ..." }}
+//     {%- else %} ...
+//
+// The whole `if` reads the conversation, so it is not such a part; the loop reads `tools` and its own `tool`, and is
+// the largest one that is. For the tool find_places it writes
+//
+//     \n{"type": "function", "function": {"name": "find_places", ... "required": ["place", "limit"]}}}
+//
+// once, and later prompts with the same tools take that text, with its marks of what came from the caller. A loop that
+// also set a variable of the template, or appended to a list made outside of it, would not be remembered.
 #include "tool_parts.h"
 
 #include <set>

@@ -3,7 +3,7 @@
 
 #include "llama.h"
 
-// Call on the loading thread: before a load, and behind it, which makes the memory of the first tokens of every
+// Call on the loading thread: before a load, and after it, which makes the memory of the first tokens of every
 // request resident, so that short requests never wait for the kernel and never change what the process holds.
 void lc_watch_caches();
 void lc_populate_caches(const llama_model * model, const llama_context * ctx);

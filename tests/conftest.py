@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from llamacpp_core import Llama
 
 # Before the extension is loaded: one thread per model, because several workers share the cores, and threads
 # that wait for one another while something else has the core are many times slower than one.
 os.environ.setdefault("OMP_THREAD_LIMIT", "1")
-
-from llamacpp_core import Llama
-from llamacpp_core.models import resolve_model
 
 CHAT_MODEL = "smollm2-135m-instruct"
 EMBEDDING_MODEL = "all-minilm-l6-v2"
@@ -21,23 +22,38 @@ EMBEDDING_MODEL = "all-minilm-l6-v2"
 pytest_plugins = ["running", "template_counts", "workers"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that use one of the suite's loaded models, so that quick runs can leave them out."""
+    for item in items:
+        if {"llm", "embedder"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("model")
+
+
 @pytest.fixture(scope="session")
 def smollm2_path() -> Path:
+    from llamacpp_core.models import resolve_model
+
     return resolve_model(CHAT_MODEL, progress=False).path
 
 
 @pytest.fixture(scope="session")
 def minilm_path() -> Path:
+    from llamacpp_core.models import resolve_model
+
     return resolve_model(EMBEDDING_MODEL, progress=False).path
 
 
 @pytest.fixture(scope="session")
 def llm(smollm2_path: Path) -> Iterator[Llama]:
+    from llamacpp_core import Llama
+
     with Llama(CHAT_MODEL, n_ctx=2048) as loaded:
         yield loaded
 
 
 @pytest.fixture(scope="session")
 def embedder(minilm_path: Path) -> Iterator[Llama]:
+    from llamacpp_core import Llama
+
     with Llama(EMBEDDING_MODEL) as loaded:
         yield loaded

@@ -6,10 +6,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
-from llamacpp_core import Llama
+if TYPE_CHECKING:
+    from llamacpp_core import Llama
 
 RunPython = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -28,8 +30,8 @@ def run_python() -> RunPython:
 def wait_until_idle(llm: Llama, seconds: float = 5.0) -> None:
     """Waits until no request is in the engine; fails when that takes too long."""
     deadline = time.monotonic() + seconds
-    while llm._engine.n_active:
-        assert time.monotonic() < deadline, f"{llm._engine.n_active} request(s) still in the engine"
+    while llm.n_active:
+        assert time.monotonic() < deadline, f"{llm.n_active} request(s) still in the engine"
         time.sleep(0.005)
 
 

@@ -32,6 +32,8 @@ HEAVY = (
     "ssl",
     "urllib.request",
 )
+#: With the interpreter's own; 167 when this was written, in 0.13 s.
+MOST_MODULES = 185
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -48,10 +50,9 @@ def test_import_leaves_out(loaded_modules: set[str], name: str) -> None:
     assert name not in loaded_modules
 
 
-def test_import_takes_less_than_150_ms(run_python: Run) -> None:
-    code = "import time; t = time.process_time(); import llamacpp_core; print(time.process_time() - t)"
-    times = [float(run_python(code).stdout) for _ in range(5)]
-    assert min(times) < 0.15, times
+def test_import_stays_light(loaded_modules: set[str]) -> None:
+    # A module costs about a millisecond: the count keeps what a clock on a busy machine cannot.
+    assert len(loaded_modules) < MOST_MODULES, sorted(loaded_modules)
 
 
 def test_import_is_clean_under_warnings_as_errors(run_python: Run) -> None:

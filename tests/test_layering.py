@@ -23,14 +23,12 @@ ADAPTERS = ROOT / "llamacpp_integrations"
 # down this list, so there is no circle.
 ROOMS = {
     "integrations/demo": "llamacpp_core integrations/langchain integrations/llama_index",
-    "integrations/langchain": (
-        "integrations llamacpp_core llama request response engine/load models _checks errors"
-    ),
+    "integrations/langchain": ("integrations llamacpp_core request response models _checks errors"),
     "integrations/llama_index": (
-        "integrations llamacpp_core llama request response engine engine/load models types _checks errors"
+        "integrations llamacpp_core llama request response engine models types _checks errors"
     ),
     "integrations/cli": "llamacpp_core display engine/load models grammar native _checks errors",
-    "integrations": "engine/load _checks errors",
+    "integrations": "llamacpp_core llama engine/load _checks errors",
     "llamacpp_core": "llama engine engine/load engine/python_loop grammar errors",
     "llama": (
         "chat_format chat_format/named request response display engine engine/load engine/python_loop "

@@ -11,8 +11,6 @@ import logging as _logging
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
-from llamacpp_core.engine.info import Capabilities, ModelInfo, PromptCache
-from llamacpp_core.engine.load.options import LoadOptions
 from llamacpp_core.errors import (
     ContextOverflowError,
     EngineClosedError,
@@ -35,9 +33,10 @@ from llamacpp_core.errors import (
     RequestCancelledError,
     UnsupportedCapabilityError,
 )
-from llamacpp_core.llama.llama import Llama
 
 if _TYPE_CHECKING:
+    from llamacpp_core.engine.info import Capabilities, ModelInfo, PromptCache
+    from llamacpp_core.engine.load.options import LoadOptions
     from llamacpp_core.engine.python_loop.callbacks import (
         LogitsProcessorList,
         MinTokensLogitsProcessor,
@@ -45,6 +44,7 @@ if _TYPE_CHECKING:
     )
     from llamacpp_core.grammar import LlamaGrammar
     from llamacpp_core.llama.compat import LlamaCache, LlamaPromptLookupDecoding, LlamaRAMCache
+    from llamacpp_core.llama.llama import Llama
     from llamacpp_core.llama.saved_state import LlamaState
 
 __all__ = [
@@ -90,15 +90,21 @@ __version__ = "0.1.0"
 _logging.getLogger("llamacpp_core").addHandler(_logging.NullHandler())
 
 
-# Not needed by most, so not loaded with the package.
+# Loaded when first used: the package itself needs no native module, so grammars, model files and errors are
+# there without one.
 _LATER = {
+    "Capabilities": "engine.info",
+    "Llama": "llama.llama",
     "LlamaCache": "llama.compat",
     "LlamaGrammar": "grammar",
     "LlamaPromptLookupDecoding": "llama.compat",
     "LlamaRAMCache": "llama.compat",
     "LlamaState": "llama.saved_state",
+    "LoadOptions": "engine.load.options",
     "LogitsProcessorList": "engine.python_loop.callbacks",
     "MinTokensLogitsProcessor": "engine.python_loop.callbacks",
+    "ModelInfo": "engine.info",
+    "PromptCache": "engine.info",
     "StoppingCriteriaList": "engine.python_loop.callbacks",
 }
 
@@ -107,5 +113,11 @@ def __getattr__(name: str) -> _Any:
     if name in _LATER:
         from importlib import import_module
 
-        return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+        value = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+        globals()[name] = value
+        return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -108,7 +108,7 @@ def text(name: str, value: Any) -> str:
 
 
 def check_text(name: str, value: str) -> str:
-    """Refuses the characters that no tokenizer takes: NUL, and surrogates that stand alone."""
+    """Refuses the characters that no tokenizer takes: NUL, and lone surrogates."""
     if "\0" in value:
         raise InvalidParameterError(
             f"{name} holds a NUL character at position {value.index(chr(0))}: remove it", parameter=name

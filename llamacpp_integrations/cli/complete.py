@@ -52,7 +52,7 @@ def complete_command(
         list[str] | None, typer.Option(help="Text that ends the answer; can be repeated.")
     ] = None,
     suffix: Annotated[
-        str | None, typer.Option(help="Text behind the gap, for models that can fill in the middle.")
+        str | None, typer.Option(help="Text after the gap, for models that can fill in the middle.")
     ] = None,
     echo: Annotated[bool, typer.Option("--echo", help="Print the prompt in front of it.")] = False,
     grammar: Annotated[Path | None, typer.Option(help="A GBNF file that the answer has to follow.")] = None,

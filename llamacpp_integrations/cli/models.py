@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-_WIDE = 72  # columns that a terminal needs for licences and sources
+_WIDE = 72  # columns that a terminal needs for licenses and sources
 
 
 def register(app: typer.Typer) -> None:
@@ -48,14 +48,14 @@ def list_command(as_json: Json = False) -> None:
         )
         return
     out = console()
-    columns = ["name", "kind", "size", "cached", "licence", "source"]
+    columns = ["name", "kind", "size", "cached", "license", "source"]
     table = Table(box=None, pad_edge=False)
     for name in columns if out.width >= _WIDE else columns[:4]:
         table.add_column(name, no_wrap=name in columns[:4], overflow="fold")
     for model in listed:
         entry = model.entry
         cached = "yes" if model.cached else "no"
-        row = [entry.name, entry.kind, size_text(entry.size), cached, entry.licence, str(entry.source)]
+        row = [entry.name, entry.kind, size_text(entry.size), cached, entry.license, str(entry.source)]
         table.add_row(*row[: len(table.columns)])
     out.print(table)
 
@@ -167,7 +167,7 @@ def _facts(model: ModelInfo, can: list[str] | None) -> Any:
         "can": None if can is None else "; ".join(can),
         "query prefix": repr(model.query_prefix) if model.query_prefix else None,
         "document prefix": repr(model.document_prefix) if model.document_prefix else None,
-        "licence": model.licence or "not stated",
+        "license": model.license or "not stated",
         "source": model.source,
         "path": model.path or f"not fetched yet: llamacpp models pull {model.name}",
     }

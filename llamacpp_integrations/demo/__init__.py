@@ -1,1 +1,1 @@
-"""The demonstration behind ``make demo``: questions answered over real documents, in this process."""
+"""The demonstration that ``make demo`` runs: questions answered over real documents, in this process."""

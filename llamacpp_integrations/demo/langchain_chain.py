@@ -29,7 +29,7 @@ def build(llm: Llama, embedder: Llama, texts: Sequence[Passage], k: int) -> Runn
     model = ChatLlamaCpp(llama=llm, temperature=0, max_tokens=80)
 
     def notes(found: dict[str, Any]) -> dict[str, Any]:
-        # The best note stands last, nearest to the question.
+        # The best note comes last, nearest to the question.
         ordered = list(enumerate(found["documents"], 1))[::-1]
         return {
             "question": found["question"],

@@ -1,4 +1,4 @@
-"""Many calls as coroutines of one event loop: all of them are in the engine's batch at once."""
+"""Runs many calls as coroutines of one event loop, so that all of them share the engine's batch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def run_in_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Runs a coroutine to its end for a caller that is not one.
+    """Runs a coroutine to completion for a synchronous caller.
 
     The loop lives on this thread, or, where a loop is running here already, as in a notebook, on one thread
     of its own. The thread's current event loop is left as it was.
@@ -48,7 +48,7 @@ def _run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 
 async def gather(calls: Sequence[Callable[[], Coroutine[Any, Any, T]]], limit: int | None = None) -> list[T]:
-    """Results of calls that run at once, ``limit`` at a time; one failure cancels the others."""
+    """Runs calls at once and returns their results, ``limit`` at a time; one failure cancels the others."""
     semaphore = asyncio.Semaphore(limit) if limit else None
 
     async def one(call: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -72,7 +72,7 @@ _TRANSLATIONS: tuple[tuple[type[core.LlamaCppError], type[core.LlamaCppError]], 
 
 
 def _translate(error: core.LlamaCppError) -> core.LlamaCppError:
-    """The error as the class of this module that stands for it; itself if there is none."""
+    """The error as an instance of the matching class of this module; itself if there is none."""
     if isinstance(error, langchain.LangChainException):
         return error
     for source, target in _TRANSLATIONS:

@@ -1,4 +1,4 @@
-"""One generation: reading its stream, limiting its time, checking that it is whole."""
+"""One generation: reading its stream, limiting its time, and checking that it is complete."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Any, TypeVar
 
 from langchain_core.outputs import ChatGenerationChunk
 
-from llamacpp_core.errors import IncompleteOutputError
+from llamacpp_core.response.cut_off import MessageSoFar, check_complete
 from llamacpp_integrations.langchain._batch import run_in_loop
 from llamacpp_integrations.langchain._errors import GenerationTimeoutError
 from llamacpp_integrations.langchain._messages import final_chunk, stream_chunk
-from llamacpp_integrations.langchain._structured import is_constrained
 
-__all__ = ["StreamReader", "anext_timed", "atimed", "check_complete", "timed", "timed_stream"]
+__all__ = ["StreamReader", "anext_timed", "atimed", "check_response", "timed", "timed_stream"]
 
 T = TypeVar("T")
 
@@ -34,8 +33,7 @@ class StreamReader:
     def __init__(self, params: dict[str, Any], *, blocks: bool) -> None:
         self.params = params
         self._blocks = blocks
-        self._constrained = is_constrained(params)
-        self._text: list[str] = []
+        self._so_far = MessageSoFar()
 
     def read(self, chunk: Mapping[str, Any]) -> list[ChatGenerationChunk]:
         """What a chunk adds.
@@ -47,41 +45,24 @@ class StreamReader:
             return []
         choice = chunk["choices"][0]
         delta = choice["delta"]
-        if self._constrained:
-            self._text.append(_delta_text(delta))
+        self._so_far.add(delta)
         piece = stream_chunk(delta, choice.get("logprobs"), blocks=self._blocks)
         out = [] if piece is None else [piece]
         reason = choice["finish_reason"]
         if reason is not None:
-            if reason == "length" and self._constrained:
-                raise _incomplete("".join(self._text))
+            check_complete(self._so_far.message, reason, self.params)
             out.append(final_chunk(chunk, reason, blocks=self._blocks))
         return out
 
 
-def _delta_text(delta: Mapping[str, Any]) -> str:
-    calls = "".join(call.get("function", {}).get("arguments") or "" for call in delta.get("tool_calls") or ())
-    return (delta.get("content") or "") + calls
-
-
-def check_complete(response: Mapping[str, Any], params: Mapping[str, Any]) -> None:
-    """Makes sure that an answer that is only good as a whole is whole.
+def check_response(response: Mapping[str, Any], params: Mapping[str, Any]) -> None:
+    """Makes sure that answers that are only of use as a whole are whole.
 
     Raises:
-        IncompleteOutputError: ``max_tokens`` or the context ended a forced call or a constrained answer.
+        IncompleteOutputError: One was cut off.
     """
-    if is_constrained(params):
-        for choice in response["choices"]:
-            if choice["finish_reason"] == "length":
-                raise _incomplete(_delta_text(choice["message"]))
-
-
-def _incomplete(partial: str) -> IncompleteOutputError:
-    return IncompleteOutputError(
-        "the answer was cut off before it was complete: raise max_tokens or n_ctx, or bound the strings of "
-        f"the schema with maxLength. It ends with {partial[-80:]!r}",
-        partial=partial,
-    )
+    for choice in response["choices"]:
+        check_complete(choice["message"], choice["finish_reason"], params)
 
 
 # Time limits
@@ -119,7 +100,7 @@ async def anext_timed(source: AsyncIterator[T], deadline: float | None) -> T | N
 
 
 def timed(work: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> T:
-    """Runs a coroutine for a caller that is not one, with a time limit."""
+    """Runs a coroutine for a synchronous caller, with a time limit."""
 
     async def run() -> T:
         async with atimed(seconds):
@@ -129,7 +110,7 @@ def timed(work: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> T:
 
 
 def timed_stream(work: Callable[[], Coroutine[Any, Any, AsyncIterator[T]]], seconds: float) -> Iterator[T]:
-    """Iterates over an async iterator for a caller that is not async, with a time limit for the whole."""
+    """Iterates over an async iterator for a synchronous caller, with a time limit for the whole stream."""
     from concurrent.futures import ThreadPoolExecutor
 
     # The loop runs on a thread of its own: the caller may be inside another one.

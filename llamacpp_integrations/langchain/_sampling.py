@@ -1,11 +1,11 @@
-"""How the next token is chosen: the fields that chat and text completion share."""
+"""Sampling parameters: the fields that chat and text completion share."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from llamacpp_core._checks import number
 from llamacpp_core.request.sampling import EXTRA_FIELDS, sampling_fields
@@ -14,6 +14,10 @@ from llamacpp_integrations.langchain._errors import translated_errors
 __all__ = ["Sampling"]
 
 _SECONDS = number(0, above=True)
+
+
+def _listed(stop: Any) -> Any:
+    return [stop] if isinstance(stop, str) else stop
 
 
 class Sampling(BaseModel):
@@ -57,7 +61,7 @@ class Sampling(BaseModel):
     max_tokens: int | None = None
     """Tokens to generate at most. None, 0 or less: to the end of the context."""
 
-    stop: list[str] | None = None
+    stop: Annotated[list[str] | None, BeforeValidator(_listed)] = None
     """Strings that end the answer; ``stop`` of a call takes their place."""
 
     seed: int | None = None
@@ -101,21 +105,17 @@ class Sampling(BaseModel):
         "typical_p",
     )
 
-    @field_validator("stop", mode="before")
-    @classmethod
-    def _listed(cls, stop: Any) -> Any:
-        return [stop] if isinstance(stop, str) else stop
-
-    def _check_sampling(self, n_vocab: int) -> None:
-        """Checks the configured parameters as a call does, so that a mistake shows where it was made.
-
-        Raises:
-            InvalidParameterError: One of them cannot work; names it.
-        """
-        params = self._sampling_params
-        params.pop("grammar", None)
-        sampling_fields(params, n_vocab=n_vocab)
-        self._time_limit({})
+    def _settled(self, name: str, value: Any) -> Any:
+        # As a call does, so that a mistake shows where it was made.
+        if name == "timeout":
+            self._time_limit({"timeout": value})
+        elif (name in self._sampling_names and name != "grammar") or name == "sampling":
+            given = value if name == "sampling" else {name: value}
+            sampling_fields(
+                {key: one for key, one in given.items() if one is not None and one != []},
+                n_vocab=self.client.info.n_vocab,  # type: ignore[attr-defined]
+            )
+        return super()._settled(name, value)  # type: ignore[misc]
 
     def _time_limit(self, given: Mapping[str, Any]) -> float | None:
         """Seconds that a call may take; None: no limit.

@@ -1,4 +1,4 @@
-"""Answers that follow a schema: how it is asked for, and how the answer is read."""
+"""Answers that follow a schema: how to request and how to parse them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from llamacpp_integrations.langchain._tools import openai_tools
 if TYPE_CHECKING:
     from llamacpp_integrations.langchain.chat_models import ChatLlamaCpp
 
-__all__ = ["Method", "is_constrained", "openai_response_format", "structured_output"]
+__all__ = ["Method", "openai_response_format", "structured_output"]
 
 Method = Literal["function_calling", "json_schema", "json_mode"]
 METHODS = ("function_calling", "json_schema", "json_mode")
@@ -82,13 +82,6 @@ def _schema_format(schema: dict[str, Any], strict: bool | None) -> dict[str, Any
     return {"type": "json_schema", "json_schema": wrapper}
 
 
-def is_constrained(params: Mapping[str, Any]) -> bool:
-    """Whether a request's answer is only good as a whole: a forced call, or JSON."""
-    if params.get("tool_choice") not in (None, "auto", "none"):
-        return True
-    return (params.get("response_format") or {}).get("type") in ("json_object", "json_schema")
-
-
 def structured_output(
     llm: ChatLlamaCpp,
     schema: Any,
@@ -98,7 +91,7 @@ def structured_output(
     strict: bool | None,
     tools: Any,
 ) -> Runnable[Any, Any]:
-    """The chain behind ``with_structured_output``."""
+    """Builds the chain of ``with_structured_output``."""
     if method not in METHODS:
         raise InvalidParameterError(
             f"method must be one of {', '.join(METHODS)}, got {method!r}", parameter="method"

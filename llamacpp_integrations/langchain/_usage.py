@@ -13,7 +13,7 @@ __all__ = ["usage_metadata"]
 def usage_metadata(usage: Mapping[str, Any]) -> UsageMetadata:
     """OpenAI's usage as LangChain's.
 
-    Tokens of the prompt that were already in the KV cache stand under ``cache_read``, those of the model's
+    Tokens of the prompt that were already in the KV cache are in ``cache_read``, those of the model's
     reasoning under ``reasoning``.
     """
     metadata = UsageMetadata(

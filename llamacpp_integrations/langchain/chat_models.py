@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
@@ -24,7 +24,7 @@ from llamacpp_integrations.langchain._generation import (
     StreamReader,
     anext_timed,
     atimed,
-    check_complete,
+    check_response,
     timed,
     timed_stream,
 )
@@ -129,8 +129,6 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
     streaming: bool = False
     """Let ``invoke`` use a stream, for callbacks that want every token."""
 
-    _collected: ClassVar[Mapping[str, str]] = Sampling._collected
-
     # What LangChain asks about a model
 
     @property
@@ -158,8 +156,8 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
     def _resolve_model_profile(self) -> ModelProfile | None:
         return model_profile(self.client.info)
 
-    def _check_fields(self) -> None:
-        self._check_sampling(self.client.info.n_vocab)
+    def _settle(self) -> None:
+        super()._settle()
         check_generates(self.client.info)
 
     # Requests
@@ -211,7 +209,7 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
                 response = self.client.create_chat_completion(converted, **params)
             else:
                 response = timed(lambda: self.client.acreate_chat_completion(converted, **params), timeout)
-            check_complete(response, params)
+            check_response(response, params)
             return chat_result(response)
 
     async def _agenerate(
@@ -226,7 +224,7 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
             converted = openai_messages(messages)
             async with atimed(self._time_limit(kwargs)):
                 response = await self.client.acreate_chat_completion(converted, **params)
-            check_complete(response, params)
+            check_response(response, params)
             return chat_result(response)
 
     def _stream(

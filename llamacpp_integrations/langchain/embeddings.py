@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.embeddings import Embeddings
 from pydantic import Field
@@ -27,10 +27,10 @@ class LlamaCppEmbeddings(LlamaCppModel, Embeddings):
 
     Key init args:
         model: A catalog name, a path to a GGUF file, or ``hf:owner/repo:file-or-glob.gguf``.
-        query_prefix, document_prefix: What stands in front of queries and documents.
-        overflow: What happens to a text that is longer than the model allows.
+        query_prefix, document_prefix: Prefixes of queries and documents.
+        overflow: How to handle a text that is too long for the model.
         normalize: Scale the vectors to length 1.
-        dimensions: Keep only the first numbers of each vector.
+        dimensions: Number of leading dimensions to keep.
 
     Instantiate:
         >>> from llamacpp_integrations.langchain import LlamaCppEmbeddings
@@ -47,28 +47,26 @@ class LlamaCppEmbeddings(LlamaCppModel, Embeddings):
     """
 
     query_prefix: str | None = None
-    """Put in front of every query. None: what the model's authors used, as far as the catalog knows it."""
+    """Prefix of every query. None: the one that the model's authors used, if the catalog has it."""
 
     document_prefix: str | None = None
-    """Put in front of every document. None: as for ``query_prefix``."""
+    """Prefix of every document. None: as for ``query_prefix``."""
 
     normalize: bool = True
     """Scale the vectors to Euclidean length 1."""
 
     dimensions: int | None = None
-    """Keep the first so many numbers of each vector, for models trained to be cut. None: all."""
+    """Keep only this many leading dimensions, for models trained for it. None: all."""
 
-    overflow: Literal["error", "truncate", "chunk"] = "error"
-    """A text that is too long is an error that names it, is cut off ("truncate"), or is embedded in pieces
-    whose vectors are averaged by their numbers of tokens ("chunk")."""
+    overflow: Literal["error", "truncate", "chunk"] = "chunk"
+    """A text that is too long is embedded in pieces whose vectors are averaged by their numbers of tokens
+    ("chunk"), is cut off ("truncate"), or is an error that names it."""
 
     max_tokens: int | None = Field(default=None, ge=3)
     """Tokens of one text at most, below the model's own limit. None: the model's."""
 
     show_progress: bool | None = False
     """Show a progress bar on stderr for ``embed_documents``. None: on a terminal only."""
-
-    _collected: ClassVar[Mapping[str, str]] = {}
 
     def _prefix(self, kind: Literal["query", "document"]) -> str:
         given = self.query_prefix if kind == "query" else self.document_prefix
@@ -95,12 +93,14 @@ class LlamaCppEmbeddings(LlamaCppModel, Embeddings):
                 )
         return [prefix + text for text in texts]
 
-    def _check_fields(self) -> None:
-        n_embd = self.client.info.n_embd
-        if self.dimensions is not None and not 1 <= self.dimensions <= n_embd:
-            raise InvalidParameterError(
-                f"dimensions must be between 1 and {n_embd}, got {self.dimensions}", parameter="dimensions"
-            )
+    def _settled(self, name: str, value: Any) -> Any:
+        if name == "dimensions" and value is not None:
+            n_embd = self.client.info.n_embd
+            if not 1 <= value <= n_embd:
+                raise InvalidParameterError(
+                    f"dimensions must be between 1 and {n_embd}, got {value}", parameter="dimensions"
+                )
+        return super()._settled(name, value)
 
     def _finished(self, vectors: NDArray[np.float32]) -> list[list[float]]:
         if self.dimensions is not None:
@@ -117,7 +117,7 @@ class LlamaCppEmbeddings(LlamaCppModel, Embeddings):
         return {"normalize": self.normalize, "overflow": self.overflow, "max_tokens": self.max_tokens}
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Vectors of documents, all computed in one batch.
+        """Embeds documents, all in one batch.
 
         Args:
             texts: The documents; none give an empty list.
@@ -134,7 +134,7 @@ class LlamaCppEmbeddings(LlamaCppModel, Embeddings):
             return self._finished(vectors)
 
     def embed_query(self, text: str) -> list[float]:
-        """The vector of a query.
+        """Embeds a query.
 
         Args:
             text: The query.

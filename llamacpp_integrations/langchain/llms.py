@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models.base import LangSmithParams
@@ -22,7 +22,7 @@ __all__ = ["LlamaCppLLM"]
 
 
 class LlamaCppLLM(SharedBatch, Sampling, LlamaCppModel, BaseLLM):
-    """Text completion with llama.cpp in this process: the model goes on from the prompt, without a template.
+    """Text completion with llama.cpp in this process: the model continues the prompt, without a template.
 
     Setup:
         ``pip install "llamacpp-integrations[langchain,models]"``.
@@ -57,12 +57,10 @@ class LlamaCppLLM(SharedBatch, Sampling, LlamaCppModel, BaseLLM):
     """Alternatives to report per token, in ``generation_info``. None: none."""
 
     echo: bool = False
-    """Put the prompt in front of the answer."""
+    """Begin the result with the prompt."""
 
     suffix: str | None = None
-    """Text to put behind the answer."""
-
-    _collected: ClassVar[Mapping[str, str]] = Sampling._collected
+    """Text that follows the answer."""
 
     @property
     def _llm_type(self) -> str:
@@ -83,8 +81,8 @@ class LlamaCppLLM(SharedBatch, Sampling, LlamaCppModel, BaseLLM):
         params.setdefault("ls_model_name", self.client.info.name)
         return params
 
-    def _check_fields(self) -> None:
-        self._check_sampling(self.client.info.n_vocab)
+    def _settle(self) -> None:
+        super()._settle()
         check_generates(self.client.info)
 
     def _params(self, stop: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:

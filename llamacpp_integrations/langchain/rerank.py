@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
@@ -40,8 +40,6 @@ class LlamaCppRerank(LlamaCppModel, BaseDocumentCompressor):
 
     top_n: int | None = Field(default=3, ge=1)
     """Documents to keep, best first. None: all."""
-
-    _collected: ClassVar[Mapping[str, str]] = {}
 
     def rerank(self, query: str, documents: Sequence[str | Document]) -> list[dict[str, Any]]:
         """Scores documents.

@@ -1,4 +1,4 @@
-"""The arguments of calls: which there are, and what becomes of an object's and a call's own."""
+"""The arguments of calls: their names, and how those of an object and of a call are combined."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def call_names() -> frozenset[str]:
 
 
 def check_arguments(given: Mapping[str, Any], *, n_vocab: int) -> None:
-    """Checks arguments that are set for every call, so that a mistake shows where it was made.
+    """Checks arguments that are set for every call, so that a mistake is reported where it was made.
 
     Args:
         given: The arguments.
@@ -57,7 +57,7 @@ def check_arguments(given: Mapping[str, Any], *, n_vocab: int) -> None:
 
 
 def call_arguments(configured: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of one call over those of the object; None stands for one that was not given.
+    """The arguments of one call, which override those of the object. None means not given.
 
     Raises:
         InvalidParameterError: One of them means something else here.
@@ -71,7 +71,7 @@ def call_arguments(configured: Mapping[str, Any], given: Mapping[str, Any]) -> d
 
 
 def text_arguments(params: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of a text completion, which counts logprobs where chat has a flag and a number.
+    """Arguments of a text completion, whose ``logprobs`` is a number; chat has a flag and a number.
 
     Raises:
         InvalidParameterError: ``top_logprobs`` without ``logprobs``.

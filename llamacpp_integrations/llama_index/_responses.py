@@ -17,22 +17,26 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
 
-from llamacpp_core.errors import IncompleteOutputError
+from llamacpp_core.response.cut_off import MessageSoFar, check_complete
 
 __all__ = [
     "ChatStream",
     "CompletionStream",
     "as_completion",
     "chat_response",
-    "check_complete",
     "completion_response",
 ]
 
 
-def chat_response(data: Mapping[str, Any]) -> ChatResponse:
-    """A chat completion; its usage and timings stay in ``raw``."""
+def chat_response(data: Mapping[str, Any], params: Mapping[str, Any]) -> ChatResponse:
+    """A chat completion; its usage and timings stay in ``raw``.
+
+    Raises:
+        IncompleteOutputError: The answer was cut off where only a whole one is of use.
+    """
     choice = data["choices"][0]
     message = choice["message"]
+    check_complete(message, choice["finish_reason"], params)
     return ChatResponse(
         message=_message(
             message.get("content") or "",
@@ -75,20 +79,21 @@ class ChatStream:
     Every response has a message of its own, so a consumer may keep or change any of them.
     """
 
-    def __init__(self) -> None:
-        self.text = ""
-        self.reasoning = ""
-        self.calls: dict[int, dict[str, Any]] = {}
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        self.params = params
+        self.so_far = MessageSoFar()
         self.logprobs: list[list[LogProb]] = []
 
     def add(self, chunk: Mapping[str, Any]) -> ChatResponse | None:
-        """The response that a chunk makes; None for a chunk that adds nothing."""
+        """The response that a chunk makes; None for a chunk that adds nothing.
+
+        Raises:
+            IncompleteOutputError: The answer was cut off where only a whole one is of use.
+        """
         choice = chunk["choices"][0] if chunk["choices"] else {"delta": {}}
         delta = choice["delta"]
-        self.text += delta.get("content") or ""
-        self.reasoning += delta.get("reasoning_content") or ""
-        for piece in delta.get("tool_calls") or ():
-            self._merge(piece)
+        self.so_far.add(delta)
+        check_complete(self.so_far.message, choice.get("finish_reason"), self.params)
         logprobs = _chat_logprobs(choice.get("logprobs")) or []
         self.logprobs += logprobs
         last = bool(choice.get("finish_reason")) or "usage" in chunk
@@ -99,24 +104,15 @@ class ChatStream:
         extra = _usage(chunk)
         if delta.get("reasoning_content"):
             extra["thinking_delta"] = delta["reasoning_content"]
-        calls = [self.calls[i] for i in sorted(self.calls)]
+        so_far = self.so_far
+        calls = [so_far.calls[i] for i in sorted(so_far.calls)]
         return ChatResponse(
-            message=_message(self.text, self.reasoning, calls, _reasoning_tokens(chunk)),
+            message=_message(so_far.text, so_far.reasoning, calls, _reasoning_tokens(chunk)),
             delta=delta.get("content") or "",
             raw=dict(chunk),
             logprobs=(self.logprobs if last else logprobs) or None,
             additional_kwargs=extra,
         )
-
-    def _merge(self, piece: Mapping[str, Any]) -> None:
-        empty = {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
-        call = self.calls.setdefault(piece["index"], empty)
-        function = piece.get("function") or {}
-        call["id"] = piece.get("id") or call["id"]
-        call["function"] = {
-            "name": call["function"]["name"] + (function.get("name") or ""),
-            "arguments": call["function"]["arguments"] + (function.get("arguments") or ""),
-        }
 
 
 class CompletionStream:
@@ -142,42 +138,6 @@ class CompletionStream:
             logprobs=(self.logprobs if last else logprobs) or None,
             additional_kwargs=_usage(chunk),
         )
-
-
-def check_complete(params: Mapping[str, Any], response: ChatResponse) -> None:
-    """Refuses a tool call, or an answer bound to a schema, that was cut off.
-
-    Raises:
-        IncompleteOutputError: With the text so far in ``partial``.
-    """
-    choices = response.raw["choices"] if response.raw else ()
-    reason = choices[0].get("finish_reason") if choices else None
-    cut = reason == "length"
-    if not cut and not params.get("stop"):
-        return
-    calls = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
-    whole = [isinstance(call.tool_kwargs, dict) for call in calls]
-    forced = params.get("tool_choice", "auto") not in ("auto", "none")
-    if forced or calls:
-        what = "the forced tool call" if forced else "a tool call"
-        parallel = params.get("parallel_tool_calls")
-        needed = whole[:1] if parallel is False else whole
-        # Of several calls that are asked for, more might have come.
-        if calls and all(needed) and not (cut and forced and parallel):
-            return
-        partial = "".join(_text_of(call.tool_kwargs) for call in calls) or response.message.content or ""
-    elif (params.get("response_format") or {}).get("type", "text") != "text":
-        what, partial = "the answer bound to a schema", response.message.content or ""
-        if _is_json(partial):
-            return
-    else:
-        return
-    after = f"{what} was cut off after {len(partial)} characters"
-    if cut:
-        why = f"{after}: raise max_tokens (now {params.get('max_tokens')}) or shorten the prompt"
-    else:
-        why = f"{after}, at one of the strings in stop: {params['stop']!r:.200}"
-    raise IncompleteOutputError(why, partial=partial)
 
 
 def _message(
@@ -209,18 +169,6 @@ def _arguments(text: str) -> dict[str, Any] | str:
     except ValueError:
         return text
     return value if isinstance(value, dict) else text
-
-
-def _text_of(arguments: dict[str, Any] | str) -> str:
-    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _usage(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from llama_index.core.program.utils import create_flexible_model
 from llama_index.core.types import PydanticProgramMode
 
 from llamacpp_core.errors import InvalidParameterError
-from llamacpp_integrations.llama_index._partial_json import parse_partial_json
+from llamacpp_integrations.llama_index._tools import partial_json
 
 if TYPE_CHECKING:
     from llama_index.core.prompts import PromptTemplate
@@ -81,7 +81,7 @@ class PartialObjects(Generic[M]):
     def add(self, text: str) -> Iterator[M | BaseModel]:
         """The object that the text holds so far, when it is another one than before."""
         self._text = text
-        value = parse_partial_json(text)
+        value = partial_json(text)
         if value is None or value == self._value:
             return
         self._value = value

@@ -7,14 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, ToolCallBlock
 from llama_index.core.llms.llm import ToolSelection
+from pydantic_core import from_json
 
 from llamacpp_core.errors import InvalidParameterError, MissingToolCallError
-from llamacpp_integrations.llama_index._partial_json import parse_partial_json
 
 if TYPE_CHECKING:
     from llama_index.core.tools.types import BaseTool
 
-__all__ = ["conversation", "first_call_only", "tool_choice_of", "tool_selections", "tool_specs"]
+__all__ = [
+    "conversation",
+    "first_call_only",
+    "partial_json",
+    "tool_choice_of",
+    "tool_selections",
+    "tool_specs",
+]
 
 
 def tool_specs(tools: Sequence[BaseTool]) -> list[dict[str, Any]]:
@@ -55,7 +62,7 @@ def _parameters(schema: dict[str, Any]) -> dict[str, Any]:
 def conversation(
     user_msg: str | ChatMessage | None, history: Sequence[ChatMessage] | None
 ) -> list[ChatMessage]:
-    """The history and the message behind it, as a new list."""
+    """The history followed by the message, as a new list."""
     messages = list(history or ())
     if isinstance(user_msg, str):
         user_msg = ChatMessage(role=MessageRole.USER, content=user_msg)
@@ -104,7 +111,7 @@ def tool_selections(response: ChatResponse, *, error_on_no_tool_call: bool) -> l
         if isinstance(block, ToolCallBlock):
             arguments = block.tool_kwargs
             if isinstance(arguments, str):
-                arguments = parse_partial_json(arguments)
+                arguments = partial_json(arguments)
             selections.append(
                 ToolSelection(
                     tool_id=block.tool_call_id or block.tool_name,
@@ -118,6 +125,21 @@ def tool_selections(response: ChatResponse, *, error_on_no_tool_call: bool) -> l
             "to force a call"
         )
     return selections
+
+
+def partial_json(text: str) -> Any:
+    """The value that a prefix of a JSON text holds so far: strings and numbers as far as they are written.
+
+    Args:
+        text: The beginning of a JSON text.
+
+    Returns:
+        The value; None where there is nothing yet, or where the text is no JSON.
+    """
+    try:
+        return from_json(text, allow_partial="trailing-strings")
+    except ValueError:
+        return None
 
 
 def first_call_only(response: ChatResponse) -> ChatResponse:

@@ -57,16 +57,16 @@ class LlamaCppEmbedding(LlamaCppComponent, BaseEmbedding):
     )
     query_instruction: str | None = Field(
         default=None,
-        description="Goes in front of a query. None: what the model's authors put there, if known.",
+        description="Prefix of a query. None: the one that the model's authors used, if known.",
     )
     text_instruction: str | None = Field(
         default=None,
-        description="Goes in front of a text. None: what the model's authors put there, if known.",
+        description="Prefix of a text. None: the one that the model's authors used, if known.",
     )
     normalize: bool = Field(default=True, description="Scale vectors to Euclidean length 1.")
     dimensions: int | None = Field(
         default=None,
-        description="Keep this many leading dimensions, for models trained for that. None: all.",
+        description="Keep only this many leading dimensions, for models trained for it. None: all.",
         gt=0,
     )
     overflow: Literal["error", "truncate", "chunk"] = Field(
@@ -98,14 +98,14 @@ class LlamaCppEmbedding(LlamaCppComponent, BaseEmbedding):
                 raise InvalidParameterError(
                     f"dimensions is {value} and {info.name} has only {info.n_embd}", parameter="dimensions"
                 )
-        # What changes a vector has to stand in the fields: caches compare them.
+        # Caches compare fields, so everything that changes a vector has to be in one.
         if name in _INSTRUCTIONS and value is None:
             return _instructions(self.client.info.name)[_INSTRUCTIONS.index(name)]
         return value
 
     @classmethod
     def class_name(cls) -> str:
-        """Names the class in serialised objects."""
+        """The name of the class in serialized objects."""
         return "LlamaCppEmbedding"
 
     def get_query_embedding(self, query: str) -> Embedding:
@@ -117,7 +117,7 @@ class LlamaCppEmbedding(LlamaCppComponent, BaseEmbedding):
         return await BaseEmbedding.aget_query_embedding(self._for_queries(), query)
 
     def _for_queries(self) -> LlamaCppEmbedding:
-        """This object, with a cache of their own for queries if they differ from texts."""
+        """This object, with a separate cache for queries if they are embedded differently from texts."""
         if self.embeddings_cache is None or self.query_instruction == self.text_instruction:
             return self
         return self.model_copy(update={"embeddings_cache": QueryCache(self.embeddings_cache)})
@@ -195,7 +195,7 @@ def _prefixed(texts: Sequence[str], instruction: str | None) -> list[str]:
 
 
 def _instructions(name: str) -> tuple[str, str]:
-    """What the authors of a model in the catalog put in front of queries and of texts."""
+    """The prefixes of queries and of texts that the authors of a catalog model used."""
     from llamacpp_core.models import load_catalog
 
     entry = load_catalog().get(name)

@@ -22,6 +22,7 @@ from llama_index.core.llms.llm import ToolSelection
 
 from llamacpp_core._checks import boolean, text
 from llamacpp_core.errors import InvalidParameterError, UnsupportedCapabilityError
+from llamacpp_core.llama.handle import is_load_keyword
 from llamacpp_integrations.llama_index._arguments import (
     UNUSED_HOOKS,
     call_arguments,
@@ -37,7 +38,6 @@ from llamacpp_integrations.llama_index._responses import (
     CompletionStream,
     as_completion,
     chat_response,
-    check_complete,
     completion_response,
 )
 from llamacpp_integrations.llama_index._structured import StructuredOutputLLM
@@ -123,7 +123,7 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
         default=None, description="Makes answers repeatable. None: a new seed each time."
     )
     stop: Annotated[list[str] | None, BeforeValidator(_listed)] = Field(
-        default=None, description="Strings that end an answer; one string stands for a list of it."
+        default=None, description="Strings that end an answer; one string is taken as a list of it."
     )
     additional_kwargs: dict[str, Any] = Field(
         default_factory=dict,
@@ -153,18 +153,19 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
         return value
 
     @classmethod
-    def _unknown(cls, name: str) -> InvalidParameterError:
-        if name in call_names():
-            return InvalidParameterError(
-                f"{name} is an argument of calls: give it to them, or for all of them as "
-                f"additional_kwargs={{{name!r}: ...}}",
-                parameter=name,
-            )
-        return super()._unknown(name)
+    def _sorted(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        for name in given:
+            if name in call_names() and name not in cls.model_fields and not is_load_keyword(name):
+                raise InvalidParameterError(
+                    f"{name} is an argument of calls: give it to them, or for all of them as "
+                    f"additional_kwargs={{{name!r}: ...}}",
+                    parameter=name,
+                )
+        return super()._sorted(given)
 
     @classmethod
     def class_name(cls) -> str:
-        """Names the class in serialised objects."""
+        """The name of the class in serialized objects."""
         return "LlamaCpp"
 
     @property
@@ -222,18 +223,14 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
     def _chat(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> ChatResponse:
         llama, params = self.client, self._params(kwargs)
         data = llama.create_chat_completion(to_openai_messages(messages, llama.info.capabilities), **params)
-        response = chat_response(data)
-        check_complete(params, response)
-        return response
+        return chat_response(data, params)
 
     async def _achat(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> ChatResponse:
         llama, params = self.client, self._params(kwargs)
         data = await llama.acreate_chat_completion(
             to_openai_messages(messages, llama.info.capabilities), **params
         )
-        response = chat_response(data)
-        check_complete(params, response)
-        return response
+        return chat_response(data, params)
 
     def _stream_chat(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> ChatResponseGen:
         llama, params = self.client, self._params(kwargs)
@@ -241,11 +238,10 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
         chunks = llama.create_chat_completion(translated, **params, stream=True)
 
         def responses() -> ChatResponseGen:
-            stream = ChatStream()
+            stream = ChatStream(params)
             try:
                 for chunk in chunks:
                     if response := stream.add(chunk):
-                        check_complete(params, response)
                         yield response
             finally:
                 chunks.close()
@@ -260,11 +256,10 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
         chunks = await llama.acreate_chat_completion(translated, **params, stream=True)
 
         async def responses() -> ChatResponseAsyncGen:
-            stream = ChatStream()
+            stream = ChatStream(params)
             try:
                 async for chunk in chunks:
                     if response := stream.add(chunk):
-                        check_complete(params, response)
                         yield response
             finally:
                 await chunks.aclose()

@@ -65,7 +65,7 @@ class LlamaCppRerank(LlamaCppComponent, BaseNodePostprocessor):
 
     @classmethod
     def class_name(cls) -> str:
-        """Names the class in serialised objects."""
+        """The name of the class in serialized objects."""
         return "LlamaCppRerank"
 
     @dispatcher.span
@@ -115,7 +115,7 @@ class LlamaCppRerank(LlamaCppComponent, BaseNodePostprocessor):
     def _event(
         self, nodes: list[NodeWithScore], query: str
     ) -> Iterator[Callable[[Sequence[Mapping[str, Any]]], list[NodeWithScore]]]:
-        """Reports the start, and makes and reports the outcome."""
+        """Reports the start of a reranking; the function that it yields reports its results."""
         name = self.client.info.name
         dispatcher.event(ReRankStartEvent(query=query, nodes=nodes, top_n=self.top_n, model_name=name))
         payload: dict[str, Any] = {

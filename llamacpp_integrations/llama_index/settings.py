@@ -1,4 +1,4 @@
-"""Points LlamaIndex's global settings at models in this process."""
+"""Sets LlamaIndex's global settings to models in this process."""
 
 from __future__ import annotations
 

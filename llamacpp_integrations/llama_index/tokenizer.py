@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from llamacpp_integrations.llama_index._handle import ModelHandle
+    from llamacpp_core.llama.handle import ModelHandle
 
 __all__ = ["LlamaCppTokenizer"]
 

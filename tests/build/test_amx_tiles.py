@@ -80,7 +80,9 @@ def test_a_configuration_is_stored_whole(compiler: str, tmp_path: Path) -> None:
 def test_the_compilers_own_intrinsic_is_why(compiler: str, tmp_path: Path) -> None:
     if "clang" in compiler:
         pytest.skip("Clang's intrinsic is right")
-    version = subprocess.run([compiler, "-dumpfullversion"], capture_output=True, text=True, check=True).stdout
+    version = subprocess.run(
+        [compiler, "-dumpfullversion"], capture_output=True, text=True, check=True
+    ).stdout
     major, minor = (int(number) for number in version.split(".")[:2])
     mended = {11: 5, 12: 4, 13: 3}.get(major, 0)
     if minor >= mended:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -16,10 +17,13 @@ def fail() -> object:
 
 
 def test_an_exception_becomes_a_message() -> None:
-    lib.lc_take_exception()
+    lib.lc_take_error()
     assert fail() == 0
-    assert text(lib.lc_take_exception()) == "unknown load mode: teleport"
-    assert lib.lc_take_exception() == ffi.NULL
+    assert json.loads(text(lib.lc_take_error())) == {
+        "type": "invalid_request",
+        "message": "unknown load mode: teleport",
+    }
+    assert lib.lc_take_error() == ffi.NULL
 
 
 def test_checked_raises_it() -> None:
@@ -36,5 +40,5 @@ def test_checked_ignores_what_came_before() -> None:
 def test_messages_belong_to_their_thread() -> None:
     fail()
     with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(lib.lc_take_exception).result() == ffi.NULL
-    assert lib.lc_take_exception() != ffi.NULL
+        assert pool.submit(lib.lc_take_error).result() == ffi.NULL
+    assert lib.lc_take_error() != ffi.NULL

@@ -16,7 +16,7 @@ def test_only_the_init_function_is_exported() -> None:
     for name in (
         "llama_decode",
         "ggml_init",
-        "lc_last_error",
+        "lc_take_error",
         "mtmd_tokenize",
         "gguf_init_empty",
         "lcguard_llama_decode",

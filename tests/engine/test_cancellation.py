@@ -26,7 +26,7 @@ def _comes_to_rest(idle: Idle) -> Any:
 
 
 def n_active(llm: Llama) -> int:
-    return llm._engine.n_active
+    return llm.n_active
 
 
 def test_close_of_a_stream(llm: Llama) -> None:

@@ -141,7 +141,7 @@ try:
 except KeyboardInterrupt:
     print('interrupted', flush=True)
 deadline = time.monotonic() + 10
-while llm._engine.n_active:
+while llm.n_active:
     assert time.monotonic() < deadline
     time.sleep(0.01)
 print(llm('The capital of France is', max_tokens=1, temperature=0)['choices'][0]['text'].strip())

@@ -85,7 +85,7 @@ REFUSED: list[tuple[Any, str]] = [
     (3, "$: a schema has to be an object, true or false, got int"),
     ([], "$: a schema has to be an object, true or false, got list"),
     ("{", "$: the schema is not valid JSON"),
-    ('{"type": "string", "type": "integer"}', "$: the key 'type' stands twice"),
+    ('{"type": "string", "type": "integer"}', "$: the key 'type' occurs twice"),
     ('{"minimum": 1e999}', "$: the number 1e999 is beyond what a double holds"),
     ('{"minimum": NaN}', "$: the number NaN is beyond"),
     ({"minimum": float("inf")}, "$: the schema is not JSON"),

@@ -82,7 +82,7 @@ def test_bad_dimensions(embedder: Llama, dimensions: int) -> None:
 
 def test_a_long_text_is_never_cut_off_silently(embedder: Llama) -> None:
     with pytest.raises(LangChainContextOverflow, match=r"input\[1\]"):
-        LlamaCppEmbeddings(llama=embedder).embed_documents(["short", LONG])
+        LlamaCppEmbeddings(llama=embedder, overflow="error").embed_documents(["short", LONG])
     cut = LlamaCppEmbeddings(llama=embedder, overflow="truncate").embed_query(LONG)
     pieces = LlamaCppEmbeddings(llama=embedder, overflow="chunk").embed_query(LONG)
     assert np.linalg.norm(cut) == pytest.approx(1, abs=1e-4)

@@ -202,7 +202,7 @@ def test_inputs_that_can_be_read_once() -> None:
 
 
 def test_the_limit_that_was_passed_is_named(embeddings: LlamaCppEmbeddings) -> None:
-    small = embeddings.model_copy(update={"max_tokens": 3})
+    small = embeddings.model_copy(update={"max_tokens": 3, "overflow": "error"})
     with pytest.raises(InvalidParameterError, match=r"max_tokens allows 3 .* or raise max_tokens"):
         small.embed_query("one two three four")
 

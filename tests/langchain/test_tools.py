@@ -120,7 +120,8 @@ def test_a_forced_call_that_was_cut_off() -> None:
     assert caught.value.partial == '{"a": 12'
     with pytest.raises(IncompleteOutputError):
         list(forced.stream("x"))
-    assert chat.bind_tools([add]).invoke("x").response_metadata["finish_reason"] == "length"
+    with pytest.raises(IncompleteOutputError):
+        chat.bind_tools([add]).invoke("x")
 
 
 @pytest.mark.parametrize("choice", ["any", "multiply"])

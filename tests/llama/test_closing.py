@@ -36,7 +36,7 @@ def open_llama(smollm2_path: Path) -> Iterator[Open]:
 
 def wait_for_work(llama: Llama, n: int = 1) -> None:
     deadline = time.monotonic() + 10
-    while llama._engine.n_active < n:
+    while llama.n_active < n:
         assert time.monotonic() < deadline
         time.sleep(0.005)
 

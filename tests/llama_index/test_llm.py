@@ -23,7 +23,7 @@ MESSAGES = [ChatMessage(content=PROMPT)]
 async def wait_until_idle(llm: Llama) -> float:
     """Seconds until the engine has nothing left to do."""
     start = time.monotonic()
-    while llm._engine.n_active:
+    while llm.n_active:
         assert time.monotonic() - start < 20
         await asyncio.sleep(0.005)
     return time.monotonic() - start
@@ -155,14 +155,14 @@ async def test_dropping_streams_frees_their_slots(chat_model: LlamaCpp, llm: Lla
     endless = {"max_tokens": 1500, "ignore_eos": True}
     stream = chat_model.stream_chat(MESSAGES, **endless)
     next(stream)
-    assert llm._engine.n_active == 1
+    assert llm.n_active == 1
     del stream
     await wait_until_idle(llm)
     async for _ in await chat_model.astream_chat(MESSAGES, **endless):
         break
     await wait_until_idle(llm)
     task = asyncio.create_task(chat_model.achat(MESSAGES, **endless))
-    while not llm._engine.n_active:
+    while not llm.n_active:
         await asyncio.sleep(0.005)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -171,7 +171,7 @@ def test_asynchronous_summaries_share_the_batch(chat_model: LlamaCpp, llm: Llama
     def watch() -> None:
         nonlocal peak
         while not done:
-            peak = max(peak, llm._engine.n_active)
+            peak = max(peak, llm.n_active)
             time.sleep(0.002)
 
     watching = threading.Thread(target=watch)

@@ -57,7 +57,7 @@ def test_selection(pattern: str, chosen: list[str]) -> None:
 @pytest.mark.parametrize(
     ("pattern", "names", "message"),
     [
-        ("tiny-Q*", NAMES, r"stands for 2 models; name one of: tiny-Q4_K_M\.gguf, tiny-Q8_0\.gguf"),
+        ("tiny-Q*", NAMES, r"matches 2 models; name one of: tiny-Q4_K_M\.gguf, tiny-Q8_0\.gguf"),
         ("*Q5*", NAMES, r"matches no file; the repository has: IQ/Tiny.*tiny-Q8_0\.gguf"),
         ("*.gguf", ["README.md"], "no GGUF file at all"),
         ("big*", NAMES[:-1], r"split into 3 files, and these are missing: big-00003-of-00003\.gguf"),

@@ -52,7 +52,7 @@ def test_pull_list_info_remove(name: str) -> None:
     after = models.info(name)
     assert after.path == pulled.path
     assert (after.architecture, after.n_params, after.chat_template) == ("llama", 2624, True)
-    assert (after.kind, after.licence, after.query_prefix) == (before.kind, "MIT", before.query_prefix)
+    assert (after.kind, after.license, after.query_prefix) == (before.kind, "MIT", before.query_prefix)
     assert after.size_bytes == pulled.path.stat().st_size
     assert models.remove(name) >= after.size_bytes
     assert not pulled.path.exists()
@@ -73,7 +73,7 @@ def test_remove_leaves_the_other_files_of_a_repository() -> None:
 
 def test_info_of_a_file(tiny_gguf: Path) -> None:
     info = models.info(tiny_gguf)
-    assert (info.name, info.kind, info.source, info.licence) == ("tiny", "chat", "file", None)
+    assert (info.name, info.kind, info.source, info.license) == ("tiny", "chat", "file", None)
     assert (info.context_length, info.embedding_size, info.n_layers, info.vocab_size) == (512, 64, 2, 40)
     assert [row.n_ctx for row in info.memory] == [512]
     assert info.memory[0].total_bytes == info.memory[0].kv_bytes + (info.weights_bytes or 0)
@@ -129,7 +129,7 @@ def test_cli_list() -> None:
     plain = llamacpp("models", "list")
     assert plain.returncode == 0
     lines = plain.stdout.splitlines()
-    assert lines[0].split() == ["name", "kind", "size", "cached", "licence", "source"]
+    assert lines[0].split() == ["name", "kind", "size", "cached", "license", "source"]
     assert any(
         line.startswith("all-minilm-l6-v2 ") and "Apache-2.0" in line and " no " in line for line in lines
     )

@@ -30,7 +30,7 @@ def test_smollm2(smollm2: Path) -> None:
     entry = load_catalog()["smollm2-135m-instruct"]
 
     assert model.path == smollm2
-    assert (model.licence, model.embedding, model.rerank) == ("Apache-2.0", False, False)
+    assert (model.license, model.embedding, model.rerank) == ("Apache-2.0", False, False)
     assert smollm2.stat().st_size == entry.size
     header = model.header
     assert (header.architecture, header.file_type, header.size_label) == ("llama", "Q4_1", "135M")

@@ -154,7 +154,7 @@ def test_catalog_is_complete() -> None:
     for name, entry in catalog.items():
         assert name == name.lower()
         assert entry.kind in ("chat", "embedding", "rerank")
-        assert all((entry.description, entry.licence, entry.upstream, entry.parameters, entry.quantization))
+        assert all((entry.description, entry.license, entry.upstream, entry.parameters, entry.quantization))
         assert entry.size > 1_000_000
         if isinstance(entry.source, HubSource):
             assert entry.source.repo.count("/") == 1

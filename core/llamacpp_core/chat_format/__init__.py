@@ -3,7 +3,7 @@
 The public names are those of llama-cpp-python's ``llama_chat_format``.
 
 ``Llama`` formats a conversation with the template of its model. This package is for the rest: a model
-without a template (``named_format``, ``Llama(chat_format="vicuna")``), a template of one's own
+without a template (``named_format``, ``Llama(chat_format="vicuna")``), your own template
 (``Jinja2ChatFormatter``), or a handler that does something else (``register_chat_completion_handler``).
 """
 

@@ -138,7 +138,7 @@ class Environment(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def step(self, static_text: int = 0) -> bool:
-        """Count one step that writes so many characters; True, so that it can stand in a condition."""
+        """Count one step that writes so many characters; True, so that it can be part of a condition."""
         meter = _meter.get()
         meter.steps += 1
         if meter.steps > MAX_STEPS or time.monotonic() > meter.deadline:
@@ -177,7 +177,7 @@ class Environment(ImmutableSandboxedEnvironment):
 
     def call(self, context: Any, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Check the arguments and the result of a call."""
-        # Jinja's stand-in for str.format hides its owner behind the function that it wraps.
+        # Jinja's replacement of str.format hides its owner in the function that it wraps.
         owner = getattr(getattr(obj, "__wrapped__", obj), "__self__", None)
         if owner is self:
             return obj(*args)

@@ -37,7 +37,7 @@ class Streamed(str):
     chunks: list[Any]
 
     def _ipython_display_(self) -> None:
-        """Nothing: it stands there already."""
+        """Nothing: it is shown already."""
 
 
 class _Answer:

@@ -66,7 +66,7 @@ class Event(NamedTuple):
 
 
 class Running(Protocol):
-    """A request in flight: :class:`Request`, or several behind the same methods."""
+    """A request in flight: :class:`Request`, or several with the same methods."""
 
     def next(self) -> Event:
         """Waits for the next event on this thread."""

@@ -128,7 +128,7 @@ def _escape(code_point: int, special: dict[int, str]) -> str:
 
 
 def json_text_of(ranges: Ranges) -> list[str]:
-    r"""GBNF alternatives for how one code point of the set stands inside a JSON string.
+    r"""GBNF alternatives for how one code point of the set is written inside a JSON string.
 
     Each code point has exactly one spelling: itself, else the short escape, else ``\u00xx``.
     """

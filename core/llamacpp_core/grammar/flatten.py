@@ -18,7 +18,7 @@ __all__ = ["EXCLUDED", "Document", "Flat", "all_of", "canonical", "exclusive", "
 Flat = dict[str, Any]
 
 _MAX_ALTERNATIVES = 256
-#: Key of a flat schema under which the alternatives stand that its values must not match (from oneOf).
+#: Key of a flat schema for the alternatives that its values must not match (from oneOf).
 EXCLUDED = "not valid under"
 _LISTS = ("pattern", "format", "multipleOf", EXCLUDED)
 

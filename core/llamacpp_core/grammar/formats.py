@@ -1,6 +1,6 @@
 """The values of the ``format`` keyword, as patterns that match nothing else.
 
-Where a format knows no bound (a host name of six labels, a long mail address), the pattern sets one, so
+Where a format has no bound (a host name of six labels, a long mail address), the pattern sets one, so
 that a model cannot go on for ever: every string of these patterns has the format, not the other way round.
 """
 

@@ -6,7 +6,7 @@ misread the text without a word, run out of memory or never return:
 
 * a rule that is defined twice (the first definition would be lost),
 * ``{m,n}`` with ``n < m`` (endless expansion) or with ``n`` above 2000 (would be unbounded),
-* left recursion hidden behind rules that can be empty (endless expansion while sampling),
+* left recursion hidden by rules that can be empty (endless expansion while sampling),
 * text, nesting and expansions beyond the limits below.
 
 Source of the language: ``src/llama-grammar.cpp`` and ``grammars/README.md`` of llama.cpp.
@@ -372,4 +372,4 @@ def _check_text(text: str) -> None:
             f"grammar: {size} bytes of text, the limit is {MAX_GRAMMAR_BYTES}", parameter="grammar"
         )
     if "\0" in text:
-        fail_at(text, text.index("\0"), "the character NUL cannot stand in a grammar; write \\x00")
+        fail_at(text, text.index("\0"), "a grammar cannot contain the character NUL; write \\x00")

@@ -73,7 +73,7 @@ def dump_schema(schema: Any) -> str:
 
 
 def load_schema(text: str) -> Any:
-    """Read a schema from its JSON text; a key that stands twice is an error."""
+    """Read a schema from its JSON text; a key that occurs twice is an error."""
     try:
         return json.loads(text, object_pairs_hook=_unique_keys, parse_float=_finite, parse_constant=_finite)
     except (json.JSONDecodeError, RecursionError) as error:
@@ -85,7 +85,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise GrammarError(f"$: the key {twice!r} stands twice in one object", parameter="json_schema")
+        raise GrammarError(f"$: the key {twice!r} occurs twice in one object", parameter="json_schema")
     return result
 
 
@@ -134,7 +134,7 @@ class SchemaCompiler:
             prefix: Begin of the names of rules made for it.
 
         Returns:
-            The symbol that stands for values of the schema.
+            The symbol for values of the schema.
 
         Raises:
             GrammarError: When something in the schema cannot be enforced.

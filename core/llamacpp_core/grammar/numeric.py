@@ -211,7 +211,7 @@ class _DecimalRange:
         return f'("." {_digits(1, self.places)})?' if self.places else ""
 
     def _fraction_from(self, low: str, exclusive: bool) -> list[str]:
-        """Fractions not below ``low``; the empty alternative stands for no fraction."""
+        """Fractions not below ``low``; the empty alternative is no fraction."""
         return self._fraction_between(low, None, exclusive, False)
 
     def _fraction_to(self, high: str, exclusive: bool) -> list[str]:
@@ -226,7 +226,7 @@ class _DecimalRange:
     def _tails(self, low: str, high: str | None, open_low: bool, open_high: bool, left: int) -> list[str]:
         """Digit strings of at most ``left`` digits whose value as a fraction is within the bounds.
 
-        ``high`` None means no upper bound. "" among the results stands for the empty string, value 0.
+        ``high`` None means no upper bound. "" among the results is the empty string, value 0.
         """
         above = not low and not open_low
         if above and high is None:

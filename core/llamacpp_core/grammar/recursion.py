@@ -1,7 +1,7 @@
 """Checks that a grammar can be expanded: no left recursion, no runaway analysis.
 
 llama.cpp keeps a set of parse stacks and expands the rule on top of each until a terminal is there. A rule
-that reaches itself before any terminal, with something left to do behind it, makes the stack grow for ever.
+that reaches itself before any terminal, with something left to do after it, makes the stack grow for ever.
 llama.cpp's own check (``llama_grammar_detect_left_recursion``) sees only rules that have an empty alternative
 written out, and it visits shared rules again on every path; both are dealt with here.
 """

@@ -1,7 +1,7 @@
 """Grammars for tool calls in a form of our own, the same for every model and template.
 
 One call is ``{"name": "<function>", "arguments": {...}}``; the name decides the schema of the arguments.
-Several calls stand in a JSON array.
+Several calls are in a JSON array.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def call_or_answer_gbnf(
         tools: Tools in OpenAI's form.
         schema: The schema of the answer; None for calls only.
         opening: The tag in front of a call.
-        closing: The tag behind a call.
+        closing: The tag after a call.
         parallel: Allow several calls, each between its own tags.
         limits: Bounds on what the schemas leave open.
         max_calls: Most calls.

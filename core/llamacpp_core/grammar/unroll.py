@@ -1,4 +1,4 @@
-"""Recursive schemas as rules that end: a copy of the rules for each level, and nothing behind the last.
+"""Recursive schemas as rules that end: a copy of the rules for each level, and nothing after the last.
 
 Works on the text of rules that :mod:`~llamacpp_core.grammar.rules` and its users write, which is a part of
 GBNF: names, literals, character classes, groups, alternatives and repetitions.

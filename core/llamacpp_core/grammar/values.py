@@ -48,7 +48,7 @@ class Values:
         return self._space() if self.limits.whitespace == "pretty" else ""
 
     def bracketed(self, brackets: str, content: str, *, may_be_empty: bool) -> str:
-        """An array or object around its content; ``content`` empty stands for nothing at all."""
+        """An array or object around its content; an empty ``content`` means none."""
         begin, end = gbnf_literal(brackets[0]), gbnf_literal(brackets[1])
         if not content:
             return " ".join(p for p in (begin, self.edge, end) if p) if self.edge else gbnf_literal(brackets)

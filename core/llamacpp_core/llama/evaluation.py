@@ -134,7 +134,7 @@ class EvalMethods:
             self._evaluation.rows = []
 
     def eval(self, tokens: Sequence[int]) -> None:
-        """Reads tokens behind those read before.
+        """Evaluates tokens after those evaluated before.
 
         Raises:
             ContextOverflowError: The context is full.
@@ -228,7 +228,7 @@ class EvalMethods:
             typical_p: See there.
             temp: See there.
             repeat_penalty: See there.
-            reset: Begin anew, going on from what has been read as far as it is the same; else behind it.
+            reset: Keep only the part of what was evaluated that the tokens begin with; else append to all.
             frequency_penalty: See there.
             presence_penalty: See there.
             tfs_z: See there.

@@ -243,6 +243,11 @@ class Llama(ChatMethods, EvalMethods, StateMethods, VectorMethods, TokenMethods)
         llama._load(resolved, progress)
         return llama
 
+    @property
+    def n_active(self) -> int:
+        """How many requests are waiting or running at this moment."""
+        return self._engine.n_active
+
     def close(self) -> None:
         """Ends all requests with :class:`~llamacpp_core.errors.EngineClosedError` and frees the memory."""
         if not self._closed:

@@ -201,7 +201,7 @@ def _lora(args: dict[str, Any]) -> None:
         if scale != 1.0:
             raise InvalidParameterError(
                 "lora_scale is the scale of lora_path, which is not given: the scales of several adapters "
-                "stand beside their paths, lora=[(path, scale), ...]",
+                "go with their paths, lora=[(path, scale), ...]",
                 parameter="lora_scale",
             )
         return

@@ -73,7 +73,7 @@ class CatalogEntry:
         name: Its short name.
         kind: ``"chat"``, ``"embedding"`` or ``"rerank"``.
         description: One line.
-        licence: The licence of the weights.
+        license: The license of the weights.
         upstream: The original model's name.
         parameters: Size class, such as ``"135M"``.
         quantization: Type of the weights.
@@ -88,7 +88,7 @@ class CatalogEntry:
     name: str
     kind: ModelKind
     description: str
-    licence: str
+    license: str
     upstream: str
     parameters: str
     quantization: str

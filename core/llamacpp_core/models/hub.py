@@ -61,7 +61,7 @@ class HubAddress:
 
     @property
     def globbed(self) -> bool:
-        """Whether the pattern can stand for several names."""
+        """Whether the pattern can match several names."""
         return bool(_GLOB_CHARACTERS.intersection(self.pattern))
 
 
@@ -143,7 +143,7 @@ def select_files(names: Iterable[str], address: HubAddress) -> tuple[str, ...]:
     if len(groups) == 1:
         return _all_parts(matches[0], ggufs, address)
     if groups:
-        raise ModelNotFoundError(f"{address} stands for {len(groups)} models; name one of: {listed(matches)}")
+        raise ModelNotFoundError(f"{address} matches {len(groups)} models; name one of: {listed(matches)}")
     found = f"the repository has: {listed(ggufs)}" if ggufs else "the repository has no GGUF file at all"
     raise ModelNotFoundError(f"{address} matches no file; {found}")
 
@@ -238,7 +238,7 @@ def fetch_from_hub(
 
     Raises:
         ModelNotFoundError: No such repository, revision or file, or several models match.
-        ModelDownloadError: The network, the token or the offline mode stands in the way.
+        ModelDownloadError: The network, the token or the offline mode prevents it.
         MissingDependencyError: ``huggingface_hub`` is not installed.
     """
     hub = require("huggingface_hub", f"{address} (the Hugging Face Hub)")

@@ -29,7 +29,7 @@ def _translate(error: Exception, address: HubAddress, errors: Any) -> LlamaCppEr
     cause = error.__cause__
     hidden = isinstance(error, ValueError | errors.LocalEntryNotFoundError)
     if hidden and isinstance(cause, Exception) and getattr(cause, "response", None) is not None:
-        return _translate(cause, address, errors)  # the client hides the answer behind "not in the cache"
+        return _translate(cause, address, errors)  # the client hides the answer in "not in the cache"
     page = f"https://huggingface.co/{address.repo}"
     login = "log in with `hf auth login`, or set HF_TOKEN"
     if isinstance(error, errors.GatedRepoError):

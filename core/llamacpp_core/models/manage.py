@@ -60,7 +60,7 @@ class ModelInfo:
         name: As in :class:`ResolvedModel`.
         kind: ``"chat"``, ``"embedding"`` or ``"rerank"``.
         source: Where it comes from.
-        licence: The licence of the weights.
+        license: The license of the weights.
         path: The first file; None when it has not been fetched.
         files: Every file.
         size_bytes: Bytes on disk (or to be fetched).
@@ -83,7 +83,7 @@ class ModelInfo:
     name: str
     kind: str
     source: str
-    licence: str | None
+    license: str | None
     path: Path | None
     files: tuple[Path, ...]
     size_bytes: int
@@ -145,7 +145,7 @@ def info(name: str | os.PathLike[str]) -> ModelInfo:
             name=entry.name,
             kind=entry.kind,
             source=str(entry.source),
-            licence=entry.licence,
+            license=entry.license,
             path=None,
             files=(),
             size_bytes=entry.size,
@@ -172,7 +172,7 @@ def remove(name: str) -> int:
 
     Raises:
         ModelNotFoundError: It is not on disk, or no such model is known.
-        InvalidParameterError: It is a path: files of one's own are not touched.
+        InvalidParameterError: It is a path: your own files are not touched.
     """
     if not isinstance(name, str) or not name.strip():
         raise InvalidParameterError(
@@ -221,7 +221,7 @@ def _describe(model: ResolvedModel) -> ModelInfo:
         name=model.name,
         kind="embedding" if model.embedding else "rerank" if model.rerank else "chat",
         source=model.source,
-        licence=model.licence,
+        license=model.license,
         path=model.path,
         files=model.files,
         size_bytes=sum(header.file_size for header in headers),

@@ -28,7 +28,7 @@ class ResolvedModel:
         source: Where it comes from: ``file``, ``package name==version`` or ``hf:owner/repo:file``.
         header: What the file says about itself (of a split model: its first file).
         files: Every file of the model, `path` first.
-        licence: The licence of the weights, when known.
+        license: The license of the weights, when known.
         embedding: Whether the model is made for embeddings.
         rerank: Whether the model is made for reranking.
         query_prefix: Goes in front of a query before embedding; empty when none is known.
@@ -43,7 +43,7 @@ class ResolvedModel:
     source: str
     header: GGUFHeader = field(repr=False)
     files: tuple[Path, ...]
-    licence: str | None = None
+    license: str | None = None
     embedding: bool = False
     rerank: bool = False
     query_prefix: str = ""
@@ -245,7 +245,7 @@ def _of_entry(entry: CatalogEntry, header: GGUFHeader, files: tuple[Path, ...], 
         source=source,
         header=header,
         files=files,
-        licence=entry.licence,
+        license=entry.license,
         embedding=entry.kind == "embedding",
         rerank=entry.kind == "rerank",
         query_prefix=entry.query_prefix,
@@ -349,7 +349,7 @@ def _of_file(header: GGUFHeader, files: tuple[Path, ...], name: str, source: str
         source=source,
         header=header,
         files=files,
-        licence=header.licence,
+        license=header.license,
         embedding=header.is_embedding,
         rerank=header.is_reranker,
     )

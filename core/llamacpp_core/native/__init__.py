@@ -1,11 +1,12 @@
 """The one import point of the native extension.
 
 Everything else takes ``ffi`` and ``lib`` from here, so that what the extension offers, and how its
-failures become Python exceptions, stands in one place.
+failures become Python exceptions, is in one place.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -33,12 +34,12 @@ def text(pointer: Any) -> str:
 def checked(error: type[Exception], function: Callable[..., Any], *arguments: Any) -> Any:
     """Calls a function of llama.cpp's C API and raises ``error`` if it threw a C++ exception.
 
-    The binding catches every C++ exception and keeps its message per thread; without this check a
-    failed call looks like one that returned zero.
+    The binding catches every C++ exception and keeps it per thread; without this check a failed call
+    looks like one that returned zero.
     """
-    lib.lc_take_exception()
+    lib.lc_take_error()
     result = function(*arguments)
-    message = lib.lc_take_exception()
-    if message != ffi.NULL:
-        raise error(f"llama.cpp: {text(message)}")
+    report = lib.lc_take_error()
+    if report != ffi.NULL:
+        raise error(f"llama.cpp: {json.loads(text(report))['message']}")
     return result

@@ -13,14 +13,20 @@ from llamacpp_core.errors import (
     LlamaCppError,
     UnsupportedCapabilityError,
 )
-from llamacpp_core.native import ffi, lib
+from llamacpp_core.native import ffi, lib, text
 
 __all__ = ["error_from_report", "last_error", "last_report"]
 
 
 def last_report() -> dict[str, Any]:
-    """The last failure on this thread, as the native layer describes it: at least type and message."""
-    report: dict[str, Any] = json.loads(ffi.string(lib.lc_last_error()).decode("utf-8", "replace"))
+    """The last failure on this thread, as the native layer describes it: at least type and message.
+
+    A failure is reported once.
+    """
+    pointer = lib.lc_take_error()
+    if pointer == ffi.NULL:
+        return {"type": "native", "message": "the native layer failed and gave no reason"}
+    report: dict[str, Any] = json.loads(text(pointer))
     return report
 
 

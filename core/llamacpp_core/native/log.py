@@ -33,11 +33,11 @@ def set_native_level() -> None:
 
 
 def _next() -> tuple[int, str] | None:
-    level, size = ffi.new("int32_t *"), ffi.new("size_t *")
-    text = lib.lc_log_next(level, size)
-    if text == ffi.NULL:
+    record = ffi.new("lc_log_record *")
+    if lib.lc_log_next(record) != 1:
         return None
-    return _TO_PYTHON.get(level[0], logging.INFO), bytes(ffi.buffer(text, size[0])).decode("utf-8", "replace")
+    text = bytes(ffi.buffer(record.text, record.size)).decode("utf-8", "replace")
+    return _TO_PYTHON.get(record.level, logging.INFO), text
 
 
 def drain() -> None:

@@ -1,9 +1,28 @@
-"""What an answer may be, and how its text is read: the constraint and the parser of a chat request.
+r"""What an answer may be, and how its text is read: the constraint and the parser of a chat request.
 
-Where we force something (a call, a schema, a grammar) the grammar holds from the first token of the answer's
-text, and we read that ourselves. Where the model is free, the
-template's own format is read: by a linear splitter as long as only reasoning and content come, by
-llama.cpp's parser from the first sign of a call on.
+Where we force something (a call, a schema, a grammar), our grammar applies from the first token of the
+answer's text, and we parse that ourselves. Where the model is free, the template's own format is parsed: by
+a linear splitter as long as only reasoning and content come, by llama.cpp's parser from the first sign of a
+call on.
+
+With Qwen3's template, whose reasoning begins with ``<think>`` and whose calls begin with ``<tool_call>\n``:
+
+``tool_choice="required"``
+    Our grammar, after ``<think>\n\n</think>\n\n``; ``ForcedCallParser`` reads ``{"name": "add",
+    "arguments": ...``
+The same, with reasoning asked for
+    Our grammar after the reasoning's end; ``ReasoningSplitter``, then ``ForcedCallParser``.
+``response_format`` with a schema
+    Our grammar from the first token on; ``WholeJson``.
+Tools and ``tool_choice="auto"``
+    llama.cpp's grammar from ``<tool_call>\n`` on; ``CallsAfterTrigger`` passes text on until that comes.
+No tools
+    No grammar; ``ReasoningSplitter`` looks for ``</think>``.
+
+So "I'm Qwen." streams through the splitter piece by piece, and only an answer with ``<tool_call>\n`` reaches
+llama.cpp's parser, which reads everything again for each piece. Whether the splitter gives what llama.cpp's
+parser would is tried out once per format, on answers as the template itself writes them:
+``<think>\n\n</think>\n\nHello.`` and ``<think>\nFirst.\n</think>\n\nHello.``
 """
 
 from __future__ import annotations

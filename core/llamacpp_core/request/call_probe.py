@@ -1,7 +1,32 @@
-"""Whether the model's own form of calls can be read back, and how cheaply.
+r"""Whether the model's own format of calls can be parsed, and how cheaply.
 
-A template says how it writes a call of an earlier turn. That text, given to the parser that is to read the
-model's calls, has to come out as the call.
+A template shows how it writes a call of an earlier turn. That text, given to the parser that is to read the
+model's calls, has to come out as the same call. With Qwen3's template and the tool ``find_places``, a
+conversation in which the assistant has made the call ends with::
+
+    <|im_start|>user
+    Hello<|im_end|>
+    <|im_start|>assistant
+    <think>
+
+    </think>
+
+    <tool_call>
+    {"name": "find_places", "arguments": {"place": "Łódź (old \"town\")", "limit": 3}}
+    </tool_call><|im_end|>
+
+What follows the prompt, without the end that every answer has (``<|im_end|>``), is what the model would
+write; :func:`own_call` also gives it without its last tags, since nobody says which of them the model
+writes::
+
+    <think>\n\n</think>\n\n<tool_call>\n{"name": ... "limit": 3}}\n</tool_call>
+    <think>\n\n</think>\n\n<tool_call>\n{"name": ... "limit": 3}}
+
+:func:`probe_calls` gives each of them to llama.cpp's parser until one comes out as the call of
+``find_places`` with both arguments, and then to the cheaper reader that passes text on until
+``<tool_call>\n``, the trigger that llama.cpp names for this format. Both work here: ``CallForm(works=True,
+triggers=("<tool_call>\n",))``. The place has letters beyond ASCII, quotes and parentheses, because formats
+that lose them are of no use.
 """
 
 from __future__ import annotations
@@ -99,9 +124,9 @@ def _without_repeated(text: str, prompt: str) -> str:
 def _without_reasoning(text: str, tags: Tags | None) -> str:
     """The text without an empty reasoning section at its beginning."""
     for end in tags.ends if tags is not None else ():
-        head, found, behind = text.partition(end)
+        head, found, rest = text.partition(end)
         if tags is not None and found and head.strip() in ("", tags.start):
-            return behind
+            return rest
     return text
 
 
@@ -139,7 +164,7 @@ def probe_calls(
 
 
 def _leading_tag(text: str, triggers: tuple[str, ...]) -> tuple[str, ...]:
-    """A tag that stands in front of the first trigger, around several calls."""
+    """A tag in front of the first trigger, which encloses several calls."""
     at = min((i for trigger in triggers if (i := text.find(trigger)) >= 0), default=0)
     lead = text[:at].strip()
     return (lead,) if lead.startswith("<") and lead.endswith(">") and lead.count("<") == 1 else ()

@@ -105,7 +105,7 @@ class CompletionPreparer:
         if len(fim) < 3:
             raise UnsupportedCapabilityError(
                 f"{self._info.name} has no tokens for filling in the middle, so it cannot take a suffix into "
-                "account: leave suffix out, and put text behind the answer yourself",
+                "account: leave suffix out, and append the text to the answer yourself",
                 parameter="suffix",
             )
 

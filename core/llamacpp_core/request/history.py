@@ -27,7 +27,7 @@ _ID_LENGTH = 9
 
 
 def as_text(content: Any) -> str:
-    """Text content as one string; parts stand on lines of their own."""
+    """Text content as one string; each part on its own line."""
     if content is None or isinstance(content, str):
         return content or ""
     return "\n".join(part["text"] for part in content if part["type"] == "text")

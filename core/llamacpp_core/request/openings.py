@@ -1,7 +1,49 @@
-"""How a template begins an answer: what stands between the prompt, the model's reasoning and its text.
+r"""How a template begins an answer: what comes between the prompt, the model's reasoning and its text.
 
-Nobody writes that down, so it is read off the template: short conversations are rendered with and without
-an answer, and compared.
+No template says that, so it is found out: short conversations are rendered with and without an answer, and
+the results are compared. With Qwen3's template, the three renderings are these. The prompt for an answer to
+"Hello"::
+
+    <|im_start|>user
+    Hello<|im_end|>
+    <|im_start|>assistant
+
+The same conversation with the answer "Qz7answer", a word that no template contains::
+
+    <|im_start|>user
+    Hello<|im_end|>
+    <|im_start|>assistant
+    <think>
+
+    </think>
+
+    Qz7answer<|im_end|>
+
+And with the reasoning "Qz7reasoning" before the answer::
+
+    <|im_start|>user
+    Hello<|im_end|>
+    <|im_start|>assistant
+    <think>
+    Qz7reasoning
+    </think>
+
+    Qz7answer<|im_end|>
+
+So the opening of this template is:
+
+``text`` is ``<think>\n\n</think>\n\n``
+    From the second: what is between the prompt and the answer.
+``reasoning`` is ``<think>\n``
+    From the third: what is between the prompt and the reasoning.
+``close`` is ``\n</think>\n\n``
+    From the third: what is between the reasoning and the answer.
+``ends`` is ``("</think>",)``
+    The tags that llama.cpp has found in the template.
+
+A forced call is written after the prompt and ``text``: the model cannot reason first. With
+``enable_thinking=False`` the prompt itself ends with ``<think>\n\n</think>\n\n``; then ``text`` is empty and
+``reasoning`` is None.
 """
 
 from __future__ import annotations
@@ -26,7 +68,7 @@ Render = Callable[[list[dict[str, Any]], bool], str]
 
 
 class Opening(NamedTuple):
-    """What to write behind a prompt that ends where an answer begins.
+    """What to append to a prompt that ends where an answer begins.
 
     Attributes:
         text: Lets the answer's text begin at once, without reasoning.

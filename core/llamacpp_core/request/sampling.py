@@ -150,7 +150,7 @@ def sampling_fields(
     """Checks the sampling parameters of a request and renames them to llama-server's fields.
 
     Args:
-        values: The parameters by name. None stands for a parameter that was not given.
+        values: The parameters by name. None means not given.
         n_vocab: Size of the vocabulary, for ``logit_bias``.
         n_lora: How many LoRA adapters are loaded, for ``lora``.
         known: More names to suggest when a name is unknown.

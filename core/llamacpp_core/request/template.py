@@ -148,7 +148,7 @@ class ChatPlanner:
             native_calls: Plan for calls in the template's own format.
             parallel: Whether one answer may hold several calls.
             constrained: A constraint holds from the first token of the answer's text on: no reasoning unless
-                it was asked for, and then the constraint begins behind it.
+                it was asked for, and then the constraint begins after it.
             safe: The caller's text cannot become control tokens.
 
         Raises:

@@ -35,7 +35,7 @@ class _CallReader:
         self.ended = False
 
     def feed(self, text: str) -> tuple[list[dict[str, Any]], str]:
-        """Deltas, and the text behind the call's arguments."""
+        """Deltas, and the text after the call's arguments."""
         deltas = []
         if not self.in_arguments:
             self.head += text
@@ -107,7 +107,7 @@ class ForcedCallParser:
         self.complete = False
         self._in_array = False
         self._reader: _CallReader | None = None
-        self._in_call = False  # behind the arguments, the call's own brace is missing
+        self._in_call = False  # after the arguments, the call's own brace is missing
 
     def feed(self, text: str) -> list[dict[str, Any]]:
         """Deltas that a further piece of text completes."""
@@ -125,7 +125,7 @@ class ForcedCallParser:
         return deltas
 
     def _between(self, text: str) -> str:
-        """Reads what stands between calls; gives the text from the next one on."""
+        """Reads what is between calls; returns the text from the next one on."""
         for i, char in enumerate(text):
             if char == "{":
                 self._reader = _CallReader(self.count)
@@ -147,7 +147,7 @@ class ForcedCallParser:
 
 
 class TaggedCallParser:
-    """Reads text in which calls stand between ``<tool_call>`` and ``</tool_call>``.
+    """Reads text in which calls are between ``<tool_call>`` and ``</tool_call>``.
 
     Space around calls belongs to neither them nor the content.
     """
@@ -160,7 +160,7 @@ class TaggedCallParser:
 
     @property
     def complete(self) -> bool:
-        """Whether the text may end here, behind a call."""
+        """Whether the text may end here, after a call."""
         return self._calls.count > 0 and not self._inside and self._calls.complete
 
     def feed(self, text: str) -> list[dict[str, Any]]:

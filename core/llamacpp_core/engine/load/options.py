@@ -42,7 +42,7 @@ _GPU_FIELDS = ("n_gpu_layers", "split_mode", "main_gpu", "tensor_split")
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class LoadOptions:
-    """How a model is loaded. Every field has the default a person wants; None stands for it.
+    """How a model is loaded. None is the default of a field.
 
     Attributes:
         n_ctx: Context length of one request, in tokens; llama.cpp rounds it up to a multiple of 256.

@@ -179,7 +179,7 @@ class WordPieceTokenizer:
 
         Args:
             text: The text.
-            add_special_tokens: Put ``[CLS]`` in front and ``[SEP]`` behind.
+            add_special_tokens: Put ``[CLS]`` before and ``[SEP]`` after the text.
             parse_special: Take ``[MASK]`` and its like in the text for the special tokens, as the
                 reference does; False takes them for ordinary text.
             max_tokens: Keep at most so many ids, the closing ``[SEP]`` among them; None keeps all.

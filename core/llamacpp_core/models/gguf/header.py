@@ -146,8 +146,8 @@ class GGUFHeader:
         return self.text("general.size_label")
 
     @property
-    def licence(self) -> str | None:
-        """The licence the file names."""
+    def license(self) -> str | None:
+        """The license the file names."""
         return self.text("general.license")
 
     @property

@@ -25,7 +25,7 @@ RawTensor = tuple[str, tuple[int, ...], int, int]
 
 
 class NeedMoreBytesError(Exception):
-    """The header goes on behind the bytes given; the argument says how many bytes are needed at least."""
+    """The header is longer than the bytes given; the argument is how many bytes are needed at least."""
 
 
 @dataclass(frozen=True, slots=True)

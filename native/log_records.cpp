@@ -5,6 +5,7 @@
 // llama.cpp ever waits for, or calls into, the interpreter.
 #include "log.h"
 
+#include "error.h"
 #include "json.h"
 
 #include <atomic>
@@ -16,7 +17,7 @@
 #include <vector>
 
 extern "C" {
-#include "engine.h"
+#include "log_records.h"
 }
 
 namespace {
@@ -135,22 +136,22 @@ void lc_log_set_level(int32_t level) { min_level = level; }
 
 int32_t lc_log_pending(void) { return n_pending; }
 
-const char * lc_log_next(int32_t * level, size_t * size) {
-    static thread_local record taken;
-    std::lock_guard<std::mutex> lock(mutex);
-    if (n_dropped > 0) {
-        taken     = { GGML_LOG_LEVEL_WARN, std::to_string(n_dropped) + " older log records were dropped" };
-        n_dropped = 0;
-    } else if (!records.empty()) {
-        taken = std::move(records.front());
-        records.pop_front();
-        n_pending = (int32_t) records.size();
-    } else {
-        return nullptr;
-    }
-    *level = taken.level;
-    *size  = taken.text.size();
-    return taken.text.c_str();
+int32_t lc_log_next(lc_log_record * out) {
+    return lc_guard<int32_t>(-1, [&] {
+        static thread_local record  taken;
+        std::lock_guard<std::mutex> lock(mutex);
+        if (n_dropped > 0) {
+            taken     = { GGML_LOG_LEVEL_WARN, std::to_string(n_dropped) + " older log records were dropped" };
+            n_dropped = 0;
+        } else if (!records.empty()) {
+            taken = std::move(records.front());
+            records.pop_front();
+            n_pending = (int32_t) records.size();
+        } else {
+            return 0;
+        }
+        *out = { taken.level, taken.text.c_str(), taken.text.size() };
+        return 1;
+    });
 }
-
 }

@@ -1,0 +1,190 @@
+"""One behaviour in both frameworks: closing, copying, pickling, freezing and keywords."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fakes import ScriptedLlama
+from integrations.kinds import KINDS, Kind
+
+from llamacpp_core import Llama
+from llamacpp_core.errors import EngineClosedError, InvalidParameterError
+
+every_kind = pytest.mark.parametrize("kind", KINDS, ids=str)
+
+
+def is_open(llama: Llama) -> bool:
+    try:
+        llama.tokenize("x")
+    except EngineClosedError:
+        return False
+    return True
+
+
+# Closing
+
+
+@every_kind
+def test_a_closed_object_refuses_to_work(kind: Kind) -> None:
+    with kind.make(**kind.model) as made:
+        assert kind.use(made, "Hello")
+        llama = made.client
+    assert not is_open(llama)
+    made.close()
+    with pytest.raises(EngineClosedError, match=f"{kind.make.__name__} was closed"):  # type: ignore[attr-defined]
+        kind.use(made, "Hello")
+
+
+@every_kind
+def test_the_model_goes_with_the_last_object_that_uses_it(kind: Kind) -> None:
+    first, second = kind.make(**kind.model), kind.make(**kind.model)
+    llama = first.client
+    assert second.client is llama
+    first.close()
+    assert kind.use(second, "Hello")
+    del first, second
+    gc.collect()
+    assert not is_open(llama)
+
+
+@every_kind
+def test_a_given_model_stays_its_owners(kind: Kind) -> None:
+    llama = ScriptedLlama()
+    made = kind.make(llama=llama)
+    twin = copy.copy(made)
+    made.close()
+    with pytest.raises(EngineClosedError):
+        kind.use(made, "Hello")
+    assert kind.use(twin, "Hello")
+    assert kind.use(kind.make(llama=llama), "Hello")
+
+
+# Copies
+
+WAYS_TO_COPY: dict[str, Callable[[Any], Any]] = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "model_copy": lambda made: made.model_copy(),
+    "model_copy-deep": lambda made: made.model_copy(deep=True),
+    "pickle": lambda made: pickle.loads(pickle.dumps(made)),
+}
+
+
+@every_kind
+@pytest.mark.parametrize("way", WAYS_TO_COPY)
+def test_a_copy_has_a_share_of_its_own(kind: Kind, way: str) -> None:
+    made = kind.make(**kind.model, seed=7)
+    twin = WAYS_TO_COPY[way](made)
+    assert twin._held.loaded is (way != "pickle")  # that one loads, or shares, on first use
+    assert twin._held == made._held
+    assert (twin.n_parallel, twin.load_options) == (made.n_parallel, made.load_options)
+    llama = made.client
+    assert twin.client is llama
+    made.close()
+    assert kind.use(twin, "Hello")
+    assert is_open(llama)
+    twin.close()
+    assert not is_open(llama)
+
+
+@every_kind
+@pytest.mark.parametrize("way", WAYS_TO_COPY)
+def test_a_copy_of_a_closed_object_loads_again(kind: Kind, way: str) -> None:
+    made = kind.make(**kind.model)
+    made.close()
+    with WAYS_TO_COPY[way](made) as twin:
+        assert kind.use(twin, "Hello")
+
+
+@every_kind
+def test_a_copy_that_is_loaded_in_another_way(kind: Kind) -> None:
+    with kind.make(**kind.model) as made, made.model_copy(update={"n_batch": 128}) as other:
+        assert (made.client.info.n_batch, other.client.info.n_batch) == (512, 128)
+        assert other.n_parallel == made.n_parallel
+        same = made.model_copy(update={kind.number: 3})
+        assert (same.client is made.client, getattr(same, kind.number)) == (True, 3)
+        same.close()
+
+
+@every_kind
+def test_a_pickle_of_an_object_with_a_given_model(kind: Kind) -> None:
+    with Llama(kind.model["model"], n_parallel=2, embedding=True) as llama:
+        data = pickle.dumps(kind.make(llama=llama))
+    assert len(data) < 10_000
+    with pickle.loads(data) as twin:
+        assert twin.client.info.path == llama.info.path
+        assert twin.client.info.n_parallel == 2
+        assert kind.use(twin, "Hello")
+    with pytest.raises(TypeError, match="cannot be pickled: give it model="):
+        pickle.dumps(kind.make(llama=ScriptedLlama()))
+
+
+# Fields
+
+
+@every_kind
+@pytest.mark.parametrize("name", ["model", "n_ctx", "n_parallel", "n_batch", "load_options"])
+def test_what_loading_decides_is_frozen(kind: Kind, name: str) -> None:
+    made = kind.make(llama=ScriptedLlama())
+    with pytest.raises(InvalidParameterError, match=f"{name} is frozen") as caught:
+        setattr(made, name, {"n_ubatch": 64} if name == "load_options" else "256")
+    assert caught.value.parameter == name
+    setattr(made, name, getattr(made, name))  # changes nothing
+    with pytest.raises(InvalidParameterError, match=r"llama=Llama\(\.\.\.\)") as caught:
+        made.model_copy(update={"n_ctx": 512})
+    assert caught.value.parameter == "n_ctx"
+
+
+@every_kind
+@pytest.mark.parametrize("value", [-5, "many"])
+def test_other_fields_are_checked_wherever_they_are_set(kind: Kind, value: Any) -> None:
+    made = kind.make(llama=ScriptedLlama())
+    before = getattr(made, kind.number)
+    for setting in (
+        lambda: kind.make(llama=ScriptedLlama(), **{kind.number: value}),
+        lambda: setattr(made, kind.number, value),
+        lambda: made.model_copy(update={kind.number: value}),
+    ):
+        with pytest.raises(InvalidParameterError, match=kind.number) as caught:
+            setting()
+        assert caught.value.parameter == kind.number
+    assert getattr(made, kind.number) == before
+    setattr(made, kind.number, 3)
+    assert getattr(made, kind.number) == 3
+
+
+@every_kind
+@pytest.mark.parametrize(
+    ("given", "parameter"),
+    [
+        ({}, "model"),
+        ({"model": "x", "llama": ScriptedLlama()}, "model"),
+        ({"model": 3}, "model"),
+        ({"llama": "x.gguf"}, "llama"),
+        ({"llama": ScriptedLlama(), "n_ctx": 64}, "n_ctx"),
+        ({"llama": ScriptedLlama(), "load_options": {"n_ubatch": 64}}, "n_ubatch"),
+        ({"llama": ScriptedLlama(), "n_ubatch": 64}, "n_ubatch"),
+        ({"model": "x", "n_ctx": 64, "load_options": {"n_ctx": 32}}, "n_ctx"),
+        ({"model": "x", "n_ubatch": 64, "load_options": {"n_ubatch": 32}}, "n_ubatch"),
+        ({"model": "x", "load_options": 3}, "load_options"),
+        ({"model": "x", "model_path": "y"}, "model_path"),
+        ({"model": "x", "n_contx": 64}, "n_contx"),
+    ],
+)
+def test_keywords_that_cannot_work(kind: Kind, given: dict[str, Any], parameter: str) -> None:
+    with pytest.raises(InvalidParameterError) as caught:
+        kind.make(**given)
+    assert caught.value.parameter == parameter
+
+
+@every_kind
+def test_paths_and_the_name_of_llama_cpp_python(kind: Kind, smollm2_path: Any, minilm_path: Any) -> None:
+    path = smollm2_path if "n_ctx" in kind.model else minilm_path
+    options = {name: value for name, value in kind.model.items() if name != "model"}
+    with kind.make(model=path, **options) as one, kind.make(model_path=str(path), **options) as two:
+        assert one.client is two.client

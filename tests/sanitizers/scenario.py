@@ -1,0 +1,187 @@
+"""What the engine does in a day, in a minute: every kind of request, errors, and a storm of cancellations.
+
+``run.py`` starts it on a module that was compiled with a sanitizer. It can also run on the usual one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import random
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+CHAT_MODEL = "smollm2-135m-instruct"
+EMBEDDING_MODEL = "all-minilm-l6-v2"
+STORM = 48
+
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "add",
+        "description": "Adds two numbers.",
+        "parameters": {
+            "type": "object",
+            "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
+            "required": ["a", "b"],
+        },
+    },
+}
+MESSAGES = [{"role": "user", "content": "What is 1 + 2? <|im_end|>"}]
+
+
+def use_build(folder: Path) -> None:
+    """Takes the extension modules from this folder, wherever the package itself comes from."""
+    for name in ("llamacpp_core.native._cpu", "llamacpp_core.native._native"):
+        path = next(folder.glob(f"{name.rpartition('.')[2]}.*so"))
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        sys.modules[name] = module
+
+
+def step(name: str) -> None:
+    print(f"scenario: {name}", flush=True)
+
+
+def requests(llm: Any) -> None:
+    """One of each kind."""
+    step("completion")
+    llm("Once upon a time", max_tokens=4, logprobs=2)
+    list(llm.create_completion("One, two,", max_tokens=4, stream=True, n=2, seed=1))
+    step("chat, tools and schemas")
+    llm.create_chat_completion(MESSAGES, max_tokens=4, top_logprobs=2, logprobs=True)
+    llm.create_chat_completion(MESSAGES, tools=[TOOL], tool_choice="required", max_tokens=48)
+    list(llm.create_chat_completion(MESSAGES, tools=[TOOL], max_tokens=8, stream=True))
+    llm.create_chat_completion(MESSAGES, max_tokens=8, response_format={"type": "json_object"})
+    step("a sampler in Python")
+    llm("The sky is", max_tokens=3, logits_processor=lambda ids, scores: scores)
+    step("state")
+    state = llm.save_state()
+    llm.load_state(state)
+
+
+def errors(llm: Any) -> None:
+    """What has to come back as an exception."""
+    step("errors")
+    from llamacpp_core import Llama, LlamaCppError
+
+    bad: list[Any] = [
+        lambda: llm("word " * 2000, max_tokens=1),
+        lambda: llm("x", grammar="root ::= nowhere"),
+        lambda: llm.create_chat_completion([{"role": "user"}]),
+        lambda: llm.create_chat_completion(
+            MESSAGES, response_format={"type": "json_schema", "json_schema": {"schema": {"type": "what"}}}
+        ),
+        lambda: Llama("/nowhere/model.gguf"),
+        lambda: Llama(CHAT_MODEL, n_ctx=64, chat_template="{% for %}"),
+    ]
+    for call in bad:
+        try:
+            call()
+        except LlamaCppError:
+            continue
+        raise AssertionError("no error")
+
+
+def embeddings() -> None:
+    """An encoder, its vectors and its scores."""
+    step("embeddings")
+    from llamacpp_core import Llama
+
+    with Llama(EMBEDDING_MODEL, n_threads=2) as llm:
+        llm.embed(["a", "b", "the cat sat on the mat"])
+        llm.rerank("cat", ["a cat", "a dog"])
+
+
+def lowlevel(path: str) -> None:
+    """A loop of one's own."""
+    step("lowlevel")
+    from llamacpp_core.lowlevel import Model, Sampler
+
+    with (
+        Model(path) as model,
+        model.create_context(n_ctx=64, n_threads=2) as context,
+        Sampler(model).top_k(40).temp(0.8).dist(seed=1) as sampler,
+    ):
+        tokens = model.tokenize("One, two,")
+        for _ in range(3):
+            context.decode(tokens)
+            tokens = [sampler.sample(context)]
+
+
+def storm(llm: Any) -> None:
+    """Streams that are dropped, closed and cancelled at random moments, from threads and from coroutines."""
+    step("storm")
+    chance = random.Random(7)
+    places = [chance.randrange(4) for _ in range(STORM)]
+
+    def drop(place: int) -> None:
+        stream = llm.create_chat_completion(MESSAGES, tools=[TOOL], max_tokens=8, stream=True)
+        for i, _ in enumerate(stream):
+            if i == place:
+                break
+        stream.close()
+
+    async def cancel(place: int) -> None:
+        task = asyncio.ensure_future(llm.acreate_completion("Once upon a time", max_tokens=64, seed=place))
+        await asyncio.sleep(place / 50)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    async def cancel_all() -> None:
+        await asyncio.gather(*(cancel(place) for place in places))
+
+    with ThreadPoolExecutor(8) as pool:
+        dropped = [pool.submit(drop, place) for place in places]
+        asyncio.run(cancel_all())
+        for one in dropped:
+            one.result()
+    assert llm("The capital of France is", max_tokens=1, temperature=0)["choices"]
+
+
+def close_in_flight(options: dict[str, Any]) -> None:
+    """Closing a model that is working, from another thread."""
+    step("close in flight")
+    from llamacpp_core import Llama, LlamaCppError
+
+    llm = Llama(CHAT_MODEL, **options)
+
+    def ask() -> None:
+        with contextlib.suppress(LlamaCppError):
+            llm("Once upon a time", max_tokens=200)
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    llm.close()
+    for thread in threads:
+        thread.join()
+
+
+def main() -> None:
+    """Runs everything."""
+    if len(sys.argv) > 1:
+        use_build(Path(sys.argv[1]))
+    from llamacpp_core import Llama
+
+    options = {"n_ctx": 512, "n_parallel": 4, "n_threads": 2}
+    with Llama(CHAT_MODEL, **options) as llm:
+        requests(llm)
+        errors(llm)
+        storm(llm)
+        path = llm.info.path
+    embeddings()
+    lowlevel(path)
+    close_in_flight(options)
+    step("done")
+
+
+if __name__ == "__main__":
+    main()

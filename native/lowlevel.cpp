@@ -63,13 +63,13 @@ extern "C" void lc_free_context(llama_context * context) {
 }
 
 extern "C" llama_sampler * lc_grammar_sampler(const llama_vocab * vocab, const char * text, const char * root) {
-    return lc_guarded<llama_sampler *>([&]() { return lc_llama_sampler_init_grammar(vocab, text, root); });
+    return lc_guard<llama_sampler *>([&] { return lc_llama_sampler_init_grammar(vocab, text, root); });
 }
 
 extern "C" llama_sampler * lc_lazy_grammar_sampler(const llama_vocab * vocab, const char * text, const char * root,
                                                    const char ** trigger_patterns, size_t n_patterns,
                                                    const llama_token * trigger_tokens, size_t n_tokens) {
-    return lc_guarded<llama_sampler *>([&]() {
+    return lc_guard<llama_sampler *>([&] {
         return lc_llama_sampler_init_grammar_lazy_patterns(vocab, text, root, trigger_patterns, n_patterns,
                                                            trigger_tokens, n_tokens);
     });
@@ -78,18 +78,12 @@ extern "C" llama_sampler * lc_lazy_grammar_sampler(const llama_vocab * vocab, co
 extern "C" void lc_grammar_limit(llama_sampler * chain, int32_t n_left) { lc_limit_tokens(chain, n_left); }
 
 extern "C" int32_t lc_grammar_least(const llama_vocab * vocab, const char * text, const char * root) {
-    int32_t least = -1;
-    lc_guarded<bool>([&]() {
-        least = lc_cursor(lc_grammar::of(vocab, text, root)).least();
-        return true;
-    });
-    return least;
+    return lc_guard<int32_t>(-1, [&] { return lc_cursor(lc_grammar::of(vocab, text, root)).least(); });
 }
 
 extern "C" void lc_free_model(llama_model * model) {
-    lc_guarded<bool>([&]() {
+    lc_guard<void>([&] {
         lc_forget_vocabulary(llama_model_get_vocab(model));
         llama_model_free(model);
-        return true;
     });
 }

@@ -106,11 +106,7 @@ void constrain(lc_engine & e, lc_generation & generation, server_task & task, in
     if (grammar.empty()) {
         return;
     }
-    try {
-        lc_grammar::of(e.vocab, grammar.grammar, "root");
-    } catch (const lc_grammar_error & error) {
-        throw lc_exception("invalid_grammar", error.what());
-    }
+    lc_grammar::of(e.vocab, grammar.grammar, "root"); // here its faults are errors of the caller
     generation.constraint         = std::make_shared<lc_constraint>();
     generation.constraint->budget = budget;
     grammar.grammar               = lc_constraint::mark(grammar.grammar, generation.constraint);

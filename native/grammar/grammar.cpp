@@ -7,7 +7,7 @@ namespace {
 constexpr size_t  MAX_GRAMMARS   = 64;
 constexpr size_t  MAX_TEXT_BYTES = 16 << 20; // of all grammars that are kept
 constexpr size_t  MAX_BYTES      = 48 << 20; // of an automaton, after which a new one is begun
-constexpr int64_t MAX_WORK       = 5000000;  // stacks to look at for one token: some tenths of a second
+constexpr int64_t MAX_WORK       = 1000000;  // stacks to make for one token: some tenths of a second
 
 struct kept_grammar {
     const llama_vocab *         vocab;

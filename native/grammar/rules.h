@@ -1,16 +1,17 @@
 // A GBNF grammar as llama.cpp parses it, in one row of elements, with the classes of code points that it tells apart.
 #pragma once
 
+#include "error.h"
+
 #include "llama-grammar.h"
 
 #include <cstdint>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
 // A grammar that cannot be used; the message says why.
-struct lc_grammar_error : std::runtime_error {
-    using std::runtime_error::runtime_error;
+struct lc_grammar_error : lc_exception {
+    explicit lc_grammar_error(const std::string & message) : lc_exception("invalid_grammar", message) {}
 };
 
 class lc_rules {

@@ -1,4 +1,4 @@
-"""The masks of our grammar sampler are those of llama.cpp's, token by token, in every state that is reached."""
+"""The masks of our grammar sampler are llama.cpp's, token by token, in every state that is reached."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GRAMMARS = {
     "everything": "root ::= .*",
     "inverse": 'root ::= ([^"\\\\\\x00-\\x1F] | "\\\\" ["\\\\/bfnrt])*',
     "inverse, beyond ASCII": "root ::= [^a-zé-ü]+ [é-ü]*",
-    "characters of many bytes": "root ::= [α-ω]+ [一-龥]* [😀-😿]{1,3}",
+    "characters of many bytes": "root ::= [\u03b1-\u03c9]+ [一-龥]* [😀-😿]{1,3}",
     "recursive": 'root ::= "(" root ")" root | [a-z]*',
     "left, then right": 'root ::= sum; sum ::= product (" + " product)*'.replace(";", "\n")
     + '\nproduct ::= [0-9]+ ("*" [0-9]+)*',
@@ -65,7 +65,7 @@ class Masks:
         self.records["logit"] = 1.0
         array = ffi.new("llama_token_data_array *", {"data": self.data, "size": self.n_vocab, "selected": -1})
         lib.llama_sampler_apply(self.sampler, array)
-        if (error := lib.lc_take_exception()) != ffi.NULL:
+        if (error := lib.lc_take_error()) != ffi.NULL:
             raise GrammarError(ffi.string(error).decode())
         assert array.size == self.n_vocab
         return np.isfinite(self.records["logit"])
@@ -79,7 +79,7 @@ class Masks:
 
     def accept(self, token: int) -> None:
         lib.llama_sampler_accept(self.sampler, token)
-        assert lib.lc_take_exception() == ffi.NULL
+        assert lib.lc_take_error() == ffi.NULL
 
 
 def compare(model: Model, text: str, tokens: Iterator[int] | random.Random, every: int = 1) -> int:
@@ -141,7 +141,7 @@ def random_grammar(rng: random.Random) -> str:
 
     def sequence(index: int, first: bool = True, depth: int = 0) -> str:
         parts = []
-        for position in range(rng.randint(1, 3)):
+        for _ in range(rng.randint(1, 3)):
             repeat = rng.choice(["", "", "", "?", "*", "+", "{0,2}"])
             parts.append(item(index, first and not any(p[-1] not in "?*}" for p in parts), depth) + repeat)
         return " ".join(parts)

@@ -267,12 +267,9 @@ class Sampler(NativeObject):
         )
 
     def limit_grammar(self, n_tokens: int | None) -> None:
-        """From now on the chain's grammars allow only what can be ended with so many tokens.
+        """Lets grammars allow only what can end within ``n_tokens``, the token that ends it included.
 
-        Where even the shortest way to the end takes more, they allow all that the grammar allows.
-
-        Args:
-            n_tokens: Tokens that may still come, the one that ends the generation included; None for no bound.
+        None is no bound; with fewer tokens than the shortest way takes, nothing is held back.
         """
         left = -1 if n_tokens is None else integer(n_tokens, "n_tokens", minimum=1)
         with self._exclusive(alone=True) as chain:

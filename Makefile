@@ -65,8 +65,8 @@ bench-tools: $(VENV)/.dev ## Build llama-bench, llama-batched-bench and llama-se
 	cmake -S native -B build/bench -G Ninja -DLLAMACPP_BUILD_BENCH_TOOLS=ON -DLLAMACPP_CHANGES=OFF -DGGML_OPENMP=ON -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
 	cmake --build build/bench --target bench-tools
 
-# Everything compiled anew with a sanitizer, in a folder of its own: some ten minutes of CPU the first time. The
-# scenario under tests/sanitizers runs on it; a report makes it fail. AVX2 at most, since it is compiled for debugging.
+# Our code and llama.cpp's server core compiled with a sanitizer, in a folder of its own: some minutes of CPU the first
+# time. The scenario under tests/sanitizers runs on it; a report makes it fail.
 asan: ## Run the engine under the address sanitizer
 	$(call sanitize,asan,address)
 
@@ -75,7 +75,7 @@ tsan: ## Run the engine under the thread sanitizer
 
 asan tsan: $(VENV)/.dev
 define sanitize
-cmake -S native -B build/$(1) -G Ninja -DLLAMACPP_SANITIZE=$(2) -DGGML_NATIVE=OFF -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
+cmake -S native -B build/$(1) -G Ninja -DLLAMACPP_SANITIZE=$(2) -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
 cmake --build build/$(1) --target _cpu _native
 $(BIN)/python tests/sanitizers/run.py $(2)
 endef

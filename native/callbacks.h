@@ -1,5 +1,6 @@
 // Functions that Python implements and C calls. Read by cffi only (generate_bindings.py), never by a C
 // compiler: `extern "Python"` is cffi's. Python fills them in with ffi.def_extern().
+// clang-format off
 
 // llama_sampler_i of a sampler written in Python
 extern "Python" const char * lcpy_sampler_name(const struct llama_sampler * smpl);

@@ -33,9 +33,9 @@ const char * const format_fields[] = {
 
 // What lc_plan_chat() is asked for, in the order in which it is done.
 struct chat_request {
-    lc_conversation            conversation; // messages, kwargs, add_generation_prompt, enable_thinking
-    bool                       safe     = true; // the caller's text cannot become control tokens
-    int                        complete = 0;    // refuse a template that leaves messages out (2), or leaves out more
+    lc_conversation conversation; // messages, kwargs, add_generation_prompt, enable_thinking
+    bool            safe     = true; // the caller's text cannot become control tokens
+    int             complete = 0;    // refuse a template that leaves messages out (2), or leaves out more
                                                 // than content beside calls (1)
     std::optional<std::string> cut_at;          // a text of the last message, in front of which the prompt ends
     json                       format;          // an OpenAI request without messages, for which llama.cpp plans
@@ -133,11 +133,11 @@ json usual_format(lc_engine & e, const lc_template & tmpl, lc_tools * tools, con
 // What the template adds to this conversation for the answer to begin.
 std::string generation_prompt(lc_engine & e, const lc_template & tmpl, lc_tools * tools,
                               const lc_conversation & conversation, const std::string & with) {
-    lc_conversation bare          = conversation;
-    bare.add_generation_prompt    = false;
-    const std::string without     = lc_render_text(tmpl, tools, bare, *e.special);
-    const size_t      size        = std::min(with.size(), without.size());
-    size_t            same        = 0;
+    lc_conversation bare       = conversation;
+    bare.add_generation_prompt = false;
+    const std::string without  = lc_render_text(tmpl, tools, bare, *e.special);
+    const size_t      size     = std::min(with.size(), without.size());
+    size_t            same     = 0;
     while (same < size && with[same] == without[same]) {
         same++;
     }
@@ -200,7 +200,7 @@ void check_complete(const json & messages, const lc_rendered & rendered, int lev
         if (!message.contains("content") || (level < 2 && message.contains("tool_calls"))) {
             continue;
         }
-        const json & content = message.at("content");
+        const json &             content = message.at("content");
         std::vector<std::string> texts;
         if (content.is_string()) {
             texts.push_back(content.get<std::string>());
@@ -274,7 +274,7 @@ lc_plan * lc_plan_chat(lc_engine * engine, lc_tools * tools, const char * body, 
             return plan.release();
         }
         const auto & tmpl = tools != nullptr && engine->tool_template ? *engine->tool_template : *engine->chat_template;
-        lc_rendered rendered;
+        lc_rendered  rendered;
         try {
             rendered = lc_render(tmpl, tools, request.conversation, *engine->special, request.safe);
             if (request.complete > 0) {
@@ -307,5 +307,4 @@ const char * lc_plan_info(lc_plan * plan) {
         return plan->info.c_str();
     });
 }
-
 }

@@ -7,5 +7,4 @@ extern "C" {
 int32_t lc_math_cores(void) {
     return lc_guard<int32_t>(1, [] { return common_cpu_get_num_math(); });
 }
-
 }

@@ -56,43 +56,43 @@ std::string describe(lc_engine & e) {
     }
     const char * chat_template = llama_model_chat_template(model, nullptr);
     json         out           = json::object();
-    out["model_name"]       = meta.model_name;
-    out["ftype"]            = meta.model_ftype;
-    out["n_params"]         = meta.model_n_params;
-    out["model_bytes"]      = meta.model_size;
-    out["n_ctx_train"]      = meta.model_n_ctx_train;
-    out["n_ctx_per_slot"]   = meta.slot_n_ctx;
-    out["n_ctx"]            = llama_n_ctx(ctx);
-    out["n_batch"]          = llama_n_batch(ctx);
-    out["n_ubatch"]         = llama_n_ubatch(ctx);
-    out["n_parallel"]       = e.params.n_parallel;
-    out["n_threads"]        = e.params.cpuparams.n_threads;
-    out["n_embd"]           = llama_model_n_embd_out(model);
-    out["n_vocab"]          = meta.model_vocab_n_tokens;
-    out["kv_unified"]       = e.params.kv_unified;
-    out["flash_attn"]       = (int) e.params.flash_attn_type;
-    out["cache_ram_mib"]    = e.params.cache_ram_mib;
-    out["pooling"]          = std::string(pooling_name(meta.pooling_type));
-    out["embedding"]        = e.params.embedding;
-    out["has_encoder"]      = llama_model_has_encoder(model);
-    out["has_decoder"]      = llama_model_has_decoder(model);
-    out["has_memory"]       = llama_get_memory(ctx) != nullptr;
-    out["image_input"]      = meta.has_inp_image;
-    out["audio_input"]      = meta.has_inp_audio;
-    out["video_input"]      = meta.has_inp_video;
-    out["bos_token"]        = meta.bos_token_str;
-    out["eos_token"]        = meta.eos_token_str;
-    out["template_caps"]    = caps;
-    out["enable_thinking"]  = meta.chat_params.enable_thinking;
-    out["has_chat_template"] = chat_template != nullptr || !e.params.chat_template.empty();
-    out["chat_template"]    = common_chat_templates_source(meta.chat_params.tmpls.get());
-    json kwargs             = json::object();
+    out["model_name"]          = meta.model_name;
+    out["ftype"]               = meta.model_ftype;
+    out["n_params"]            = meta.model_n_params;
+    out["model_bytes"]         = meta.model_size;
+    out["n_ctx_train"]         = meta.model_n_ctx_train;
+    out["n_ctx_per_slot"]      = meta.slot_n_ctx;
+    out["n_ctx"]               = llama_n_ctx(ctx);
+    out["n_batch"]             = llama_n_batch(ctx);
+    out["n_ubatch"]            = llama_n_ubatch(ctx);
+    out["n_parallel"]          = e.params.n_parallel;
+    out["n_threads"]           = e.params.cpuparams.n_threads;
+    out["n_embd"]              = llama_model_n_embd_out(model);
+    out["n_vocab"]             = meta.model_vocab_n_tokens;
+    out["kv_unified"]          = e.params.kv_unified;
+    out["flash_attn"]          = (int) e.params.flash_attn_type;
+    out["cache_ram_mib"]       = e.params.cache_ram_mib;
+    out["pooling"]             = std::string(pooling_name(meta.pooling_type));
+    out["embedding"]           = e.params.embedding;
+    out["has_encoder"]         = llama_model_has_encoder(model);
+    out["has_decoder"]         = llama_model_has_decoder(model);
+    out["has_memory"]          = llama_get_memory(ctx) != nullptr;
+    out["image_input"]         = meta.has_inp_image;
+    out["audio_input"]         = meta.has_inp_audio;
+    out["video_input"]         = meta.has_inp_video;
+    out["bos_token"]           = meta.bos_token_str;
+    out["eos_token"]           = meta.eos_token_str;
+    out["template_caps"]       = caps;
+    out["enable_thinking"]     = meta.chat_params.enable_thinking;
+    out["has_chat_template"]   = chat_template != nullptr || !e.params.chat_template.empty();
+    out["chat_template"]       = common_chat_templates_source(meta.chat_params.tmpls.get());
+    json kwargs                = json::object();
     for (const auto & [name, value] : e.params.default_template_kwargs) {
         kwargs[name] = json::parse(value);
     }
-    out["template_kwargs"]  = kwargs;
-    out["media_marker"]     = std::string(get_media_marker());
-    json loras              = json::array();
+    out["template_kwargs"] = kwargs;
+    out["media_marker"]    = std::string(get_media_marker());
+    json loras             = json::array();
     for (const auto & lora : e.params.lora_adapters) {
         loras.push_back({ { "path", lora.path }, { "scale", lora.scale } });
     }
@@ -190,7 +190,7 @@ const char * lc_build_info(void) {
         static const std::string text = [] {
             json devices = json::array();
             for (size_t i = 0; i < ggml_backend_dev_count(); i++) {
-                ggml_backend_dev_t dev = ggml_backend_dev_get(i);
+                ggml_backend_dev_t dev  = ggml_backend_dev_get(i);
                 size_t             free = 0, total = 0;
                 ggml_backend_dev_memory(dev, &free, &total);
                 devices.push_back({
@@ -201,14 +201,14 @@ const char * lc_build_info(void) {
                     { "memory_total", total },
                 });
             }
-            json out                = json::object();
-            out["llama_cpp"]        = std::string(llama_build_info());
-            out["system_info"]      = std::string(llama_print_system_info());
-            out["gpu_offload"]      = llama_supports_gpu_offload();
-            out["mmap"]             = llama_supports_mmap();
-            out["mlock"]            = llama_supports_mlock();
-            out["max_parallel"]     = llama_max_parallel_sequences();
-            out["devices"]          = devices;
+            json out            = json::object();
+            out["llama_cpp"]    = std::string(llama_build_info());
+            out["system_info"]  = std::string(llama_print_system_info());
+            out["gpu_offload"]  = llama_supports_gpu_offload();
+            out["mmap"]         = llama_supports_mmap();
+            out["mlock"]        = llama_supports_mlock();
+            out["max_parallel"] = llama_max_parallel_sequences();
+            out["devices"]      = devices;
             return out.dump_safe();
         }();
         return text.c_str();
@@ -221,9 +221,9 @@ lc_engine * lc_engine_open(const char * options, size_t size, lc_load_state * st
         const json config = json::parse(std::string(options, size));
         auto       engine = std::make_unique<lc_engine>();
         load(*engine, config, state);
-        engine->meta  = std::make_unique<server_context_meta>(engine->context.get_meta());
-        engine->vocab = llama_model_get_vocab(llama_get_model(engine->context.get_llama_context()));
-        engine->info  = describe(*engine);
+        engine->meta    = std::make_unique<server_context_meta>(engine->context.get_meta());
+        engine->vocab   = llama_model_get_vocab(llama_get_model(engine->context.get_llama_context()));
+        engine->info    = describe(*engine);
         engine->special = std::make_unique<lc_special_tokens>(engine->vocab);
         load_templates(*engine);
 
@@ -322,9 +322,8 @@ int32_t lc_engine_take(lc_engine * engine, const lc_event ** events) {
             lc_store_result(*engine, *result);
         }
         if (engine->loop_ended) {
-            const json error = { { "type", "native" },
-                                 { "message", engine->loop_error.empty() ? "the engine's loop has ended" :
-                                                                           engine->loop_error } };
+            const json           error = { { "type", "native" },
+                                           { "message", engine->loop_error.empty() ? "the engine's loop has ended" : engine->loop_error } };
             std::vector<int64_t> open;
             {
                 std::lock_guard<std::mutex> lock(engine->mutex);
@@ -349,5 +348,4 @@ int32_t lc_engine_take(lc_engine * engine, const lc_event ** events) {
         return (int32_t) engine->events.size();
     });
 }
-
 }

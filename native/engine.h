@@ -56,8 +56,8 @@ bool lc_template_is_bounded(const char * text, size_t size);
 // options: JSON {"options": [["--flag", "value"?, "value"?], ...]}
 lc_engine * lc_engine_open(const char * options, size_t size, lc_load_state * state);
 // Call only when no other thread is inside a function of this engine.
-void        lc_engine_close(lc_engine * engine);
-const char * lc_engine_info(lc_engine * engine); // JSON, owned by the engine
+void                       lc_engine_close(lc_engine * engine);
+const char *               lc_engine_info(lc_engine * engine); // JSON, owned by the engine
 const struct llama_model * lc_engine_model(lc_engine * engine);
 
 // Ends a request; nothing follows for it. One that has ended is left alone.

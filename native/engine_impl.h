@@ -95,12 +95,12 @@ struct lc_engine {
     std::atomic<bool> loop_ended{ false };
     std::string       loop_error; // written before loop_ended is set
 
-    std::mutex mutex; // guards what follows
+    std::mutex                                               mutex; // guards what follows
     std::unordered_map<int64_t, std::shared_ptr<lc_request>> requests;
     std::unordered_map<int, std::pair<int64_t, int>>         tasks; // task id -> request, index
     std::unordered_set<int>                                  ids;   // of the tasks, and the wake-up
-    bool ids_changed = true;
-    int  wake_id     = -1;
+    bool                                                     ids_changed = true;
+    int                                                      wake_id     = -1;
 
     // Only the thread inside lc_engine_take() touches these.
     std::unordered_set<int>      watched;

@@ -77,18 +77,18 @@ static common_log the_log;
 
 struct common_log * common_log_init() { return &the_log; }
 struct common_log * common_log_main() { return &the_log; }
-void common_log_pause(struct common_log *) {}
-void common_log_resume(struct common_log *) {}
-void common_log_free(struct common_log *) {}
-void common_log_set_file(struct common_log *, const char *) {}
-void common_log_set_colors(struct common_log *, log_colors) {}
-void common_log_set_prefix(struct common_log *, bool) {}
-void common_log_set_timestamps(struct common_log *, bool) {}
-void common_log_flush(struct common_log *) {}
-bool common_log_get_jsonl(void) { return false; }
-void common_log_set_jsonl(bool) {}
-void common_log_add_json(struct common_log *, const char *, const common_json &) {}
-void common_log_set_verbosity_thold(int) {}
+void                common_log_pause(struct common_log *) {}
+void                common_log_resume(struct common_log *) {}
+void                common_log_free(struct common_log *) {}
+void                common_log_set_file(struct common_log *, const char *) {}
+void                common_log_set_colors(struct common_log *, log_colors) {}
+void                common_log_set_prefix(struct common_log *, bool) {}
+void                common_log_set_timestamps(struct common_log *, bool) {}
+void                common_log_flush(struct common_log *) {}
+bool                common_log_get_jsonl(void) { return false; }
+void                common_log_set_jsonl(bool) {}
+void                common_log_add_json(struct common_log *, const char *, const common_json &) {}
+void                common_log_set_verbosity_thold(int) {}
 
 int common_log_get_verbosity(enum ggml_log_level level) {
     switch (level) {
@@ -101,10 +101,9 @@ int common_log_get_verbosity(enum ggml_log_level level) {
 
 int common_log_get_verbosity_thold(void) {
     const int level = min_level;
-    return level <= GGML_LOG_LEVEL_DEBUG ? LOG_LEVEL_DEBUG :
-           level == GGML_LOG_LEVEL_INFO  ? LOG_LEVEL_INFO :
-           level == GGML_LOG_LEVEL_WARN  ? LOG_LEVEL_WARN :
-                                           LOG_LEVEL_ERROR;
+    return level <= GGML_LOG_LEVEL_DEBUG ? LOG_LEVEL_DEBUG : level == GGML_LOG_LEVEL_INFO ? LOG_LEVEL_INFO
+                                                         : level == GGML_LOG_LEVEL_WARN   ? LOG_LEVEL_WARN
+                                                                                          : LOG_LEVEL_ERROR;
 }
 
 void common_log_add(struct common_log *, enum ggml_log_level level, const char * fmt, ...) {

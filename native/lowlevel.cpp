@@ -7,7 +7,7 @@
 #include "llama.h"
 
 #ifdef LLAMACPP_OWN_THREADS
-#    include "llama_cpp/threads/threads.h"
+#include "llama_cpp/threads/threads.h"
 #endif
 
 #include <atomic>
@@ -27,7 +27,7 @@ static int32_t choose(llama_sampler * sampler, llama_context * context, int32_t 
 
     // a sampler written in Python may sample again from inside: each call needs its own candidates
     static thread_local std::vector<llama_token_data> spare;
-    std::vector<llama_token_data> candidates;
+    std::vector<llama_token_data>                     candidates;
     candidates.swap(spare);
     candidates.resize(n_vocab);
     for (int32_t id = 0; id < n_vocab; id++) {
@@ -35,8 +35,8 @@ static int32_t choose(llama_sampler * sampler, llama_context * context, int32_t 
     }
     llama_token_data_array array = { candidates.data(), candidates.size(), -1, false };
     llama_sampler_apply(sampler, &array);
-    const bool has_choice = array.selected >= 0 && (size_t) array.selected < array.size;
-    const llama_token_data chosen = has_choice ? array.data[array.selected] : llama_token_data{};
+    const bool             has_choice = array.selected >= 0 && (size_t) array.selected < array.size;
+    const llama_token_data chosen     = has_choice ? array.data[array.selected] : llama_token_data{};
     candidates.swap(spare);
 
     if (!has_choice) {

@@ -51,7 +51,8 @@ int to_int(const std::string & text) {
 }
 
 size_t n_values(const common_arg & arg) {
-    return arg.handler_str_str ? 2 : (arg.handler_int || arg.handler_string) ? 1 : 0;
+    return arg.handler_str_str ? 2 : (arg.handler_int || arg.handler_string) ? 1
+                                                                             : 0;
 }
 
 void apply(common_params & params, const match & found, const std::vector<std::string> & words) {

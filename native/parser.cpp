@@ -39,5 +39,4 @@ const char * lc_parser_feed(lc_parser * parser, const char * text, size_t size, 
         return parser->out.c_str();
     });
 }
-
 }

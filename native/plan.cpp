@@ -40,9 +40,9 @@ server_task new_task(lc_engine & e, server_task_type type) {
 
 // n generations of each prompt: groups of as many as there are slots share one evaluation of it.
 std::vector<server_task> completion_tasks(lc_engine & e, lc_plan & plan, const json & request) {
-    json      data = merge(plan.params, request);
-    const int n    = data.value("n", 1);
-    data["n"]      = 1;
+    json      data           = merge(plan.params, request);
+    const int n              = data.value("n", 1);
+    data["n"]                = 1;
     const task_params params = task_parameters(e, data);
 
     auto delimiters = common_chat_msg_delimiters_parse(data.value("message_delimiters", json::array()));
@@ -179,10 +179,7 @@ int32_t lc_submit(lc_engine * engine, lc_plan * plan, int64_t number, int32_t ki
         }
         const json data = json::parse(std::string(params, size));
         auto       tasks =
-            kind == LC_TASK_COMPLETION ? completion_tasks(*engine, *plan, data) :
-                                         input_tasks(*engine, *plan,
-                                                     kind == LC_TASK_RERANK ? SERVER_TASK_TYPE_RERANK : SERVER_TASK_TYPE_EMBEDDING,
-                                                     data);
+            kind == LC_TASK_COMPLETION ? completion_tasks(*engine, *plan, data) : input_tasks(*engine, *plan, kind == LC_TASK_RERANK ? SERVER_TASK_TYPE_RERANK : SERVER_TASK_TYPE_EMBEDDING, data);
         auto request         = std::make_shared<lc_request>();
         request->stream      = data.value("stream", false);
         request->want_tokens = data.value("return_tokens", false);
@@ -196,13 +193,12 @@ int32_t lc_submit(lc_engine * engine, lc_plan * plan, int64_t number, int32_t ki
                 enter(*engine, *request, child, budget);
             }
         }
-        request->n_open                = request->task_ids.size();
-        engine->requests[request->id]  = request;
-        engine->ids_changed            = true;
+        request->n_open               = request->task_ids.size();
+        engine->requests[request->id] = request;
+        engine->ids_changed           = true;
         engine->queues->queue_tasks.post(std::move(tasks));
         engine->wake();
         return 0;
     });
 }
-
 }

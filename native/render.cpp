@@ -39,7 +39,7 @@
 namespace {
 
 jinja::value message_value(const json & message, lc_input_marks & marks) {
-    auto        out = jinja::mk_val<jinja::value_object>();
+    auto           out = jinja::mk_val<jinja::value_object>();
     lc_input_marks none;
     for (const auto & [key, value] : message.items()) {
         // Core has checked the role; many templates build their own tokens from it.
@@ -71,10 +71,10 @@ void adapt_content(json & message, const jinja::caps & caps) {
     if (content.is_array() && !caps.supports_typed_content) {
         message["content"] = concatenated(content);
     } else if (content.is_string() && !caps.supports_string_content && caps.supports_typed_content) {
-        json part          = json::object();
-        part["type"]       = "text";
-        part["text"]       = content;
-        json parts         = json::array();
+        json part    = json::object();
+        part["type"] = "text";
+        part["text"] = content;
+        json parts   = json::array();
         parts.push_back(part);
         message["content"] = parts;
     }
@@ -283,7 +283,7 @@ std::string lc_render_text(const lc_template & tmpl, lc_tools * tools, const lc_
 lc_rendered lc_render(const lc_template & tmpl, lc_tools * tools, const lc_conversation & conversation,
                       const lc_special_tokens & special, bool safe) {
     const renderer render(tmpl, tools, conversation);
-    lc_input_marks    marks;
+    lc_input_marks marks;
     marks.special     = safe ? &special : nullptr;
     lc_rendered plain = render(marks);
     if (!marks.found.empty()) {

@@ -62,10 +62,10 @@ class lc_token_cache {
         std::string              text;
         std::vector<llama_token> tokens;
     };
-    std::mutex                                                        mutex;
-    std::list<piece>                                                  pieces; // used last first
+    std::mutex                                                       mutex;
+    std::list<piece>                                                 pieces; // used last first
     std::unordered_map<std::string_view, std::list<piece>::iterator> by_text; // keys point into pieces
-    size_t                                                            size = 0;
+    size_t                                                           size = 0;
 };
 
 extern "C" {

@@ -23,8 +23,8 @@ namespace {
 constexpr int64_t n_in      = 512;
 constexpr int64_t n_out     = 96;
 constexpr int64_t n_experts = 2;
-// One row is what decoding multiplies; the others fill one tile of 16 rows, not quite one, and two and a half.
-constexpr int64_t rows_to_try[] = { 1, 3, 16, 40 };
+// One row is what decoding multiplies; the others fill one tile of 16 rows, not quite one, and one and several more.
+constexpr int64_t rows_to_try[] = { 1, 3, 8, 16, 25, 40 };
 
 struct product {
     ggml_type                  type;
@@ -40,7 +40,7 @@ bool fits(ggml_type type, ggml_backend_buffer_type_t memory, bool experts) {
     ggml_tensor * w       = ggml_new_tensor_3d(context.get(), type, n_in, n_out, experts ? n_experts : 1);
     ggml_tensor * x       = ggml_new_tensor_3d(context.get(), GGML_TYPE_F32, n_in, 1, 1);
     ggml_tensor * ids     = ggml_new_tensor_2d(context.get(), GGML_TYPE_I32, 1, 1);
-    ggml_tensor * y = experts ? ggml_mul_mat_id(context.get(), w, x, ids) : ggml_mul_mat(context.get(), w, x);
+    ggml_tensor * y       = experts ? ggml_mul_mat_id(context.get(), w, x, ids) : ggml_mul_mat(context.get(), w, x);
     buffer_ptr    empty(ggml_backend_buft_alloc_buffer(memory, 0));
     w->buffer        = empty.get();
     const bool works = ggml_backend_dev_supports_op(cpu(), y);
@@ -50,7 +50,7 @@ bool fits(ggml_type type, ggml_backend_buffer_type_t memory, bool experts) {
 
 std::vector<product> find_products() {
     std::vector<ggml_backend_buffer_type_t> memories = { ggml_backend_cpu_buffer_type() };
-    auto * extra = (ggml_backend_dev_get_extra_bufts_t) ggml_backend_reg_get_proc_address(
+    auto *                                  extra    = (ggml_backend_dev_get_extra_bufts_t) ggml_backend_reg_get_proc_address(
         ggml_backend_dev_backend_reg(cpu()), "ggml_backend_dev_get_extra_bufts");
     for (auto * memory = extra ? extra(cpu()) : nullptr; memory && *memory; memory++) {
         memories.push_back(*memory);
@@ -64,8 +64,7 @@ std::vector<product> find_products() {
         }
         for (ggml_backend_buffer_type_t memory : memories) {
             if (fits(type, memory, false)) {
-                found.push_back({ type, memory, std::string(ggml_type_name(type)) + " in " +
-                                                    ggml_backend_buft_name(memory) + " memory" });
+                found.push_back({ type, memory, std::string(ggml_type_name(type)) + " in " + ggml_backend_buft_name(memory) + " memory" });
             }
         }
     }
@@ -139,16 +138,16 @@ double error_of(const std::vector<float> & y, const std::vector<float> & w, cons
 }
 
 struct weights {
-    context_ptr          context = new_context();
-    buffer_ptr           buffer;
-    ggml_tensor *        tensor;
-    std::vector<float>   values; // as the type holds them
+    context_ptr        context = new_context();
+    buffer_ptr         buffer;
+    ggml_tensor *      tensor;
+    std::vector<float> values; // as the type holds them
 
     weights(const product & p, bool experts) {
         const int64_t              n    = experts ? n_experts : 1;
         const std::vector<uint8_t> data = quantised(p.type, n * n_out * n_in);
-        values = dequantised(p.type, data.data(), n * n_out * n_in);
-        tensor = ggml_new_tensor_3d(context.get(), p.type, n_in, n_out, n);
+        values                          = dequantised(p.type, data.data(), n * n_out * n_in);
+        tensor                          = ggml_new_tensor_3d(context.get(), p.type, n_in, n_out, n);
         buffer.reset(ggml_backend_alloc_ctx_tensors_from_buft(context.get(), p.memory));
         if (!buffer) {
             throw lc_exception("out_of_memory", "no memory for a matrix of " + p.name);
@@ -165,14 +164,12 @@ double error_with(ggml_backend_t backend, const weights & w, int64_t n_rows) {
         expert[row] = (int32_t) (row * 7 % n_experts);
     }
     context_ptr   context = new_context();
-    ggml_tensor * ids = ggml_new_tensor_2d(context.get(), GGML_TYPE_I32, 1, n_rows);
-    ggml_tensor * x   = experts ? ggml_new_tensor_3d(context.get(), GGML_TYPE_F32, n_in, 1, n_rows) :
-                                  ggml_new_tensor_2d(context.get(), GGML_TYPE_F32, n_in, n_rows);
-    ggml_tensor * y   = experts ? ggml_mul_mat_id(context.get(), w.tensor, x, ids) :
-                                  ggml_mul_mat(context.get(), w.tensor, x);
-    ggml_cgraph * graph = ggml_new_graph(context.get());
+    ggml_tensor * ids     = ggml_new_tensor_2d(context.get(), GGML_TYPE_I32, 1, n_rows);
+    ggml_tensor * x       = experts ? ggml_new_tensor_3d(context.get(), GGML_TYPE_F32, n_in, 1, n_rows) : ggml_new_tensor_2d(context.get(), GGML_TYPE_F32, n_in, n_rows);
+    ggml_tensor * y       = experts ? ggml_mul_mat_id(context.get(), w.tensor, x, ids) : ggml_mul_mat(context.get(), w.tensor, x);
+    ggml_cgraph * graph   = ggml_new_graph(context.get());
     ggml_build_forward_expand(graph, y);
-    buffer_ptr buffer(ggml_backend_alloc_ctx_tensors_from_buft(context.get(), ggml_backend_cpu_buffer_type()));
+    buffer_ptr               buffer(ggml_backend_alloc_ctx_tensors_from_buft(context.get(), ggml_backend_cpu_buffer_type()));
     const std::vector<float> input = noise(n_rows * n_in, 2);
     ggml_backend_tensor_set(x, input.data(), 0, ggml_nbytes(x));
     ggml_backend_tensor_set(ids, expert.data(), 0, ggml_nbytes(ids));
@@ -195,7 +192,7 @@ double run(const product & p) {
         const weights w(p, experts);
         for (const int64_t n_rows : rows_to_try) {
             const double error = error_with(backend.get(), w, n_rows);
-            worst = error >= 0 ? std::max(worst, error) : std::numeric_limits<double>::infinity(); // not a number
+            worst              = error >= 0 ? std::max(worst, error) : std::numeric_limits<double>::infinity(); // not a number
         }
     }
     return worst;
@@ -223,5 +220,4 @@ const char * lc_selftest_name(int32_t index) {
 double lc_selftest_run(int32_t index) {
     return lc_guard<double>(std::numeric_limits<double>::quiet_NaN(), [&] { return run(at(index)); });
 }
-
 }

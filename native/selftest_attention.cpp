@@ -71,11 +71,11 @@ void set(ggml_tensor * tensor, std::vector<float> & values) {
 inputs make_inputs(const lc_attention_shape & s) {
     inputs       in;
     const size_t heads_kv = (size_t) s.n_streams * s.n_heads_kv;
-    in.q     = noise((size_t) s.n_streams * s.n_heads * s.n_tokens * s.width_k, 1);
-    in.k     = noise(heads_kv * s.n_keys * s.width_k, 2);
-    in.v     = noise(heads_kv * s.n_keys * s.width_v, 3);
-    in.mask  = make_mask(s);
-    in.sinks = s.sinks ? noise(s.n_heads, 4) : std::vector<float>();
+    in.q                  = noise((size_t) s.n_streams * s.n_heads * s.n_tokens * s.width_k, 1);
+    in.k                  = noise(heads_kv * s.n_keys * s.width_k, 2);
+    in.v                  = noise(heads_kv * s.n_keys * s.width_v, 3);
+    in.mask               = make_mask(s);
+    in.sinks              = s.sinks ? noise(s.n_heads, 4) : std::vector<float>();
     return in;
 }
 
@@ -83,14 +83,14 @@ inputs make_inputs(const lc_attention_shape & s) {
 std::vector<float> computed(const lc_attention_shape & s, inputs & in) {
     context_ptr     context = new_context();
     const ggml_type type    = s.half ? GGML_TYPE_F16 : GGML_TYPE_F32;
-    ggml_tensor *   q = ggml_new_tensor_4d(context.get(), GGML_TYPE_F32, s.width_k, s.n_tokens, s.n_heads, s.n_streams);
-    ggml_tensor *   k = ggml_new_tensor_4d(context.get(), type, s.width_k, s.n_keys, s.n_heads_kv, s.n_streams);
-    ggml_tensor *   v = ggml_new_tensor_4d(context.get(), type, s.width_v, s.n_keys, s.n_heads_kv, s.n_streams);
+    ggml_tensor *   q       = ggml_new_tensor_4d(context.get(), GGML_TYPE_F32, s.width_k, s.n_tokens, s.n_heads, s.n_streams);
+    ggml_tensor *   k       = ggml_new_tensor_4d(context.get(), type, s.width_k, s.n_keys, s.n_heads_kv, s.n_streams);
+    ggml_tensor *   v       = ggml_new_tensor_4d(context.get(), type, s.width_v, s.n_keys, s.n_heads_kv, s.n_streams);
     ggml_tensor *   mask =
         s.window > 0 ? ggml_new_tensor_4d(context.get(), GGML_TYPE_F16, s.n_keys, s.n_tokens, 1, 1) : nullptr;
-    ggml_tensor *   sinks = s.sinks ? ggml_new_tensor_1d(context.get(), GGML_TYPE_F32, s.n_heads) : nullptr;
-    ggml_tensor *   y     = ggml_flash_attn_ext(context.get(), q, k, v, mask, 1.0f / std::sqrt((float) s.width_k),
-                                                s.max_bias, s.softcap);
+    ggml_tensor * sinks = s.sinks ? ggml_new_tensor_1d(context.get(), GGML_TYPE_F32, s.n_heads) : nullptr;
+    ggml_tensor * y     = ggml_flash_attn_ext(context.get(), q, k, v, mask, 1.0f / std::sqrt((float) s.width_k),
+                                              s.max_bias, s.softcap);
     ggml_flash_attn_ext_add_sinks(y, sinks);
     ggml_cgraph * graph = ggml_new_graph(context.get());
     ggml_build_forward_expand(graph, y);
@@ -126,8 +126,7 @@ double slope(const lc_attention_shape & s, int32_t head) {
     while (power * 2 <= s.n_heads) {
         power *= 2;
     }
-    return head < power ? std::pow(2.0, -s.max_bias * (head + 1) / power) :
-                          std::pow(2.0, -s.max_bias / 2.0 * (2 * (head - power) + 1) / power);
+    return head < power ? std::pow(2.0, -s.max_bias * (head + 1) / power) : std::pow(2.0, -s.max_bias / 2.0 * (2 * (head - power) + 1) / power);
 }
 
 std::vector<double> scores(const lc_attention_shape & s, const inputs & in, int32_t head, int32_t token,
@@ -150,11 +149,11 @@ std::vector<double> scores(const lc_attention_shape & s, const inputs & in, int3
 // One query's result by the definition of attention: the values' mean, weighted by exp(score).
 std::vector<double> attended(const lc_attention_shape & s, const inputs & in, int32_t stream, int32_t head,
                              int32_t token) {
-    const size_t        kv = (size_t) stream * s.n_heads_kv + head / (s.n_heads / s.n_heads_kv);
-    const float *       q  = &in.q[(((size_t) stream * s.n_heads + head) * s.n_tokens + token) * s.width_k];
-    const float *       v  = &in.v[kv * s.n_keys * s.width_v];
+    const size_t        kv    = (size_t) stream * s.n_heads_kv + head / (s.n_heads / s.n_heads_kv);
+    const float *       q     = &in.q[(((size_t) stream * s.n_heads + head) * s.n_tokens + token) * s.width_k];
+    const float *       v     = &in.v[kv * s.n_keys * s.width_v];
     std::vector<double> score = scores(s, in, head, token, q, &in.k[kv * s.n_keys * s.width_k]);
-    double max = *std::max_element(score.begin(), score.end());
+    double              max   = *std::max_element(score.begin(), score.end());
     if (s.sinks) {
         max = std::max(max, (double) in.sinks[head]);
     }
@@ -175,8 +174,8 @@ std::vector<double> attended(const lc_attention_shape & s, const inputs & in, in
 
 double error_of(const lc_attention_shape & s) {
     check(s);
-    inputs                   in     = make_inputs(s);
-    const std::vector<float> output = computed(s, in);
+    inputs                   in         = make_inputs(s);
+    const std::vector<float> output     = computed(s, in);
     double                   difference = 0, size = 0;
     const float *            y = output.data();
     for (int32_t stream = 0; stream < s.n_streams; stream++) {

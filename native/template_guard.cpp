@@ -228,5 +228,4 @@ bool lc_template_is_bounded(const char * text, size_t size) {
         return true;
     });
 }
-
 }

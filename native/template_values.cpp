@@ -163,7 +163,7 @@ bool lc_tools::same_with(const lc_input_marks & marks) {
     const auto replaced  = [&](const auto & entry) { return own.found.count(entry.first) > 0; };
     const auto completed = [&](const auto & entry) { return has_part_of(*entry.second); };
     const bool same      = std::none_of(marks.replaced.begin(), marks.replaced.end(), replaced) &&
-                      std::none_of(marks.completed.begin(), marks.completed.end(), completed);
+                           std::none_of(marks.completed.begin(), marks.completed.end(), completed);
     give_back(std::move(own));
     return same;
 }

@@ -113,8 +113,8 @@ class analysis {
         for (bool changed = true; changed;) {
             changed = false;
             for (const auto & [name, macro] : macros) {
-                const effects now = of_macro(*macro);
-                changed           = changed || !(now == macro_effects[name]);
+                const effects now   = of_macro(*macro);
+                changed             = changed || !(now == macro_effects[name]);
                 macro_effects[name] = now;
             }
         }
@@ -252,8 +252,8 @@ class analysis {
     }
 
     void walk_for(const jinja::for_statement & loop, const scope & at, effects & out) {
-        scope inside     = at;
-        inside.inner     = true;
+        scope inside      = at;
+        inside.inner      = true;
         const auto * some = as<jinja::select_expression>(loop.iterable);
         walk(some != nullptr ? some->lhs : loop.iterable, inside, out);
         for (const auto & name : targets(loop.loopvar)) {

@@ -12,6 +12,7 @@
 #define LC_ZMM 0xE6u // also the masks and the wide registers of AVX-512
 #define LC_TMM 0x60000u
 
+// clang-format off
 #define LC_X86_FEATURES(X)                                              \
     X(sse3, __SSE3__, 1, 0, 2, 0, 0)                                    \
     X(ssse3, __SSSE3__, 1, 0, 2, 9, 0)                                  \
@@ -69,6 +70,7 @@
     X(bf16, __ARM_FEATURE_BF16_VECTOR_ARITHMETIC, 1, 14, "FEAT_BF16")              \
     X(sme, __ARM_FEATURE_SME, 1, 23, "FEAT_SME")                 \
     X(sme2, __ARM_FEATURE_SME2, 1, 37, "FEAT_SME2")
+// clang-format on
 
 #if defined(__x86_64__) || defined(_M_AMD64)
 #define LC_X86

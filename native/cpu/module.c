@@ -162,7 +162,7 @@ static PyMethodDef methods[] = {
 };
 
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "_cpu", "What llama.cpp needs of the CPU.", -1, methods, NULL, NULL, NULL, NULL,
+    PyModuleDef_HEAD_INIT, "_cpu", "What llama.cpp needs of the CPU.", -1, methods, NULL, NULL, NULL, NULL
 };
 
 PyMODINIT_FUNC PyInit__cpu(void) { return PyModule_Create(&definition); }

@@ -17,11 +17,11 @@
 #endif
 
 // 1 for a macro that is defined as 1, 0 for one that is not defined.
-#define LC_IS_ON(macro)       LC_IS_ON_(macro)
-#define LC_IS_ON_(value)      LC_IS_ON__(LC_COMMA_##value)
-#define LC_IS_ON__(comma)     LC_THIRD(comma 1, 0, 0)
-#define LC_THIRD(a, b, ...)   b
-#define LC_COMMA_1            0,
+#define LC_IS_ON(macro)     LC_IS_ON_(macro)
+#define LC_IS_ON_(value)    LC_IS_ON__(LC_COMMA_##value)
+#define LC_IS_ON__(comma)   LC_THIRD(comma 1, 0, 0)
+#define LC_THIRD(a, b, ...) b
+#define LC_COMMA_1          0,
 
 const unsigned char lc_cpu_required[] = {
 #if defined(LC_X86)
@@ -31,5 +31,5 @@ const unsigned char lc_cpu_required[] = {
 #define X(name, macro, word, bit, key) LC_IS_ON(macro),
     LC_ARM_FEATURES(X)
 #endif
-    0
+        0
 };

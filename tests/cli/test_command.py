@@ -168,7 +168,7 @@ def test_an_interrupt_during_the_imports_is_no_traceback() -> None:
 import signal, sys
 class Interrupting:
     def find_spec(self, name, path=None, target=None):
-        if name == "llamacpp_core.llama.llama":
+        if name == "llamacpp_core.errors":
             signal.raise_signal(signal.SIGINT)
 sys.meta_path.insert(0, Interrupting())
 from {module} import {function}

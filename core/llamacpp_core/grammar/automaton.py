@@ -7,17 +7,26 @@ several patterns at once, a length bound on a pattern, every string but these.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
-from llamacpp_core.grammar.charset import ALPHABET, Ranges, contains, intersection, partition, union
+from llamacpp_core.grammar.charset import (
+    ALPHABET,
+    Ranges,
+    complement,
+    contains,
+    intersection,
+    partition,
+    union,
+)
 from llamacpp_core.grammar.nfa import MAX_STATES, Nfa, bits, check_states
 
 __all__ = ["MAX_STATES", "Dfa", "all_strings", "determinize", "not_these"]
 
+_MANY_STATES = 100
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Dfa:
     """A complete deterministic automaton; state 0 is the start.
 
@@ -103,30 +112,62 @@ class Dfa:
 
     def intersect(self, other: Dfa) -> Dfa:
         """The automaton of the strings that both accept."""
-        classes, index_a, index_b = [], [], []
-        for i, a in enumerate(self.classes):
-            for j, b in enumerate(other.classes):
-                if common := intersection(a, b):
-                    classes.append(common)
-                    index_a.append(i)
-                    index_b.append(j)
+        classes, steps = self._common_classes(other)
+        alive, others = [d < float("inf") for d in self.shortest], [d < float("inf") for d in other.shortest]
         numbers = {(0, 0): 0}
         todo = [(0, 0)]
+        dead = (-1, -1)
         delta = []
         for a_state, b_state in todo:
             row = []
-            for i, j in zip(index_a, index_b, strict=True):
-                pair = (self.delta[a_state][i], other.delta[b_state][j])
+            for i, j in steps:
+                pair = dead
+                if a_state >= 0:
+                    pair = (self.delta[a_state][i], other.delta[b_state][j])
+                    if not (alive[pair[0]] and others[pair[1]]):
+                        pair = dead
                 if pair not in numbers:
                     numbers[pair] = check_states(len(numbers))
                     todo.append(pair)
                 row.append(numbers[pair])
             delta.append(row)
-        accepting = [self.accepting[a] and other.accepting[b] for a, b in todo]
-        return Dfa(classes, delta, accepting).minimize()
+        accepting = [a >= 0 and self.accepting[a] and other.accepting[b] for a, b in todo]
+        made = Dfa(classes, delta, accepting)
+        return made.minimize() if len(delta) > _MANY_STATES else made
 
-    def with_length(self, low: int, high: int | None) -> Dfa:
-        """The automaton of the accepted strings that have from ``low`` to ``high`` code points."""
+    def _common_classes(self, other: Dfa) -> tuple[list[Ranges], list[tuple[int, int]]]:
+        """The classes of both together, and for each the two that it lies in."""
+        classes, steps = [], []
+        for i, a in enumerate(self.classes):
+            for j, b in enumerate(other.classes):
+                if common := intersection(a, b):
+                    classes.append(common)
+                    steps.append((i, j))
+        return classes, steps
+
+    def meets(self, other: Dfa) -> bool:
+        """Whether there is a string that both accept."""
+        _, steps = self._common_classes(other)
+        seen = {(0, 0)}
+        todo = [(0, 0)]
+        for a_state, b_state in todo:
+            if self.accepting[a_state] and other.accepting[b_state]:
+                return True
+            for i, j in steps:
+                pair = (self.delta[a_state][i], other.delta[b_state][j])
+                if pair not in seen and self.shortest[pair[0]] + other.shortest[pair[1]] < float("inf"):
+                    seen.add(pair)
+                    todo.append(pair)
+        return False
+
+    def with_length(self, low: int, high: int | None, most: int = MAX_STATES) -> Dfa | None:
+        """The automaton of the accepted strings that have from ``low`` to ``high`` code points.
+
+        Args:
+            low: Fewest code points.
+            high: Most code points; None for no end.
+            most: Most states; with more the result is None.
+        """
         if high is None and low <= self.shortest[0]:
             return self
         key = self._bounded_key(0, low, float("inf") if high is None else float(high))
@@ -138,7 +179,9 @@ class Dfa:
             for target in self.delta[state]:
                 key = self._bounded_key(target, max(0, need - 1), left - 1)
                 if key not in numbers:
-                    numbers[key] = check_states(len(numbers))
+                    if len(numbers) >= most:
+                        return None
+                    numbers[key] = len(numbers)
                     todo.append(key)
                 row.append(numbers[key])
             delta.append(row)
@@ -214,12 +257,14 @@ def determinize(nfa: Nfa) -> Dfa:
     classes = partition(edge[0] for edge in nfa.edges if edge is not None)
     moves: list[tuple[list[int], int]] = []
     closures = nfa.closures()
+    used_by: dict[Ranges, list[int]] = {}
     for edge in nfa.edges:
         if edge is None:
             moves.append(([], 0))
             continue
-        used = [i for i, c in enumerate(classes) if contains(edge[0], c[0][0])]
-        moves.append((used, closures[edge[1]]))
+        if edge[0] not in used_by:
+            used_by[edge[0]] = [i for i, c in enumerate(classes) if contains(edge[0], c[0][0])]
+        moves.append((used_by[edge[0]], closures[edge[1]]))
     closures_end = closures[nfa.end]
     start = nfa.start_closure()
     numbers = {start: 0}
@@ -242,13 +287,17 @@ def determinize(nfa: Nfa) -> Dfa:
     return Dfa(classes, delta, [bool(subset & final) for subset in todo]).minimize()
 
 
+@lru_cache(maxsize=1)
 def all_strings() -> Dfa:
     """The automaton of every string."""
     return Dfa([ALPHABET], [[0]], [True])
 
 
-def not_these(texts: Iterable[str]) -> Dfa:
+@lru_cache(maxsize=256)
+def not_these(texts: tuple[str, ...]) -> Dfa:
     """The automaton of every string that is none of the given ones."""
+    if not texts:
+        return all_strings()
     trie: list[dict[str, int]] = [{}]
     ends: set[int] = set()
     for text in texts:
@@ -260,10 +309,20 @@ def not_these(texts: Iterable[str]) -> Dfa:
                 check_states(len(trie))
             node = trie[node][c]
         ends.add(node)
+    # All texts that nothing longer begins with end in the same way.
+    leaves = {node for node in ends if node and not trie[node]}
+    kept = [node for node in range(len(trie)) if node not in leaves]
+    numbers = {node: index for index, node in enumerate(kept)}
+    leaf, free = len(kept), len(kept) + 1
     letters = sorted({c for node in trie for c in node})
-    classes = partition(((ord(c), ord(c)),) for c in letters)
-    names = [chr(c[0][0]) if len(c) == 1 and c[0][0] == c[0][1] else "" for c in classes]
-    free = len(trie)
-    delta = [[node.get(name, free) for name in names] for node in trie]
-    delta.append([free] * len(classes))
-    return Dfa(classes, delta, [state not in ends for state in range(len(trie))] + [True]).minimize()
+    classes: list[Ranges] = [((ord(c), ord(c)),) for c in letters]
+    others = complement(union(*classes))
+    rows = []
+    for node in kept:
+        row = [
+            leaf if (t := trie[node].get(c)) in leaves else free if t is None else numbers[t] for c in letters
+        ]
+        rows.append([*row, free])
+    rows += [[free] * (len(letters) + 1)] * 2
+    accepting = [*(node not in ends for node in kept), False, True]
+    return Dfa([*classes, others], rows, accepting)

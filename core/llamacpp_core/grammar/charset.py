@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import pairwise
 
 __all__ = [
@@ -75,8 +76,11 @@ def intersection(a: Ranges, b: Ranges) -> Ranges:
 
 
 def contains(ranges: Ranges, code_point: int) -> bool:
-    """Whether a code point is in the set."""
-    return any(low <= code_point <= high for low, high in ranges)
+    """Whether a code point is in the set, whose ranges have to be sorted."""
+    for low, high in ranges:
+        if code_point <= high:
+            return code_point >= low
+    return False
 
 
 def partition(sets: Iterable[Ranges]) -> list[Ranges]:
@@ -87,11 +91,16 @@ def partition(sets: Iterable[Ranges]) -> list[Ranges]:
         for low, high in ranges:
             cuts |= {low, high + 1}
     points = sorted(cuts)
-    members: dict[tuple[bool, ...], list[tuple[int, int]]] = {}
-    for low, following in pairwise(points):
+    places = {point: index for index, point in enumerate(points)}
+    marks = [0] * len(points)
+    for number, ranges in enumerate(distinct):
+        for low, high in ranges:
+            for index in range(places[low], places[high + 1]):
+                marks[index] |= 1 << number
+    members: dict[int, list[tuple[int, int]]] = {}
+    for index, (low, following) in enumerate(pairwise(points)):
         if contains(ALPHABET, low):
-            key = tuple(contains(ranges, low) for ranges in distinct)
-            members.setdefault(key, []).append((low, following - 1))
+            members.setdefault(marks[index], []).append((low, following - 1))
     return [union(ranges) for ranges in members.values()]
 
 
@@ -127,7 +136,8 @@ def _escape(code_point: int, special: dict[int, str]) -> str:
     return f"\\u{code_point:04X}" if code_point < 0x10000 else f"\\U{code_point:08X}"
 
 
-def json_text_of(ranges: Ranges) -> list[str]:
+@lru_cache(maxsize=4096)
+def json_text_of(ranges: Ranges) -> tuple[str, ...]:
     r"""GBNF alternatives for how one code point of the set is written inside a JSON string.
 
     Each code point has exactly one spelling: itself, else the short escape, else ``\u00xx``.
@@ -150,7 +160,7 @@ def json_text_of(ranges: Ranges) -> list[str]:
         if digits:
             hexadecimal = union((ord(f"{digit:x}"), ord(f"{digit:x}")) for digit in digits)
             alternatives.append(_after(rf"\\u00{row}", hexadecimal))
-    return alternatives
+    return tuple(alternatives)
 
 
 def _after(prefix: str, ranges: Ranges) -> str:

@@ -16,13 +16,11 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from llamacpp_core.errors import GrammarError, InvalidParameterError
-from llamacpp_core.grammar.compile_value import ValueCompiler
 from llamacpp_core.grammar.elements import MAX_GRAMMAR_BYTES
-from llamacpp_core.grammar.flatten import Document
-from llamacpp_core.grammar.gbnf import parse_gbnf
 from llamacpp_core.grammar.limits import SchemaLimits
-from llamacpp_core.grammar.recursion import find_endless
 from llamacpp_core.grammar.rules import RuleSet
+from llamacpp_core.grammar.schema.compile_value import ValueCompiler
+from llamacpp_core.grammar.schema.document import Document
 from llamacpp_core.grammar.unroll import unroll
 from llamacpp_core.grammar.values import Values
 
@@ -125,6 +123,7 @@ class SchemaCompiler:
         self.values = Values(self.rules, limits or SchemaLimits())
         self._sorted = property_order == "sorted"
         self._recursive: set[str] = set()
+        self._dropped = False
 
     def add(self, schema: Any, prefix: str) -> str:
         """Add the rules of a schema.
@@ -143,8 +142,8 @@ class SchemaCompiler:
 
     def _add(self, schema: Any, prefix: str) -> str:
         """Add a schema that was read from JSON."""
-        job = ValueCompiler(self.values, Document(schema), sort_properties=self._sorted)
         try:
+            job = ValueCompiler(self.values, Document(schema), sort_properties=self._sorted)
             symbol = job.compile_root(prefix)
         except RecursionError as error:
             raise GrammarError("$: schemas are nested too deeply", parameter="json_schema") from error
@@ -153,6 +152,7 @@ class SchemaCompiler:
                 "$: a lone surrogate in a name or value cannot be written as UTF-8", parameter="json_schema"
             ) from error
         self._recursive |= job.recursive
+        self._dropped = self._dropped or job.dropped
         return symbol
 
     def render(self, start: str) -> str:
@@ -166,28 +166,28 @@ class SchemaCompiler:
         """
         if self._recursive:
             start = self._bounded(start)
+        elif self._dropped:
+            self.rules.keep_reachable(start)
         return self._checked_size(self.rules.render(start))
 
     def _bounded(self, start: str) -> str:
         """The expression for the start rule when recursive schemas end."""
-        text = self._checked_size(self.rules.render(start))
-        endless = find_endless(parse_gbnf(text, root=self.rules.root).rules, self.rules.root)
-        if endless is not None:
-            raise GrammarError(
-                f"$: the schema has no finite value: {endless!r} always needs another of its kind inside",
-                parameter="json_schema",
-            )
+        self.rules.keep_reachable(start)
+        self._checked_size(self.rules.render(start))
         most = self.values.limits.max_recursion
-        if most is None:
-            return start
-        bounded = unroll(self.rules, start, self._recursive, most + 1)
-        if bounded is None:
+        bounded = unroll(self.rules, start, self._recursive, None if most is None else most + 1)
+        if bounded is not None:
+            return bounded
+        if most is None or unroll(self.rules, start, self._recursive, None, change=False) is None:
             raise GrammarError(
-                f"$: every value of the schema has recursive schemas more than {most} times inside each "
-                "other; raise max_recursion in schema_limits",
+                "$: the schema has no finite value: a part of it always needs another of its kind inside",
                 parameter="json_schema",
             )
-        return bounded
+        raise GrammarError(
+            f"$: every value of the schema has recursive schemas more than {most} times inside each other; "
+            "raise max_recursion in schema_limits",
+            parameter="json_schema",
+        )
 
     @staticmethod
     def _checked_size(text: str) -> str:

@@ -90,6 +90,7 @@ _SHORTHANDS: dict[str, tuple[Ranges, Ranges]] = {
 for _name, (_sure, _perhaps) in list(_SHORTHANDS.items()):
     _SHORTHANDS[_name.upper()] = (complement(_perhaps), complement(_sure))
 _DOT = complement(((0x0A, 0x0A), (0x0D, 0x0D), (0x2028, 0x2029)))
+_WIDE_DOT = complement(((0x0A, 0x0A),))
 _CONTROLS = {"t": 0x09, "n": 0x0A, "v": 0x0B, "f": 0x0C, "r": 0x0D, "0": 0x00}
 _REFUSED_ESCAPES = {
     "b": "word boundaries are not supported",
@@ -106,11 +107,12 @@ _QUANTIFIER = re.compile(r"\{(\d+)(?:(,)(\d*))?\}")
 _GROUP = re.compile(r"\((?:\?(?::|P?<([A-Za-z_]\w*)>))?")
 
 
-def parse_pattern(text: str) -> Node:
+def parse_pattern(text: str, *, wide: bool = False) -> Node:
     """Parse a pattern.
 
     Args:
         text: A regular expression as JSON Schema defines them.
+        wide: Where dialects differ, whatever matches in one of them, not what matches in all.
 
     Returns:
         Its syntax tree.
@@ -118,7 +120,7 @@ def parse_pattern(text: str) -> Node:
     Raises:
         PatternError: When it is malformed or not supported.
     """
-    parser = _Parser(text)
+    parser = _Parser(text, wide)
     node = parser.alternatives(0)
     if parser.pos < len(text):
         parser.fail("')' without a matching '('")
@@ -126,8 +128,9 @@ def parse_pattern(text: str) -> Node:
 
 
 class _Parser:
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, wide: bool) -> None:
         self.text = text
+        self.wide = wide
         self.pos = 0
 
     def fail(self, reason: str, at: int | None = None) -> NoReturn:
@@ -162,17 +165,19 @@ class _Parser:
             return Chars(self.char_class())
         if c == "\\":
             start = self.pos
-            sure, _ = self.escape()
-            return Chars(self.checked(sure, start))
+            return Chars(self.checked(self.escape()[self.wide], start))
         if c in "*+?":
             self.fail(f"nothing to repeat before {c!r}")
         if c == "{" and _QUANTIFIER.match(self.text, self.pos):
             self.fail("nothing to repeat before '{'")
         self.pos += 1
+        if c == "$" and self.wide:
+            # In some dialects it stands before a line break at the end too.
+            return Cat((Repeat(Chars(((0x0A, 0x0A),)), 0, 1), Anchor(True)))
         if c in "^$":
             return Anchor(c == "$")
         if c == ".":
-            return Chars(_DOT)
+            return Chars(_WIDE_DOT if self.wide else _DOT)
         return Chars(self.checked(((ord(c), ord(c)),), self.pos - 1))
 
     def checked(self, ranges: Ranges, start: int) -> Ranges:
@@ -194,7 +199,11 @@ class _Parser:
                 self.fail(
                     f"{'lookbehind' if kind[2:3] == '<' else f'the group {kind!r}'} is not supported", start
                 )
+        if look == "(?!":
+            self.wide = not self.wide
         node = self.alternatives(depth + 1)
+        if look == "(?!":
+            self.wide = not self.wide
         if self.peek() != ")":
             self.fail("'(' is never closed", start)
         self.pos += 1
@@ -285,7 +294,9 @@ class _Parser:
             sure.append(low)
             perhaps.append(may)
         self.pos += 1
-        return complement(union(*perhaps)) if negated else complement(complement(union(*sure)))
+        if negated:
+            return complement(union(*(sure if self.wide else perhaps)))
+        return complement(complement(union(*(perhaps if self.wide else sure))))
 
     def class_item(self, start: int) -> tuple[Ranges, Ranges]:
         c = self.peek()

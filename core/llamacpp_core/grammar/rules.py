@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from llamacpp_core.grammar.charset import gbnf_literal
 from llamacpp_core.grammar.elements import MAX_REPETITIONS
 
-__all__ = ["ATOM", "MAX_REPETITIONS", "RuleSet", "choice", "literal_choice", "repeat"]
+__all__ = ["ATOM", "MAX_REPETITIONS", "SYMBOL", "RuleSet", "choice", "literal_choice", "repeat"]
 
 #: A single GBNF symbol: a rule name, a literal or a character class.
 ATOM = re.compile(r'[A-Za-z0-9-]+|"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]')
 _NOT_NAME = re.compile(r"[^A-Za-z0-9-]+")
+#: A rule name, or a literal or class to be passed over.
+SYMBOL = re.compile(r'"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]|\{[0-9,]*\}|([A-Za-z0-9-]+)')
 _MAX_HINT = 40
 _BLOCK = 1000
 _MAX_TRIE_DEPTH = 50
@@ -56,6 +58,17 @@ class RuleSet:
             self._by_body[body] = name
         return name
 
+    def keep_reachable(self, start: str) -> None:
+        """Take out the rules that an expression does not lead to."""
+        seen: dict[str, None] = {}
+        todo = [start]
+        while todo:
+            for name in SYMBOL.findall(todo.pop()):
+                if name in self.rules and name not in seen:
+                    seen[name] = None
+                    todo.append(self.rules[name])
+        self.rules = {name: body for name, body in self.rules.items() if name in seen}
+
     def render(self, start: str) -> str:
         """The grammar text with the expression ``start`` as the start rule."""
         lines = [f"{self.root} ::= {start}"]
@@ -82,28 +95,30 @@ def repeat(rules: RuleSet, symbol: str, low: int, high: int | None) -> str:
     """
     if high == 0:
         return ""
-    if max(low, high or 0) <= MAX_REPETITIONS:
+    if max(low, high or 0) < MAX_REPETITIONS:
         simple = {(0, None): "*", (1, None): "+", (0, 1): "?", (1, 1): ""}.get((low, high))
         if simple is not None:
             return symbol + simple
         return f"{symbol}{{{low}}}" if low == high else f"{symbol}{{{low},{'' if high is None else high}}}"
-    if max(low, high or 0) > _BLOCK * MAX_REPETITIONS:
-        raise ValueError(f"lengths and counts above {_BLOCK * MAX_REPETITIONS} are not supported")
+    if max(low, high or 0) >= _BLOCK * (MAX_REPETITIONS - 1):
+        raise ValueError(f"lengths and counts above {_BLOCK * (MAX_REPETITIONS - 1)} are not supported")
     block = rules.add("block", f"{symbol}{{{_BLOCK}}}")
-    fixed = [f"{block}{{{low // _BLOCK}}}"] if low >= _BLOCK else []
-    fixed += [f"{symbol}{{{low % _BLOCK}}}"] if low % _BLOCK else []
+    parts = []
+    if low >= _BLOCK:
+        parts.append(rules.add("blocks", f"{block}{{{low // _BLOCK}}}"))
+    if low % _BLOCK:
+        parts.append(rules.add("part", f"{symbol}{{{low % _BLOCK}}}"))
     if high is None:
-        return " ".join([*fixed, f"{symbol}*"])
+        return " ".join([*parts, f"{symbol}*"])
     blocks, rest = divmod(high - low, _BLOCK)
+    last = rules.add("part", f"{symbol}{{0,{rest}}}") if rest else ""
     if blocks == 0:
-        return " ".join([*fixed, f"{symbol}{{0,{rest}}}" if rest else ""]).strip()
-    partial = (
-        f"{block}{{0,{blocks - 1}}} {symbol}{{0,{_BLOCK - 1}}}"
-        if blocks > 1
-        else f"{symbol}{{0,{_BLOCK - 1}}}"
-    )
-    full = f"{block}{{{blocks}}}" + (f" {symbol}{{0,{rest}}}" if rest else "")
-    return " ".join([*fixed, f"({partial} | {full})"])
+        return " ".join([*parts, last]).strip()
+    partial = rules.add("part", f"{symbol}{{0,{_BLOCK - 1}}}")
+    if blocks > 1:
+        partial = f"{rules.add('blocks', f'{block}{{0,{blocks - 1}}}')} {partial}"
+    full = f"{rules.add('blocks', f'{block}{{{blocks}}}') if blocks > 1 else block} {last}".strip()
+    return " ".join([*parts, f"({partial} | {full})"])
 
 
 def literal_choice(entries: Sequence[tuple[str, str]], depth: int = 0) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from functools import lru_cache, reduce
+from functools import lru_cache
 
-from llamacpp_core.grammar.automaton import Dfa, determinize, not_these
+from llamacpp_core.grammar.automaton import Dfa, determinize
 from llamacpp_core.grammar.charset import Ranges, gbnf_literal, json_text_of
 from llamacpp_core.grammar.nfa import Nfa
+from llamacpp_core.grammar.partial import Partial, plain, unroll_circles
 from llamacpp_core.grammar.pattern import Anchor, Cat, Lookahead, Node, PatternError, parse_pattern
 from llamacpp_core.grammar.rules import ATOM, MAX_REPETITIONS
 
-__all__ = ["CHAR_RULE", "PREFIX", "dfa_rules", "key_rules", "pattern_dfa", "quoted", "string_rules"]
+__all__ = ["CHAR_RULE", "PREFIX", "bounded_rules", "dfa_rules", "pattern_dfa", "quoted"]
+
+_MAX_COUNTED = 1200
 
 #: One code point of a JSON string in any spelling that RFC 8259 allows, surrogates only in pairs.
 CHAR_RULE = (
@@ -22,14 +25,18 @@ CHAR_RULE = (
 PREFIX = "\x01"
 
 
-@lru_cache(maxsize=256)
-def pattern_dfa(pattern: str) -> Dfa:
+@lru_cache(maxsize=1024)
+def pattern_dfa(pattern: str, *, wide: bool = False) -> Dfa:
     """The automaton of all strings in which a pattern is found.
+
+    Args:
+        pattern: A regular expression as JSON Schema defines them.
+        wide: Where dialects differ, whatever matches in one of them, not what matches in all.
 
     Raises:
         PatternError: When the pattern is malformed, not supported or too large.
     """
-    node = parse_pattern(pattern)
+    node = parse_pattern(pattern, wide=wide)
     looks, rest = _leading_lookaheads(node)
     dfa = determinize(Nfa(rest, search=not looks))
     for look in looks:
@@ -50,36 +57,55 @@ def _leading_lookaheads(node: Node) -> tuple[list[Lookahead], Node]:
 
 
 @lru_cache(maxsize=512)
-def string_rules(
-    patterns: tuple[str, ...], low: int, high: int | None, limit: int | None
-) -> tuple[str, dict[str, str]]:
-    """Rules for the inside of a JSON string that all patterns match.
+def bounded_rules(
+    dfa: Dfa, low: int, high: int | None, limit: int | None
+) -> tuple[str, dict[str, str]] | None:
+    """Rules for the inside of a JSON string that an automaton accepts, with bounds on its length.
+
+    Small automata are counted through exactly. In others, and where only ``limit`` sets an end, each place
+    where the automaton can stay gets a bound of its own, so that all together keep to it.
 
     Args:
-        patterns: Patterns, at least one.
+        dfa: The automaton.
         low: Fewest code points.
         high: Most code points, or None.
-        limit: Most code points where the patterns and ``high`` set no end.
+        limit: Where neither the automaton nor ``high`` sets an end, the most code points that any one place
+            may take; None for no end.
 
     Returns:
-        As :func:`dfa_rules`.
-
-    Raises:
-        PatternError: When no string is left, or a pattern cannot be used.
+        As :func:`dfa_rules`; None when no string is left.
     """
-    dfa = reduce(Dfa.intersect, [pattern_dfa(pattern) for pattern in patterns])
-    if high is None and limit is not None and not dfa.is_empty and dfa.longest[0] == float("inf"):
-        high = max(limit, low, int(dfa.shortest[0]))
-    return dfa_rules(dfa.with_length(low, high))
+    counted = dfa.with_length(low, high, _MAX_COUNTED) if high is not None else None
+    if counted is not None:
+        dfa = counted
+    elif low > dfa.shortest[0]:
+        longer = dfa.with_length(low, None)
+        if longer is None:
+            raise PatternError(f"too many states for strings of at least {low} characters; lower minLength")
+        dfa = longer
+    if dfa.is_empty or (high is not None and dfa.shortest[0] > high):
+        return None
+    dfa = dfa.minimize()
+    if dfa.longest[0] <= (float("inf") if high is None and limit is None else high or float("inf")) and (
+        high is not None or dfa.longest[0] < float("inf") or limit is None
+    ):
+        return dfa_rules(dfa)
+    return _looping_rules(dfa, high, limit)
 
 
-@lru_cache(maxsize=512)
-def key_rules(
-    taken: tuple[str, ...], patterns: tuple[str, ...], low: int, high: int | None
-) -> tuple[str, dict[str, str]]:
-    """Rules for the inside of a property name that is none of those taken; see :func:`string_rules`."""
-    dfa = reduce(Dfa.intersect, [pattern_dfa(pattern) for pattern in patterns], not_these(taken))
-    return dfa_rules(dfa.with_length(low, high))
+def _looping_rules(dfa: Dfa, high: int | None, limit: int | None) -> tuple[str, dict[str, str]]:
+    """Rules of an automaton with a bound at each place where it can stay."""
+    for rounds in (16, 8, 4, 2, 1, 0):
+        if rounds and len(dfa.delta) * rounds > _MAX_COUNTED:
+            continue
+        unrolled = unroll_circles(dfa, rounds)
+        if high is None:
+            assert limit is not None
+            return _Renderer(unrolled, limit).render()
+        if unrolled.longest <= high:
+            places = max(1, len(unrolled.loops))
+            return _Renderer(unrolled, (high - unrolled.longest) // places).render()
+    raise PatternError(f"too many states for strings of up to {high} characters; lower maxLength")
 
 
 def dfa_rules(dfa: Dfa) -> tuple[str, dict[str, str]]:
@@ -92,22 +118,32 @@ def dfa_rules(dfa: Dfa) -> tuple[str, dict[str, str]]:
         The expression to start with and the rules it needs; every rule name begins with :data:`PREFIX`,
         to be replaced by a prefix that is unique within a grammar.
     """
-    return _Renderer(dfa).render()
+    if dfa.is_empty:
+        raise PatternError("no string can match")
+    return _Renderer(plain(dfa), 0).render()
 
 
 class _Renderer:
-    def __init__(self, dfa: Dfa) -> None:
-        if dfa.is_empty:
-            raise PatternError("no string can match")
-        self.accepting = dfa.accepting
+    """Writes the rules of a partial automaton.
+
+    Args:
+        partial: The automaton.
+        most: How often it may stay at each place where it can.
+    """
+
+    def __init__(self, partial: Partial, most: int) -> None:
+        self.accepting = partial.accepting
         self.edges: dict[int, list[tuple[int, Ranges]]] = {}
+        self.loops = partial.loops if most else {}
+        self.most = most
         self.uses: dict[int, int] = {0: 1}
         self.rules: dict[str, str] = {}
         self.classes: dict[Ranges, str] = {}
         self.todo: list[int] = []
+        self.queued: set[int] = set()
         todo = [0]
         for state in todo:
-            self.edges[state] = list(dfa.edges(state).items())
+            self.edges[state] = list(partial.edges[state].items())
             for target, _ in self.edges[state]:
                 if target not in self.uses:
                     todo.append(target)
@@ -123,14 +159,24 @@ class _Renderer:
         return f"{PREFIX}{state}"
 
     def _ref(self, state: int) -> str:
-        if state not in self.todo:
+        if state not in self.queued:
+            self.queued.add(state)
             self.todo.append(state)
         return self._name(state)
 
     def _body(self, state: int) -> str:
+        if state in self.loops:
+            stay = f"{PREFIX}m{len(self.rules)}"
+            self.rules[stay] = f"{self._class(self.loops[state])}{{0,{self.most}}}"
+            if not self.edges[state]:
+                return stay
+            return f"{stay} ({self._choice(state)})"
         run = self._optional_run(state)
         if run is not None:
             return run
+        return self._choice(state)
+
+    def _choice(self, state: int) -> str:
         alternatives = []
         for target, ranges in self.edges[state]:
             follow = self._sequence(target)
@@ -144,12 +190,17 @@ class _Renderer:
         """
         count = 0
         ranges: Ranges | None = None
-        while self.accepting[state] and len(self.edges[state]) == 1 and count < MAX_REPETITIONS:
+        while (
+            self.accepting[state]
+            and len(self.edges[state]) == 1
+            and count < MAX_REPETITIONS - 1
+            and state not in self.loops
+        ):
             target, here = self.edges[state][0]
             if here != (ranges or here) or (self.uses[target] > 1 and self.edges[target]):
                 return None
             ranges, state, count = here, target, count + 1
-        if ranges is None or self.edges[state] or not self.accepting[state]:
+        if ranges is None or self.edges[state] or not self.accepting[state] or state in self.loops:
             return None
         return self._class(ranges) + ("?" if count == 1 else f"{{0,{count}}}")
 
@@ -160,7 +211,9 @@ class _Renderer:
         the state where a cycle is entered has two uses.
         """
         parts: list[tuple[str, int]] = []
-        while self.edges[state]:
+        while self.edges[state] or state in self.loops:
+            if state in self.loops:
+                return _join([*parts, (self._ref(state), 1)])
             run = self._optional_run(state) if self.uses[state] == 1 else None
             if run is not None:
                 return _join([*parts, (run, 1)])

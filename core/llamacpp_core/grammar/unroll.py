@@ -11,12 +11,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from llamacpp_core.grammar.rules import ATOM, RuleSet
+from llamacpp_core.grammar.rules import ATOM, SYMBOL, RuleSet
 
 __all__ = ["unroll"]
 
 _TOKEN = re.compile(rf"\s*({ATOM.pattern}|[()|]|[?*+]|\{{[0-9,]*\}})")
 _NAME = re.compile(r"[A-Za-z0-9-]+")
+#: What the copies of rules may come to; where one level has much, there are fewer levels.
+_MAX_BYTES = 200_000
 
 
 class _Item(NamedTuple):
@@ -34,27 +36,54 @@ class _Item(NamedTuple):
 _Body = list[list[_Item]]
 
 
-def unroll(rules: RuleSet, start: str, recursive: Iterable[str], levels: int) -> str | None:
-    """Replace rules that contain themselves by one copy for each level.
+def unroll(
+    rules: RuleSet, start: str, recursive: Iterable[str], levels: int | None, *, change: bool = True
+) -> str | None:
+    """Replace rules that contain themselves by one copy for each level, and take out what has no end.
 
     Args:
-        rules: All rules; changed in place.
+        rules: All rules; changed in place when something is left.
         start: Expression for the start rule.
         recursive: Rules, at least one of every circle, whose uses are counted.
-        levels: How many of those may be inside each other; at least 1.
+        levels: How many of those may be inside each other, at least 1; None for any number.
+        change: Change the rules, and do not only look.
 
     Returns:
         The expression for the start rule to use from now on; None when no text has so few levels.
     """
-    bodies = {name: _parse(body) for name, body in rules.rules.items()}
-    counted = set(recursive)
-    circular = _reaching(bodies, counted)
+    counted = set(recursive) & rules.rules.keys()
+    circular = _reaching(rules.rules, counted)
+    bodies = {name: _parse(rules.rules[name]) for name in circular}
+    if levels is None:
+        first, made = _parse(start), bodies
+    else:
+        size = sum(len(rules.rules[name]) for name in circular)
+        levels = max(min(levels, 2), min(levels, _MAX_BYTES // max(1, size)))
+        first, made = _copied(rules, bodies, _parse(start), counted, levels)
+    possible = _possible(made)
+    pruned = _pruned(first, made, possible)
+    if pruned and change:
+        rules.rules = {name: body for name, body in rules.rules.items() if name not in circular}
+        rules.rules = {name: body for name, body in rules.rules.items() if body} | {
+            name: _text(_pruned(body, made, possible)) for name, body in made.items() if name in possible
+        }
+    return _text(pruned) if pruned else None
+
+
+def _copied(
+    rules: RuleSet,
+    bodies: dict[str, _Body],
+    start: _Body,
+    counted: set[str],
+    levels: int,
+) -> tuple[_Body, dict[str, _Body]]:
+    """The start and the circular rules, one copy for each level."""
     made: dict[str, _Body] = {}
     names: dict[tuple[str, int], str] = {}
     todo: list[tuple[str, int]] = []
 
     def at_level(name: str, level: int) -> str:
-        if name not in circular:
+        if name not in bodies:
             return name
         level += name in counted
         key = (name, level)
@@ -63,16 +92,12 @@ def unroll(rules: RuleSet, start: str, recursive: Iterable[str], levels: int) ->
             todo.append(key)
         return names[key]
 
-    first = _renamed(_parse(start), functools.partial(at_level, level=0))
+    first = _renamed(start, functools.partial(at_level, level=0))
     while todo:
         name, level = todo.pop()
         body = bodies[name] if level <= levels else []
         made[names[name, level]] = _renamed(body, functools.partial(at_level, level=level))
-    made |= {name: body for name, body in bodies.items() if name not in circular}
-    possible = _possible(made)
-    rules.rules = {name: _text(_pruned(body, possible)) for name, body in made.items() if name in possible}
-    pruned = _pruned(first, possible)
-    return _text(pruned) if pruned else None
+    return first, made
 
 
 def _parse(text: str) -> _Body:
@@ -126,11 +151,11 @@ def _renamed(body: _Body, name: Callable[[str], str]) -> _Body:
     ]
 
 
-def _reaching(bodies: Mapping[str, _Body], targets: set[str]) -> set[str]:
+def _reaching(bodies: Mapping[str, str], targets: set[str]) -> set[str]:
     """Rules from which one of the targets can be reached, the targets included."""
     users: dict[str, list[str]] = {}
     for name, body in bodies.items():
-        for inner in _names(body):
+        for inner in set(SYMBOL.findall(body)):
             users.setdefault(inner, []).append(name)
     found, todo = set(targets), list(targets)
     while todo:
@@ -142,30 +167,33 @@ def _reaching(bodies: Mapping[str, _Body], targets: set[str]) -> set[str]:
 
 
 def _possible(bodies: Mapping[str, _Body]) -> set[str]:
-    """Rules of which a finite text exists."""
+    """Rules of which a finite text exists; those that are not among the bodies have one."""
+    users: dict[str, list[str]] = {}
+    for name, body in bodies.items():
+        for inner in set(_names(body)):
+            users.setdefault(inner, []).append(name)
     possible: set[str] = set()
-    changed = True
-    while changed:
-        before = len(possible)
-        possible |= {
-            name for name, body in bodies.items() if name not in possible and _pruned(body, possible)
-        }
-        changed = len(possible) > before
+    todo = list(bodies)
+    while todo:
+        name = todo.pop()
+        if name not in possible and _pruned(bodies[name], bodies, possible):
+            possible.add(name)
+            todo += users.get(name, ())
     return possible
 
 
-def _pruned(body: _Body, possible: set[str]) -> _Body:
+def _pruned(body: _Body, bodies: Mapping[str, _Body], possible: set[str]) -> _Body:
     """What is left of a body when rules that are not possible are taken out of it."""
     out: _Body = []
     for alternative in body:
         kept: list[_Item] = []
         for item in alternative:
             if item.group is not None:
-                group = _pruned(item.group, possible)
+                group = _pruned(item.group, bodies, possible)
                 fits = bool(group)
                 item = item._replace(group=group)
             else:
-                fits = not _NAME.fullmatch(item.symbol) or item.symbol in possible
+                fits = item.symbol not in bodies or item.symbol in possible
             if fits:
                 kept.append(item)
             elif not item.optional:

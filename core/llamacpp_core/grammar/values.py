@@ -6,11 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from llamacpp_core.grammar.automaton import all_strings
 from llamacpp_core.grammar.charset import gbnf_literal
 from llamacpp_core.grammar.limits import SchemaLimits
 from llamacpp_core.grammar.numeric import any_number, integer_range
 from llamacpp_core.grammar.rules import RuleSet, choice, literal_choice, repeat
-from llamacpp_core.grammar.strings import CHAR_RULE, PREFIX, key_rules, quoted
+from llamacpp_core.grammar.strings import CHAR_RULE, PREFIX, bounded_rules, quoted
 
 __all__ = ["Values"]
 
@@ -100,22 +101,28 @@ class Values:
 
     def automaton(self, made: tuple[str, dict[str, str]], hint: str) -> str:
         """A string whose inside is given as the rules of an automaton."""
+        return self.rules.add(hint, quoted(self._added(made)))
+
+    def plain_automaton(self, made: tuple[str, dict[str, str]], hint: str) -> str:
+        """A text given as the rules of an automaton."""
+        return self.rules.add(hint, self._added(made))
+
+    def _added(self, made: tuple[str, dict[str, str]]) -> str:
+        """The expression to start with, its rules added once."""
         start, rules = made
         text = start + repr(rules)
         if text not in self._automata:
             prefix = f"s{len(self._automata) + 1}-"
             for name, body in rules.items():
                 self.rules.rules[name.replace(PREFIX, prefix)] = body.replace(PREFIX, prefix)
-            self._automata[text] = self.rules.add(hint, quoted(start.replace(PREFIX, prefix)))
+            self._automata[text] = start.replace(PREFIX, prefix)
         return self._automata[text]
 
-    def key(
-        self, taken: Sequence[str] = (), patterns: Sequence[str] = (), low: int = 0, high: int | None = None
-    ) -> str:
-        """A property name that is none of those taken and that all patterns match."""
-        if high is None and self.limits.max_key_length is not None:
-            high = max(self.limits.max_key_length, low)
-        return self.automaton(key_rules(tuple(taken), tuple(patterns), low, high), "key")
+    def key(self) -> str:
+        """Any property name."""
+        rules = bounded_rules(all_strings(), 0, self.limits.max_key_length, None)
+        assert rules is not None
+        return self.automaton(rules, "key")
 
     def integer(self) -> str:
         """Any integer."""

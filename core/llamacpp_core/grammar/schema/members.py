@@ -1,0 +1,99 @@
+"""Members of objects, and items of arrays, each there or not."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from llamacpp_core.grammar.rules import repeat
+from llamacpp_core.grammar.values import Values
+
+__all__ = ["Body", "Member"]
+
+
+class Member(NamedTuple):
+    """A member: its expression, and whether it has to be there."""
+
+    expression: str
+    required: bool
+
+
+class Body:
+    """The members of one object with commas between, in order, as rules.
+
+    A place is known by the next member and by how many were written, as far as that still matters.
+
+    Args:
+        values: Where rules go.
+        members: The members in order.
+        others: A symbol for members behind these; "" for none.
+        bounds: Fewest and most members.
+        hint: Begin of the names of its rules.
+    """
+
+    def __init__(
+        self, values: Values, members: list[Member], others: str, bounds: tuple[int, int | None], hint: str
+    ) -> None:
+        self.values = values
+        self.rules = values.rules
+        self.members = members
+        self.others = others
+        self.low, self.high = bounds
+        self.top = self.low if self.high is None else self.high + 1
+        self.hint = hint
+        self.needed = [0] * (len(members) + 1)
+        for index in range(len(members) - 1, -1, -1):
+            self.needed[index] = self.needed[index + 1] + members[index].required
+        self._known: dict[tuple[int, int], str] = {}
+
+    def may_end(self, index: int, count: int) -> bool:
+        """Whether the object can end before a member."""
+        return not self.needed[index] and count >= self.low
+
+    def more(self, index: int, count: int) -> str:
+        """At least one more member, from one on; "" when there can be none."""
+        if (index, count) not in self._known:
+            self._known[index, count] = self._more(index, count)
+        return self._known[index, count]
+
+    def _more(self, index: int, count: int) -> str:
+        if self.high is not None and count + max(1, self.needed[index]) > self.high:
+            return ""
+        if index == len(self.members):
+            return self._others(count)
+        member = self.members[index]
+        found = []
+        after = self._after(index + 1, min(count + 1, max(1, self.top)))
+        if after is not None:
+            found.append(f"{member.expression} {after}".strip())
+        if not member.required:
+            rest = self.more(index + 1, count)
+            if rest:
+                found.append(self.rules.add(f"{self.hint}-rest", rest))
+        return " | ".join(found)
+
+    def _after(self, index: int, count: int) -> str | None:
+        """What comes after a member; None when nothing can."""
+        more, may_end = self.more(index, count), self.may_end(index, count)
+        if not more:
+            return "" if may_end else None
+        comma = self.values.comma
+        if index == len(self.members):
+            following = self.rules.add("member-next", f"{comma} {self.others}")
+            low, high = max(0, self.low - count), self._room(count)
+            return repeat(self.rules, following, low, high)
+        symbol = self.rules.add(f"{self.hint}-rest", more) if " | " in more else more
+        return f"({comma} {symbol})?" if may_end else f"{comma} {symbol}"
+
+    def _room(self, count: int) -> int | None:
+        limit = self.values.limits.max_properties
+        if self.high is None:
+            return limit
+        return self.high - count if limit is None else min(limit, self.high - count)
+
+    def _others(self, count: int) -> str:
+        if not self.others:
+            return ""
+        low, high = max(1, self.low - count), self._room(count)
+        if high is not None and high < low:
+            return ""
+        return self.values.several(self.others, low, high, "member")

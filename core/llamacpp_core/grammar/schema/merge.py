@@ -1,0 +1,144 @@
+"""What is valid under two flat schemas of one JSON type."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llamacpp_core.grammar.schema.document import Document, Node
+from llamacpp_core.grammar.schema.flats import (
+    Array,
+    Flat,
+    Number,
+    Object,
+    Property,
+    Single,
+    Text,
+    canonical,
+)
+from llamacpp_core.grammar.schema.regions import lookup, merge_regions
+
+__all__ = ["merge"]
+
+
+def merge(a: Flat, b: Flat, document: Document) -> Flat | None:
+    """What is valid under both of two flat schemas of one type; None when that is plainly nothing."""
+    if isinstance(a, Text) and isinstance(b, Text):
+        return _merge_texts(a, b)
+    if isinstance(a, Number) and isinstance(b, Number):
+        return _merge_numbers(a, b)
+    if isinstance(a, Single) and isinstance(b, Single):
+        values = tuple(value for value in a.values if value in b.values)
+        return Single(a.typed or b.typed, values) if values else None
+    if isinstance(a, Array) and isinstance(b, Array):
+        return _merge_arrays(a, b, document)
+    assert isinstance(a, Object)
+    assert isinstance(b, Object)
+    return _merge_objects(a, b, document)
+
+
+def _joined(a: tuple[Any, ...], b: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (*a, *(item for item in b if item not in a)) if a and b else a or b
+
+
+def _smaller(a: Any, b: Any) -> Any:
+    return b if a is None else a if b is None else min(a, b)
+
+
+def _common(a: tuple[Any, ...] | None, b: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+    if a is None or b is None:
+        return b if a is None else a
+    wanted = {canonical(value) for value in b}
+    return tuple(value for value in a if canonical(value) in wanted)
+
+
+def _merge_texts(a: Text, b: Text) -> Text | None:
+    values = _common(a.values, b.values)
+    merged = Text(
+        a.typed or b.typed,
+        max(a.low, b.low),
+        _smaller(a.high, b.high),
+        _joined(a.patterns, b.patterns),
+        _joined(a.no_patterns, b.no_patterns),
+        _joined(a.formats, b.formats),
+        _joined(a.no_formats, b.no_formats),
+        values,
+        _joined(a.excluded, b.excluded),
+    )
+    impossible = values == () or (merged.high is not None and merged.low > merged.high)
+    return None if impossible or set(merged.patterns) & set(merged.no_patterns) else merged
+
+
+def _merge_numbers(a: Number, b: Number) -> Number | None:
+    if a.integer is not None and b.integer is not None and a.integer != b.integer:
+        return None
+    low, low_open = max(((x.low, x.low_open) for x in (a, b) if x.low is not None), default=(None, False))
+    high, closed = min(
+        ((x.high, not x.high_open) for x in (a, b) if x.high is not None), default=(None, True)
+    )
+    if low is not None and high is not None and (low > high or (low == high and (low_open or not closed))):
+        return None
+    values = _common(a.values, b.values)
+    if values == ():
+        return None
+    return Number(
+        a.typed or b.typed,
+        a.integer if a.integer is not None else b.integer,
+        low,
+        low_open,
+        high,
+        not closed,
+        _joined(a.multiples, b.multiples),
+        _joined(a.no_multiples, b.no_multiples),
+        values,
+        _joined(a.excluded, b.excluded),
+        a.residue or b.residue,
+    )
+
+
+def _merge_arrays(a: Array, b: Array, document: Document) -> Array | None:
+    high, low, values = _smaller(a.high, b.high), max(a.low, b.low), _common(a.values, b.values)
+    if (high is not None and low > high) or values == ():
+        return None
+    size = max(len(a.prefix), len(b.prefix))
+
+    def item(array: Array, index: int) -> Node:
+        return array.prefix[index] if index < len(array.prefix) else array.rest
+
+    prefix = tuple(document.all_of((item(a, i), item(b, i))) for i in range(size))
+    return Array(
+        a.typed or b.typed,
+        prefix,
+        document.all_of((a.rest, b.rest)),
+        low,
+        high,
+        a.unique or b.unique,
+        _joined(a.contains, b.contains),
+        None if a.evaluated is None or b.evaluated is None else max(a.evaluated, b.evaluated),
+        values,
+    )
+
+
+def _merge_objects(a: Object, b: Object, document: Document) -> Object | None:
+    names = {}
+    for name in dict.fromkeys((*a.names, *b.names)):
+        mine, theirs = lookup(a, name, document), lookup(b, name, document)
+        node = document.all_of((mine.node, theirs.node))
+        names[name] = Property(node, mine.evaluated or theirs.evaluated)
+    required = _joined(a.required, b.required)
+    high, low, values = _smaller(a.high, b.high), max(a.low, b.low), _common(a.values, b.values)
+    if (high is not None and max(low, len(required)) > high) or values == ():
+        return None
+    if any(name in names and names[name].node is document.false for name in required):
+        return None
+    keys = a.keys if b.keys is None else b.keys if a.keys is None else document.all_of((a.keys, b.keys))
+    return Object(
+        a.typed or b.typed,
+        names,
+        merge_regions(a.rest, b.rest, document),
+        required,
+        low,
+        high,
+        keys,
+        a.listed or b.listed,
+        values,
+    )

@@ -1,0 +1,160 @@
+"""Objects as grammar rules."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from llamacpp_core.grammar.automaton import Dfa, not_these
+from llamacpp_core.grammar.pattern import PatternError
+from llamacpp_core.grammar.schema.document import Node
+from llamacpp_core.grammar.schema.flats import Object, Region, Text
+from llamacpp_core.grammar.schema.keywords import NoValueError, refuse, step
+from llamacpp_core.grammar.schema.languages import accepts, text_dfa
+from llamacpp_core.grammar.schema.members import Body, Member
+from llamacpp_core.grammar.schema.regions import lookup, region_dfa
+from llamacpp_core.grammar.strings import bounded_rules
+
+if TYPE_CHECKING:
+    from llamacpp_core.grammar.schema.compile_value import ValueCompiler
+
+__all__ = ["ObjectCompiler"]
+
+_MAX_NAMES = 200
+_MAX_COUNTED = 4000
+
+
+class ObjectCompiler:
+    """Compiles flat schemas of objects.
+
+    Args:
+        compiler: Compiles what is inside.
+        sort_properties: Properties by name instead of in the schema's order.
+    """
+
+    def __init__(self, compiler: ValueCompiler, *, sort_properties: bool) -> None:
+        self.compiler = compiler
+        self.values = compiler.values
+        self.rules = compiler.values.rules
+        self.limits = compiler.values.limits
+        self._sort_properties = sort_properties
+
+    def object(self, flat: Object, path: str, hint: str) -> str:
+        """An object: named properties in order, each there or not, then others where allowed."""
+        document = self.compiler.document
+        if self.compiler.shapes.is_default("object", flat._replace(typed=False)):
+            depth = self.limits.max_depth
+            return self.values.any_object(None if depth is None else max(1, depth))
+        if flat.high == 0 and not flat.required and not flat.low:
+            return self.values.bracketed("{}", "", may_be_empty=True)
+        names = dict.fromkeys((*flat.names, *flat.required))
+        listed = self._enumerated(flat)
+        if listed is not None:
+            names = dict.fromkeys((*(n for n in names if n in listed or n in flat.required), *listed))
+        members = []
+        for name in sorted(names) if self._sort_properties else names:
+            member = self._member(flat, name, lookup(flat, name, document).node, path, hint)
+            if member is not None:
+                members.append(member)
+        if flat.high is not None and flat.high < len(flat.required):
+            self._none(step(path, "maxProperties"), f"{len(flat.required)} properties are required")
+        n_named = len(members)
+        room = flat.high is None or flat.high > len(flat.required)
+        others = "" if listed is not None or not room else self._others(flat, [*names], path, hint)
+        if others and flat.low > n_named + 1 and flat.low > len(flat.required) + 1:
+            refuse(
+                step(path, "minProperties"),
+                "names of unlisted properties cannot be told apart; list them, or name them in propertyNames",
+            )
+        return self._braced(flat, members, others, path, hint)
+
+    def _braced(self, flat: Object, members: list[Member], others: str, path: str, hint: str) -> str:
+        if others and flat.low > len(flat.required) + 1:
+            # What is not listed may repeat a name: it counts for one at most.
+            others, members = "", members
+        low, high = flat.low, flat.high
+        if low <= sum(member.required for member in members):
+            low = 0
+        if high is not None and not others and high >= len(members):
+            high = None
+        if (len(members) + 1) * max(low, high or 0, 1) > _MAX_COUNTED:
+            refuse(
+                step(path, "maxProperties" if high else "minProperties"),
+                "too many optional properties to be counted; make them required",
+            )
+        body = Body(self.values, members, others, (low, high), hint)
+        content, may_be_empty = body.more(0, 0), body.may_end(0, 0)
+        if not content and not may_be_empty:
+            self._none(step(path, "minProperties"), f"fewer than {flat.low} properties are possible")
+        return self.rules.add(
+            hint, self.values.bracketed("{}", content, may_be_empty=may_be_empty and bool(content))
+        )
+
+    @staticmethod
+    def _none(path: str, reason: str) -> NoReturn:
+        raise NoValueError(f"{path}: {reason}", parameter="json_schema")
+
+    def _member(self, flat: Object, name: str, node: Node, path: str, hint: str) -> Member | None:
+        """A named property; None when it can have no value and need not be there."""
+        required = name in flat.required
+        try:
+            if node is self.compiler.document.false or not self.compiler.name_fits(name, flat.keys):
+                self._none(step(path, "required"), f"the property {name!r} is required but never valid")
+            value = self.compiler.rule(node, f"{hint}-{name}")
+        except NoValueError:
+            self.compiler.dropped = True
+            if required:
+                raise
+            return None
+        except PatternError as error:
+            refuse(step(path, "propertyNames"), str(error))
+        return Member(self.values.member(name, value), required)
+
+    def _enumerated(self, flat: Object) -> list[str] | None:
+        """All names that ``propertyNames`` allows where it lists them."""
+        if flat.keys is None:
+            return None
+        flats = [f for f in self.compiler.shapes.of(flat.keys).get("string", ()) if isinstance(f, Text)]
+        if any(f.values is None for f in flats) or sum(len(f.values or ()) for f in flats) > _MAX_NAMES:
+            return None
+        return list(dict.fromkeys(name for f in flats for name in f.values or () if accepts(f, name)))
+
+    def _others(self, flat: Object, taken: list[str], path: str, hint: str) -> str:
+        """A property that is not named, or "" when there are none."""
+        entries: list[str] = []
+        document = self.compiler.document
+        for region in flat.rest:
+            silent = region.node is document.true and not region.evaluated and not region.within
+            if region.node is document.false or (silent and flat.listed):
+                continue
+            try:
+                value = self.compiler.inside(region.node, f"{hint}-value")
+                entries += [self.values.entry(key, value) for key in self._keys(flat, region, taken, path)]
+            except NoValueError:
+                self.compiler.dropped = True
+        return self.rules.add("member", " | ".join(dict.fromkeys(entries))) if entries else ""
+
+    def _keys(self, flat: Object, region: Region, taken: list[str], path: str) -> list[str]:
+        """Symbols for the names of a region."""
+        texts: list[Text] = [Text()]
+        if flat.keys is not None:
+            found = self.compiler.shapes.of(flat.keys).get("string", ())
+            texts = [text for text in found if isinstance(text, Text)]
+        word = "patternProperties" if region.within or region.without else "propertyNames"
+        try:
+            names = not_these(tuple(taken))
+            if region.within or region.without:
+                names = region_dfa(region.within, region.without, wide=False).intersect(names)
+            keys = [self._key(text, names) for text in texts]
+        except PatternError as error:
+            refuse(step(path, word), str(error))
+        return [key for key in keys if key is not None]
+
+    def _key(self, text: Text, names: Dfa) -> str | None:
+        if text.values is not None:
+            free = [name for name in text.values if accepts(text, name) and names.accepts(name)]
+            return self.values.literals(free, "key") if free else None
+        own = text_dfa(text, wide=False)
+        dfa = names if own is None else names.intersect(own)
+        limit = self.limits.max_key_length
+        rules = bounded_rules(dfa, text.low, text.high, limit)
+        return None if rules is None else self.values.automaton(rules, "key")

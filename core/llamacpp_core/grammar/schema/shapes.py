@@ -1,0 +1,298 @@
+"""Schemas as lists of flat schemas: references, combinations, negations and conditions resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from llamacpp_core.grammar.schema.complement import complement_flat
+from llamacpp_core.grammar.schema.document import And, Document, Node, Not
+from llamacpp_core.grammar.schema.flats import (
+    KINDS,
+    Array,
+    Flat,
+    Object,
+    Property,
+    Region,
+    Shape,
+    default_flat,
+)
+from llamacpp_core.grammar.schema.keywords import refuse, step
+from llamacpp_core.grammar.schema.merge import merge
+from llamacpp_core.grammar.schema.own import own_shape
+from llamacpp_core.grammar.schema.possible import Possible
+
+__all__ = ["Shapes"]
+
+_MAX_ALTERNATIVES = 256
+_IN_PLACE = frozenset(
+    [
+        "$ref",
+        "$dynamicRef",
+        "$recursiveRef",
+        "allOf",
+        "anyOf",
+        "oneOf",
+        "not",
+        "if",
+        "dependentRequired",
+        "dependentSchemas",
+        "unevaluatedProperties",
+        "unevaluatedItems",
+    ]
+)
+
+
+class Shapes:
+    """The flat schemas of every node of a document.
+
+    Args:
+        document: The nodes.
+
+    Attributes:
+        possible: Tells what can have no value.
+    """
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.possible = Possible(self)
+        self._known: dict[tuple[int, bool], Shape] = {}
+        self._open: set[tuple[int, bool]] = set()
+        self._defaults = {kind: default_flat(kind, document) for kind in KINDS}
+
+    def is_default(self, kind: str, flat: Flat) -> bool:
+        """Whether a flat schema says nothing at all."""
+        return flat is self._defaults[kind] or flat == self._defaults[kind]
+
+    def of(self, node: Node, *, wide: bool = False) -> Shape:
+        """The flat schemas of a node.
+
+        Args:
+            node: The node.
+            wide: Rather too many values than too few: for what must not be valid.
+
+        Raises:
+            GrammarError: The schema refers to itself without anything in between, or there are too many.
+        """
+        key = (node.number, wide)
+        if key in self._known:
+            return self._known[key]
+        if key in self._open:
+            refuse(node.path, "the schema refers to itself without anything in between")
+        self._open.add(key)
+        try:
+            shape = self._made(node, wide)
+        finally:
+            self._open.remove(key)
+        self._known[key] = shape
+        return shape
+
+    def _everything(self) -> Shape:
+        return {kind: [flat] for kind, flat in self._defaults.items()}
+
+    def _made(self, node: Node, wide: bool) -> Shape:
+        if node is self.document.true:
+            return self._everything()
+        if node is self.document.false:
+            return {}
+        if isinstance(node, And):
+            shape = self._everything()
+            for part in node.parts:
+                shape = self.product(shape, self.of(part, wide=wide), node.path)
+            return shape
+        if isinstance(node, Not):
+            if node.inner.keywords.keys() == {"not"}:
+                inner = self.document.child(node.inner, node.inner.keywords["not"], "not")
+                return self.of(inner, wide=wide)
+            return self.negation(self.of(node.inner, wide=not wide), node.path, wide=wide)
+        shape = own_shape(node, self.document, wide=wide)
+        words = node.keywords
+        if not words.keys() & _IN_PLACE:
+            return shape
+        for applied in self._applied(node, words, wide):
+            shape = self.product(shape, applied, node.path)
+        if "oneOf" in words:
+            shape = self._one_of(node, shape, wide)
+        return shape if wide else self._unevaluated(node, words, shape)
+
+    def _applied(self, node: Node, words: Mapping[str, Any], wide: bool) -> Iterable[Shape]:
+        """What the keywords say that apply other schemas to the same value, one after the other."""
+        document = self.document
+        if "$ref" in words:
+            yield self.of(document.target(node), wide=wide)
+        for keyword in ("$dynamicRef", "$recursiveRef"):
+            if keyword in words:
+                yield self.of(document.dynamic_target(node, keyword), wide=wide)
+        for index, part in enumerate(words.get("allOf", ())):
+            yield self.of(document.child(node, part, "allOf", index), wide=wide)
+        if "anyOf" in words:
+            yield self._union(
+                self.of(document.child(node, part, "anyOf", index), wide=wide)
+                for index, part in enumerate(words["anyOf"])
+            )
+        if "not" in words:
+            yield self.of(document.negated(document.child(node, words["not"], "not")), wide=wide)
+        if "if" in words and not (wide and "if" in node.foreign):
+            yield self._condition(node, words, wide)
+        if not (wide and node.foreign & {"dependentRequired", "dependentSchemas"}):
+            yield from self._dependencies(node, words, wide)
+
+    @staticmethod
+    def _union(shapes: Iterable[Shape]) -> Shape:
+        found: Shape = {}
+        for shape in shapes:
+            for kind, flats in shape.items():
+                found.setdefault(kind, []).extend(flat for flat in flats if flat not in found.get(kind, ()))
+        return found
+
+    def _condition(self, node: Node, words: Mapping[str, Any], wide: bool) -> Shape:
+        document = self.document
+        test = document.child(node, words["if"], "if")
+        then = document.child(node, words.get("then", True), "then")
+        other = document.child(node, words.get("else", True), "else")
+        return self._union(
+            (
+                self.product(self.of(test, wide=wide), self.of(then, wide=wide), node.path),
+                self.product(
+                    self.of(document.negated(test), wide=wide), self.of(other, wide=wide), node.path
+                ),
+            )
+        )
+
+    def _dependencies(self, node: Node, words: Mapping[str, Any], wide: bool) -> Iterable[Shape]:
+        document = self.document
+        for keyword in ("dependentRequired", "dependentSchemas"):
+            for name, part in words.get(keyword, {}).items():
+                there: Shape = {
+                    "object": [self._object({}, (name, *(part if isinstance(part, list) else ())))]
+                }
+                if not isinstance(part, list):
+                    applied = self.of(document.child(node, part, keyword, name), wide=wide)
+                    there = self.product(there, applied, node.path)
+                absent = self._object({name: Property(document.false, False)}, ())
+                shape = self._everything()
+                shape["object"] = [absent, *there.get("object", ())]
+                yield shape
+
+    def _object(self, names: dict[str, Property], required: Sequence[str]) -> Object:
+        return Object(
+            False, names, (Region((), (), self.document.true, False),), tuple(dict.fromkeys(required))
+        )
+
+    def product(self, a: Shape, b: Shape, path: str) -> Shape:
+        """What is valid under both of two shapes.
+
+        Raises:
+            GrammarError: There are too many combinations.
+        """
+        found: Shape = {}
+        for kind in a.keys() & b.keys():
+            if len(a[kind]) * len(b[kind]) > _MAX_ALTERNATIVES * 16:
+                refuse(path, f"the combinations of anyOf, oneOf and allOf are more than {_MAX_ALTERNATIVES}")
+            flats = self._products(kind, a[kind], b[kind])
+            if len(flats) > _MAX_ALTERNATIVES:
+                refuse(path, f"the combinations of anyOf, oneOf and allOf are more than {_MAX_ALTERNATIVES}")
+            if flats:
+                found[kind] = flats
+        return {kind: found[kind] for kind in KINDS if kind in found}
+
+    def _products(self, kind: str, a: list[Flat], b: list[Flat]) -> list[Flat]:
+        default = self._defaults[kind]
+        if len(b) == 1 and (b[0] is default or b[0] == default):
+            return a
+        if len(a) == 1 and (a[0] is default or a[0] == default):
+            return b
+        several = len(a) * len(b) > 1
+        found: list[Flat] = []
+        for mine in a:
+            for theirs in b:
+                flat = merge(mine, theirs, self.document)
+                if flat is not None and not (several and (flat in found or not self.possible.flat(flat))):
+                    found.append(flat)
+        return found
+
+    def negation(self, shape: Shape, path: str, *, wide: bool) -> Shape:
+        """What is not valid under a shape that is as wide as this one has to be narrow, or the reverse."""
+        found: Shape = {}
+        for kind in KINDS:
+            flats = [self._defaults[kind]]
+            for flat in shape.get(kind, ()):
+                flats = self._products(kind, flats, self._complement(kind, flat, wide=wide))
+                if len(flats) > _MAX_ALTERNATIVES:
+                    refuse(path, "too much has to be ruled out")
+            if flats:
+                found[kind] = flats
+        return found
+
+    def _complement(self, kind: str, flat: Flat, *, wide: bool) -> list[Flat]:
+        return [] if self.is_default(kind, flat) else complement_flat(flat, self.document, wide=wide)
+
+    def _one_of(self, node: Node, own: Shape, wide: bool) -> Shape:
+        """The values of ``own`` that are valid under exactly one branch."""
+        nodes = [
+            self.document.child(node, part, "oneOf", index)
+            for index, part in enumerate(node.keywords["oneOf"])
+        ]
+        shapes = [self.product(own, self.of(inner, wide=wide), node.path) for inner in nodes]
+        if wide:
+            return self._union(shapes)
+        others = [self.of(inner, wide=True) for inner in nodes]
+        found: Shape = {}
+        for index, shape in enumerate(shapes):
+            against = [other for i, other in enumerate(others) if i != index]
+            for kind, flats in shape.items():
+                left = self._apart(kind, flats, [f for other in against for f in other.get(kind, ())], node)
+                if left:
+                    found.setdefault(kind, []).extend(left)
+        if not found and any(shapes):
+            refuse(
+                step(node.path, "oneOf"),
+                "every value of a branch may also match another branch; make the branches differ in type, or "
+                "in a required property with const, or use anyOf",
+            )
+        return {kind: found[kind] for kind in KINDS if kind in found}
+
+    def _apart(self, kind: str, flats: list[Flat], others: list[Flat], node: Node) -> list[Flat]:
+        """What is left of flat schemas once those of other branches are taken out."""
+        for other in others:
+            left: list[Flat] = []
+            for flat in flats:
+                both = merge(flat, other, self.document)
+                if both is None or not self.possible.flat(both):
+                    left.append(flat)
+                else:
+                    left += self._products(kind, [flat], self._complement(kind, other, wide=False))
+            flats = [flat for flat in left if self.possible.flat(flat)]
+            if len(flats) > _MAX_ALTERNATIVES:
+                refuse(step(node.path, "oneOf"), "its branches overlap in too many ways; use anyOf")
+        return flats
+
+    def _unevaluated(self, node: Node, words: Mapping[str, Any], shape: Shape) -> Shape:
+        document = self.document
+        if "unevaluatedProperties" in words and "object" in shape:
+            inner = document.child(node, words["unevaluatedProperties"], "unevaluatedProperties")
+            shape = shape | {"object": [self._closed(flat, inner) for flat in shape["object"]]}
+        if "unevaluatedItems" in words and "array" in shape:
+            inner = document.child(node, words["unevaluatedItems"], "unevaluatedItems")
+            shape = shape | {"array": [self._closed(flat, inner) for flat in shape["array"]]}
+        return shape
+
+    def _closed(self, flat: Flat, inner: Node) -> Flat:
+        """A flat schema in which what was not evaluated has to be valid under ``inner``."""
+        join = self.document.all_of
+        if isinstance(flat, Array):
+            if flat.evaluated is None:
+                return flat
+            prefix = tuple(
+                node if i < flat.evaluated else join((node, inner)) for i, node in enumerate(flat.prefix)
+            )
+            return flat._replace(prefix=prefix, rest=join((flat.rest, inner)), evaluated=None)
+        assert isinstance(flat, Object)
+        names = {
+            name: known if known.evaluated else Property(join((known.node, inner)), True)
+            for name, known in flat.names.items()
+        }
+        rest = tuple(
+            r if r.evaluated else r._replace(node=join((r.node, inner)), evaluated=True) for r in flat.rest
+        )
+        return flat._replace(names=names, rest=rest, typed=True)

@@ -53,9 +53,9 @@ const std::vector<int32_t> & lc_automaton::terminals(int32_t stack_id) {
     if (known != expanded.end()) {
         return known->second;
     }
-    std::vector<int32_t>  out;
-    std::vector<int32_t>  todo = { stack_id };
-    std::unordered_map<int32_t, bool> met = { { stack_id, true } };
+    std::vector<int32_t>              out;
+    std::vector<int32_t>              todo = { stack_id };
+    std::unordered_map<int32_t, bool> met  = { { stack_id, true } };
     while (!todo.empty()) {
         const int32_t top = todo.back();
         todo.pop_back();
@@ -130,7 +130,7 @@ int32_t lc_automaton::follow(int32_t from, uint32_t code_point) {
             collect(advanced(id, rules->behind(position)), found);
         }
     }
-    const int32_t next       = state_of(std::move(found));
+    const int32_t next      = state_of(std::move(found));
     states[from].next[kind] = next;
     return next;
 }
@@ -173,7 +173,8 @@ lc_position lc_automaton::step(const lc_position & at, uint8_t byte, bool strict
     } else if (byte < 0xC0) {
         return {};
     } else {
-        next.n_remain = byte < 0xE0 ? 1 : byte < 0xF0 ? 2 : 3;
+        next.n_remain = byte < 0xE0 ? 1 : byte < 0xF0 ? 2
+                                                      : 3;
         next.value    = byte & ((1 << (7 - next.n_remain)) - 1);
     }
     if (next.n_remain > 0) {
@@ -281,7 +282,7 @@ int32_t lc_automaton::least(const lc_position & at) {
                    rules->first_match(stacks[id].position, range.first, range.last) >= 0) {
             const int32_t position = stacks[id].position;
             const auto &  rest     = ending(advanced(id, rules->behind(position)));
-            best = std::min(best, endings->character(position, at.value, at.n_remain, rest).least());
+            best                   = std::min(best, endings->character(position, at.value, at.n_remain, rest).least());
         }
     }
     if (at.n_remain == 0) {

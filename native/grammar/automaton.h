@@ -74,16 +74,16 @@ class lc_automaton {
 
     static constexpr int32_t UNKNOWN = -2;
 
-    void    spend(size_t amount);
-    int32_t push(int32_t position, int32_t under);
-    int32_t advanced(int32_t stack_id, int32_t position); // the stack when its top moves on to `position`
+    void                         spend(size_t amount);
+    int32_t                      push(int32_t position, int32_t under);
+    int32_t                      advanced(int32_t stack_id, int32_t position); // the stack when its top moves on to `position`
     const std::vector<int32_t> & terminals(int32_t stack_id);
-    int32_t follow(int32_t from, uint32_t code_point);
-    int32_t follow_token(int32_t from, llama_token token);
-    int32_t state_of(std::vector<int32_t> stacks);
-    bool    may_become(int32_t from, uint32_t value, int32_t n_remain) const;
-    const lc_ending & ending(int32_t stack_id);
-    void    collect(int32_t stack_id, std::vector<int32_t> & out);
+    int32_t                      follow(int32_t from, uint32_t code_point);
+    int32_t                      follow_token(int32_t from, llama_token token);
+    int32_t                      state_of(std::vector<int32_t> stacks);
+    bool                         may_become(int32_t from, uint32_t value, int32_t n_remain) const;
+    const lc_ending &            ending(int32_t stack_id);
+    void                         collect(int32_t stack_id, std::vector<int32_t> & out);
 
     std::shared_ptr<const lc_rules>   rules;
     std::shared_ptr<const lc_endings> endings;
@@ -93,11 +93,11 @@ class lc_automaton {
     std::vector<uint32_t>                 seen; // of each stack: the round in which it was last met
     uint32_t                              round = 0;
     // of stacks that were asked for: the stacks with a terminal on top that they become
-    std::unordered_map<int32_t, std::vector<int32_t>>      expanded;
+    std::unordered_map<int32_t, std::vector<int32_t>>       expanded;
     std::unordered_map<int32_t, std::unique_ptr<lc_ending>> known_endings;
 
-    std::vector<state>                        states;
-    std::map<std::vector<int32_t>, int32_t>   state_ids;
-    size_t                                    n_bytes = 0;
-    int64_t                                   work    = 0;
+    std::vector<state>                      states;
+    std::map<std::vector<int32_t>, int32_t> state_ids;
+    size_t                                  n_bytes = 0;
+    int64_t                                 work    = 0;
 };

@@ -12,7 +12,8 @@ void add_utf8(uint32_t c, std::vector<lc_unit> & out) {
         out.push_back((lc_unit) c);
         return;
     }
-    const int n_more = c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+    const int n_more = c < 0x800 ? 1 : c < 0x10000 ? 2
+                                                   : 3;
     out.push_back((lc_unit) (((0xFF00 >> (n_more + 1)) & 0xFF) | (c >> (6 * n_more))));
     for (int i = n_more - 1; i >= 0; i--) {
         out.push_back((lc_unit) (0x80 | ((c >> (6 * i)) & 0x3F)));

@@ -9,7 +9,7 @@
 #include <vector>
 
 // Part of a text: a byte, or LC_TOKEN_UNIT plus a token that the grammar names.
-using lc_unit                    = int32_t;
+using lc_unit                   = int32_t;
 constexpr lc_unit LC_TOKEN_UNIT = 256;
 
 constexpr int32_t LC_NEVER = INT32_MAX / 2; // tokens of what cannot be ended

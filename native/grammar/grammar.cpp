@@ -39,7 +39,7 @@ std::shared_ptr<lc_grammar> lc_grammar::of(const llama_vocab * vocab, const std:
     if (auto found = find_kept(vocab, *vocabulary, text, root)) {
         return found;
     }
-    auto made = std::make_shared<lc_grammar>(vocab, text, root);
+    auto                        made = std::make_shared<lc_grammar>(vocab, text, root);
     std::lock_guard<std::mutex> lock(kept_mutex);
     kept.push_front({ vocab, root, text, made });
     kept_bytes += text.size();
@@ -125,7 +125,7 @@ bool lc_cursor::allows(llama_token token, int32_t max_left) {
         return false;
     }
     auto &            automaton = generation->automaton;
-    const lc_position next = grammar->vocabulary->named[token] ? automaton.accept(at, token, text) : automaton.feed(at, text);
+    const lc_position next      = grammar->vocabulary->named[token] ? automaton.accept(at, token, text) : automaton.feed(at, text);
     return next.alive() && automaton.may_pause(next) &&
            (max_left == INT32_MAX || automaton.least(next) <= max_left);
 }

@@ -72,7 +72,7 @@ lc_mask lc_make_mask(lc_automaton & automaton, const lc_vocabulary & vocabulary,
     lc_mask mask;
     mask.ends = automaton.is_complete(at);
     collector                found(vocabulary, mask);
-    std::vector<lc_position> path = { at }; // of the node before: where the text stands after each of its bytes
+    std::vector<lc_position> path  = { at }; // of the node before: where the text stands after each of its bytes
     const auto &             nodes = vocabulary.nodes;
     for (int32_t i = 1; i < (int32_t) nodes.size();) {
         const lc_trie_node & node = nodes[i];

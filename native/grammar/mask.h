@@ -13,8 +13,8 @@
 struct lc_mask {
     std::vector<llama_token> few;     // sorted; empty if `bits` is used
     std::vector<uint64_t>    bits;    // one bit per token
-    bool                     ends = false; // whether the tokens that end the generation may come
-    size_t                   count = 0;
+    bool                     ends     = false; // whether the tokens that end the generation may come
+    size_t                   count    = 0;
     int32_t                  farthest = 0; // the most tokens that the answer still needs behind one of them
 
     bool   has(llama_token token) const;

@@ -78,10 +78,10 @@ int64_t lc_rules::first_match(int32_t position, uint32_t low, uint32_t high) con
     if (low > high) {
         return -1;
     }
-    const bool inverse = elements[position].type == LLAMA_GRETYPE_CHAR_NOT;
-    int64_t    first   = -1;
-    uint32_t   free    = low; // the first that no element of an inverse set holds, as far as seen
-    const int32_t end  = behind(position);
+    const bool    inverse = elements[position].type == LLAMA_GRETYPE_CHAR_NOT;
+    int64_t       first   = -1;
+    uint32_t      free    = low; // the first that no element of an inverse set holds, as far as seen
+    const int32_t end     = behind(position);
     for (bool changed = true; changed;) {
         changed = false;
         for (int32_t i = position; i < end; i++) {

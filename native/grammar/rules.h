@@ -21,7 +21,7 @@ class lc_rules {
 
     std::vector<llama_grammar_element> elements; // all rules, one after the other
     std::vector<int32_t>               starts;   // of each rule: its first element
-    int32_t                            root = 0; // the start rule
+    int32_t                            root       = 0; // the start rule
     bool                               has_tokens = false; // whether some elements are tokens, not characters
 
     // The classes of code points: all of a class match the same elements. classes[i] is the first of class i.
@@ -57,8 +57,8 @@ class lc_rules {
     int64_t first_match(int32_t position, uint32_t low, uint32_t high) const;
 
   private:
-    void flatten(const llama_grammar_rules & rules);
-    void find_classes();
+    void    flatten(const llama_grammar_rules & rules);
+    void    find_classes();
     int32_t class_beyond_ascii(uint32_t code_point) const;
 
     int32_t ascii[128] = {};

@@ -9,10 +9,10 @@
 namespace {
 
 struct triggers {
-    bool                                       awaited = false; // the grammar does not hold yet
-    std::vector<llama_token>                   tokens;
-    std::vector<llama_grammar_trigger_pattern> patterns;
-    std::string                                text;      // what was generated while waiting
+    bool                                        awaited = false; // the grammar does not hold yet
+    std::vector<llama_token>                    tokens;
+    std::vector<llama_grammar_trigger_pattern>  patterns;
+    std::string                                 text;      // what was generated while waiting
     std::vector<std::pair<llama_token, size_t>> generated; // the tokens, and where the text of each ends
 };
 
@@ -31,11 +31,11 @@ struct sampler {
     int32_t max_left();
 
   private:
-    void accept_awaiting(llama_token token);
-    void accept_text(llama_token token, const std::string & text);
-    void replay(size_t start);
-    void mark(llama_token_data_array & candidates);
-    void keep(llama_token_data_array & candidates, const lc_mask & mask);
+    void                       accept_awaiting(llama_token token);
+    void                       accept_text(llama_token token, const std::string & text);
+    void                       replay(size_t start);
+    void                       mark(llama_token_data_array & candidates);
+    void                       keep(llama_token_data_array & candidates, const lc_mask & mask);
     template <typename F> void guarded(F && work);
 };
 
@@ -205,9 +205,9 @@ void sampler::keep(llama_token_data_array & candidates, const lc_mask & mask) {
 sampler & of(const llama_sampler * smpl) { return *(sampler *) smpl->ctx; }
 
 void copy_state(const llama_sampler * from, llama_sampler * to) {
-    auto own                = of(to).n_generated; // the counter beside it has its own copy
-    of(to)                  = of(from);
-    of(to).n_generated      = own;
+    auto own           = of(to).n_generated; // the counter beside it has its own copy
+    of(to)             = of(from);
+    of(to).n_generated = own;
 }
 
 llama_sampler * clone(const llama_sampler * smpl);
@@ -264,9 +264,9 @@ llama_sampler_i make_counter_interface() {
         *counter_of(smpl).n_generated += counter_of(smpl).sampled;
         counter_of(smpl).sampled = false;
     };
-    made.clone           = clone_counter;
-    made.free            = [](llama_sampler * smpl) { delete (counter *) smpl->ctx; };
-    made.copy_state      = [](const llama_sampler * from, llama_sampler * to) {
+    made.clone      = clone_counter;
+    made.free       = [](llama_sampler * smpl) { delete (counter *) smpl->ctx; };
+    made.copy_state = [](const llama_sampler * from, llama_sampler * to) {
         *counter_of(to).n_generated = *counter_of(from).n_generated;
         counter_of(to).sampled      = counter_of(from).sampled;
     };
@@ -290,7 +290,7 @@ llama_sampler * make(const llama_vocab * vocab, const char * text, const char * 
     auto        constraint = lc_constraint::of(grammar);
     auto        made       = std::make_unique<sampler>(lc_grammar::of(vocab, grammar, root));
     made->constraint       = std::move(constraint);
-    return newest = llama_sampler_init(&grammar_interface, made.release());
+    return newest          = llama_sampler_init(&grammar_interface, made.release());
 }
 
 } // namespace

@@ -8,7 +8,7 @@
 
 namespace {
 
-std::mutex                                                                     tries_mutex;
+std::mutex                                                                    tries_mutex;
 std::unordered_map<const llama_vocab *, std::shared_ptr<const lc_vocabulary>> tries;
 
 std::string piece_of(const llama_vocab * vocab, llama_token token) {
@@ -34,7 +34,9 @@ bool begins_with_character(const std::string & text) {
         if (byte >= 0x80 && byte < 0xC0) {
             return false;
         }
-        i += byte < 0x80 ? 1 : byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4;
+        i += byte < 0x80 ? 1 : byte < 0xE0 ? 2
+                           : byte < 0xF0   ? 3
+                                           : 4;
         n_whole += i <= text.size();
     }
     return n_whole > 0;
@@ -100,8 +102,8 @@ void lc_vocabulary::add_nodes(const std::vector<llama_token> & sorted) {
         }
     };
     for (const llama_token token : sorted) {
-        const std::string & text = pieces[token];
-        const auto shared = std::mismatch(text.begin(), text.end(), before.begin(), before.end()).first - text.begin();
+        const std::string & text   = pieces[token];
+        const auto          shared = std::mismatch(text.begin(), text.end(), before.begin(), before.end()).first - text.begin();
         close((size_t) shared);
         for (size_t i = (size_t) shared; i < text.size(); i++) {
             path.push_back((int32_t) nodes.size());

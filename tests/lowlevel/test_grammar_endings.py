@@ -63,7 +63,7 @@ def write(model: Model, text: str, budget: int | None, seed: int, most: int = 10
     with Sampler(model).grammar(text).dist(seed) as sampler:
         for n_tokens in range(most):
             sampler.limit_grammar(None if budget is None else budget - n_tokens)
-            candidates = Candidates.from_logits(rng.normal(scale=3.0, size=len(model.vocabulary)))
+            candidates = Candidates.from_logits(rng.normal(0, 3, len(model.vocabulary)).astype(np.float32))
             sampler.apply(candidates)
             token = candidates.selected
             assert token is not None

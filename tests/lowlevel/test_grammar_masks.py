@@ -68,7 +68,8 @@ class Masks:
         if (error := lib.lc_take_error()) != ffi.NULL:
             raise GrammarError(ffi.string(error).decode())
         assert array.size == self.n_vocab
-        return np.isfinite(self.records["logit"])
+        found: NDArray[np.bool_] = np.isfinite(self.records["logit"])
+        return found
 
     def allows(self, token: int) -> bool:
         """Asked about one token alone, as the engine does for the token that it has sampled."""
@@ -140,7 +141,7 @@ def random_grammar(rng: random.Random) -> str:
         return json.dumps(rng.choice(["a", "th", "the ", "é", "日", "😀", "0"]), ensure_ascii=False)
 
     def sequence(index: int, first: bool = True, depth: int = 0) -> str:
-        parts = []
+        parts: list[str] = []
         for _ in range(rng.randint(1, 3)):
             repeat = rng.choice(["", "", "", "?", "*", "+", "{0,2}"])
             parts.append(item(index, first and not any(p[-1] not in "?*}" for p in parts), depth) + repeat)

@@ -5,4 +5,4 @@
 
 // Writes what a slot remembers to a file of llama.cpp's, or reads it back (restore 1). Waits until the slot
 // is idle, timeout_s at most. Returns the number of tokens, or -1.
-int32_t lc_slot_file(lc_engine * engine, int32_t slot, const char * path, int32_t restore, int32_t timeout_s);
+int32_t lc_slot_file(lc_engine_ref * engine, int32_t slot, const char * path, int32_t restore, int32_t timeout_s);

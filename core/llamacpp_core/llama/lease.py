@@ -10,6 +10,8 @@ import json
 import os
 import threading
 import weakref
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from llamacpp_core.llama.llama import Llama
@@ -55,7 +57,8 @@ def lease(model: str | os.PathLike[str], *, progress: bool | None = None, **load
         LlamaCppError: As :class:`~llamacpp_core.Llama` does.
     """
     options = {name: value for name, value in load_options.items() if value is not None}
-    key = json.dumps([os.getpid(), os.fspath(model), options], sort_keys=True, default=repr)
+    named = _with_whole_paths([os.fspath(model), options])
+    key = json.dumps([os.getpid(), named], sort_keys=True, default=repr)
     with _lock:
         entry = _loaded.setdefault(key, _Entry())
         entry.users += 1
@@ -68,6 +71,21 @@ def lease(model: str | os.PathLike[str], *, progress: bool | None = None, **load
         _release(key, entry)
         raise
     return Lease(key, entry, llama)
+
+
+def _with_whole_paths(value: Any) -> Any:
+    """The value with whole paths for the files that it names: a path means another file in another folder."""
+    if isinstance(value, Mapping):
+        return {str(name): _with_whole_paths(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_whole_paths(item) for item in value]
+    if not isinstance(value, str | os.PathLike) or not str(value):
+        return value
+    path = os.fspath(value)
+    try:
+        return str(Path(path).absolute()) if isinstance(path, str) and Path(path).exists() else path
+    except (OSError, ValueError):
+        return path
 
 
 def _release(key: str, entry: _Entry) -> None:

@@ -76,7 +76,7 @@ class LlamaState:
             header = json.loads(content[:size])
             kind, tokens = str(header["kind"]), tuple(map(int, header["tokens"]))
             fingerprint = dict(header["fingerprint"])
-        except (AttributeError, KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError):
             raise InvalidParameterError(
                 "state is damaged: its header is no state's", parameter="state"
             ) from None

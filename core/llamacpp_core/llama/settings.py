@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llamacpp_core._checks import boolean, check_text, choice, integer, number, unknown_name
+from llamacpp_core._checks import boolean, check_text, choice, integer, number, shown, unknown_name
 from llamacpp_core.engine.load.options import LoadOptions
 from llamacpp_core.errors import InvalidParameterError, ModelNotFoundError, UnsupportedCapabilityError
 
@@ -173,7 +173,7 @@ def check_handler(value: Any) -> Callable[..., Any] | None:
     """
     if value is not None and not callable(value):
         raise InvalidParameterError(
-            f"chat_handler must be a function that answers a conversation, got {value!r}",
+            f"chat_handler must be a function that answers a conversation, got {shown(value)}",
             parameter="chat_handler",
         )
     return value  # type: ignore[no-any-return]
@@ -262,7 +262,7 @@ def _template_text(value: Any) -> str:
         path = Path(os.fspath(value))
     except TypeError:
         raise InvalidParameterError(
-            f"chat_template must be a Jinja template or the path of one, got {value!r}",
+            f"chat_template must be a Jinja template or the path of one, got {shown(value)}",
             parameter="chat_template",
         ) from None
     if "\n" not in str(path) and path.is_file():

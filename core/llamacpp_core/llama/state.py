@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llamacpp_core._checks import integer
+from llamacpp_core._checks import integer, shown
 from llamacpp_core.errors import (
     EngineClosedError,
     EngineError,
@@ -193,5 +193,5 @@ def _path(value: Any) -> Path:
     except TypeError:
         path = None
     if not isinstance(path, str) or not path:
-        raise InvalidParameterError(f"path must be the path of a file, got {value!r}", parameter="path")
+        raise InvalidParameterError(f"path must be the path of a file, got {shown(value)}", parameter="path")
     return Path(path)

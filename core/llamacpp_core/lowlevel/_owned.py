@@ -108,21 +108,26 @@ class NativeObject:
         Args:
             alone: Refuse a use inside another use by this thread, in what native code calls back.
         """
-        if not self._lock.acquire(blocking=False):
-            raise EngineError(
-                f"another thread is using this {type(self).__name__}: "
-                "share it under a lock, or use one per thread"
-            )
-        self._depth += 1
+        depth = self._depth
+        taken: list[bool] = []
         try:
-            if alone and self._depth > 1:
+            # One step of C, so that Ctrl-C cannot come between taking the lock and knowing it.
+            taken.extend(map(self._lock.acquire, (False,)))
+            if not taken[0]:
+                raise EngineError(
+                    f"another thread is using this {type(self).__name__}: "
+                    "share it under a lock, or use one per thread"
+                )
+            depth, self._depth = self._depth, self._depth + 1
+            if alone and depth:
                 raise EngineError(
                     f"this {type(self).__name__} is in use by the call that led here: do this after it"
                 )
             yield self._pointer
         finally:
-            self._depth -= 1
-            self._lock.release()
+            if taken and taken[0]:
+                self._depth = depth
+                self._lock.release()
 
 
 def because(reasons: list[str]) -> str:

@@ -192,6 +192,10 @@ class Context(StateMixin):
 
     def encode(self, batch: Batch) -> None:
         """Runs a batch through the encoder of an encoder-decoder model, or an encoder-only model."""
+        if not isinstance(batch, Batch):
+            raise InvalidParameterError(
+                f"batch must be a Batch, got {type(batch).__name__}", parameter="batch"
+            )
         if len(batch) > self.n_ubatch:
             raise InvalidParameterError(
                 f"an encoder takes the batch at once: {len(batch)} tokens, but n_ubatch is {self.n_ubatch}",

@@ -16,6 +16,7 @@ from llamacpp_core.errors import (
 from llamacpp_core.lowlevel._checks import boolean, file_path, finite, integer, one_of
 from llamacpp_core.lowlevel._owned import NativeHandle, NativeObject, because
 from llamacpp_core.lowlevel.vocabulary import Vocabulary
+from llamacpp_core.models.loadable import check_values
 from llamacpp_core.models.metadata import metadata_problem
 from llamacpp_core.native import checked, ffi, lib, text
 from llamacpp_core.native.log import drain_errors, set_native_level
@@ -70,6 +71,9 @@ class Model(NativeObject):
     ) -> None:
         file = file_path(path)
         _check_file(file)
+        from llamacpp_core.models import read_gguf_header
+
+        check_values(read_gguf_header(file), metadata_overrides)
         lib.lc_init()
         params = lib.llama_model_default_params()
         params.n_gpu_layers = integer(n_gpu_layers, "n_gpu_layers", minimum=-1)

@@ -148,11 +148,13 @@ class FreeFormats:
 
     def _reads_linearly(self, planned: PlannedChat, tags: Tags | None) -> bool:
         key = f"{planned.format.key} {planned.begin}"
-        if key not in self._linear:
+        known = self._linear.get(key)
+        if known is None:
+            known = splits_like_native(planned.plan, tags, *_shown(planned, tags))
             if len(self._linear) >= _MAX_FORMATS:
                 self._linear.clear()
-            self._linear[key] = splits_like_native(planned.plan, tags, *_shown(planned, tags))
-        return self._linear[key]
+            self._linear[key] = known
+        return known
 
 
 def _own_triggers(probed: tuple[str, ...], here: tuple[str, ...] | None) -> tuple[str, ...]:

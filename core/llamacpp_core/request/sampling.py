@@ -10,7 +10,17 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llamacpp_core._checks import Check, boolean, check_text, choice, integer, number, text, unknown_name
+from llamacpp_core._checks import (
+    Check,
+    boolean,
+    check_text,
+    choice,
+    integer,
+    number,
+    shown,
+    text,
+    unknown_name,
+)
 from llamacpp_core.errors import InvalidParameterError
 
 __all__ = ["EXTRA_FIELDS", "SAMPLER_NAMES", "sampling_fields"]
@@ -197,8 +207,8 @@ def _stop(value: Any) -> list[str]:
     for i, entry in enumerate(stops):
         if not isinstance(entry, str) or not entry:
             raise InvalidParameterError(
-                f"stop[{i}] must be a string that is not empty, got {entry!r}: an empty one would end every "
-                "answer at once",
+                f"stop[{i}] must be a string that is not empty, got {shown(entry)}: an empty one would end "
+                "every answer at once",
                 parameter=f"stop[{i}]",
             )
         check_text(f"stop[{i}]", entry)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from llamacpp_core.response.parsers import Tags
 __all__ = ["Begin", "ChatPlanner", "FormatInfo", "PlannedChat", "reasoning_tags"]
 
 _MAX_FORMATS = 64
+_remembering = threading.Lock()
 _PREFILL = "Qz7prefill"
 _ENDS = "reasoning_budget_end_tags"
 _QUESTION = {"role": "user", "content": "Hello"}
@@ -209,7 +211,7 @@ class ChatPlanner:
         body = head["format"] | {"messages": list(messages)}
         if tools:
             body["tools"] = json.loads(tools)
-        plan = self._engine.plan_chat({"media": body})
+        plan = self._engine.plan_chat({"media": body, "safe": head["safe"]})
         begin = Begin.TEXT if constrained else Begin.FREE
         return PlannedChat(plan, _format_info(plan, f"media {key}"), begin)
 
@@ -373,9 +375,10 @@ def _key(fmt: Mapping[str, Any], tools: str) -> str:
 
 
 def _remember(cache: dict[str, Any], key: str, value: Any) -> None:
-    if len(cache) >= _MAX_FORMATS:
-        cache.pop(next(iter(cache)), None)
-    cache[key] = value
+    with _remembering:
+        if len(cache) >= _MAX_FORMATS:
+            cache.pop(next(iter(cache)), None)
+        cache[key] = value
 
 
 def _has_media(message: Mapping[str, Any]) -> bool:

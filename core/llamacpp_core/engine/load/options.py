@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from llamacpp_core._checks import boolean, check_text, choice, integer, number, text
+from llamacpp_core._checks import boolean, check_text, choice, integer, number, shown, text
 from llamacpp_core.engine.load.server_options import server_flags
 from llamacpp_core.errors import InvalidParameterError, ModelNotFoundError
 from llamacpp_core.native import lib
@@ -256,7 +256,9 @@ def _rope(most: float) -> Any:
         try:
             return given if given == 0 else bounds(name, given)  # type: ignore[no-any-return]
         except InvalidParameterError:
-            raise InvalidParameterError(f"{name} must be {wanted}, got {value!r}", parameter=name) from None
+            raise InvalidParameterError(
+                f"{name} must be {wanted}, got {shown(value)}", parameter=name
+            ) from None
 
     return check
 
@@ -314,7 +316,7 @@ def _cache_type(name: str, value: Any) -> str | None:
         if isinstance(value, int) and value == code and not isinstance(value, bool):
             return known
     raise InvalidParameterError(
-        f"{name} must be one of {', '.join(CACHE_TYPES)}, got {value!r}", parameter=name
+        f"{name} must be one of {', '.join(CACHE_TYPES)}, got {shown(value)}", parameter=name
     )
 
 
@@ -324,14 +326,14 @@ def _named(name: str, value: Any, names: Mapping[int, str | None]) -> str | None
     if isinstance(value, int) and not isinstance(value, bool) and value in names:
         return names[value]
     allowed = ", ".join(repr(n) for n in names.values() if n)
-    raise InvalidParameterError(f"{name} must be one of {allowed}, got {value!r}", parameter=name)
+    raise InvalidParameterError(f"{name} must be one of {allowed}, got {shown(value)}", parameter=name)
 
 
 def _file(name: str, value: Any) -> str:
     try:
         path = Path(os.fspath(value))
     except TypeError:
-        raise InvalidParameterError(f"{name} must be a path, got {value!r}", parameter=name) from None
+        raise InvalidParameterError(f"{name} must be a path, got {shown(value)}", parameter=name) from None
     check_text(name, str(path))
     if not path.is_file():
         raise ModelNotFoundError(f"{name}: there is no file {str(path)!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Generator
 from functools import cache
@@ -91,3 +92,7 @@ def python_executor() -> ThreadPoolExecutor:
     from concurrent.futures import ThreadPoolExecutor
 
     return ThreadPoolExecutor(32, "llamacpp-python")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=python_executor.cache_clear)  # its threads stay in the parent

@@ -33,7 +33,20 @@ NOT_EXECUTED = {
 SET_UP = re.compile(
     r"(\. |CMAKE_ARGS=\S+ )?(pip install|make|\.venv/bin/|py-spy|python -m)\b.*|\. \S+/activate"
 )
-LANGUAGES = {"bash", "c", "json", "pycon", "python", "sh", "text", "toml", "", "{toctree}", "{eval-rst}"}
+LANGUAGES = {
+    "bash",
+    "c",
+    "json",
+    "pycon",
+    "python",
+    "sh",
+    "text",
+    "toml",
+    "",
+    "{eval-rst}",
+    "{image}",
+    "{toctree}",
+}
 
 RUNNER = """
 import ast, asyncio, inspect, json, sys

@@ -119,13 +119,19 @@ def test_ambiguous_patterns_become_unambiguous(pattern: str) -> None:
         ("(" * 200 + ")" * 200, "nested more than"),
         ("^(a|b)*a(a|b){14}$", "states"),
         ("^a{2000}b{2000}c{2000}$", "states"),
-        ("a^b", "no string can match"),
     ],
 )
 def test_refusals(pattern: str, reason: str) -> None:
     with pytest.raises(GrammarError, match=reason) as caught:
         json_schema_to_gbnf({"type": "object", "properties": {"x": {"type": "string", "pattern": pattern}}})
     assert str(caught.value).startswith("$.properties.x.pattern: ")
+
+
+def test_a_pattern_that_nothing_matches_is_refused_where_a_value_is_needed() -> None:
+    nothing = {"type": "object", "properties": {"x": {"type": "string", "pattern": "a^b"}}}
+    assert accepts(json_schema_to_gbnf(nothing), "{}")  # the property is never written
+    with pytest.raises(GrammarError, match="no string can match"):
+        json_schema_to_gbnf({**nothing, "required": ["x"]})
 
 
 def test_shorthands_mean_the_same_in_every_dialect() -> None:

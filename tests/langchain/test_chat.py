@@ -52,7 +52,7 @@ PATHS = ("invoke", "ainvoke", "stream", "astream")
 
 @pytest.mark.parametrize("path", PATHS)
 def test_metadata_and_usage(chat: ChatLlamaCpp, path: str) -> None:
-    prompt = "Name a colour."
+    prompt = "Name a colour. " * 24  # beginnings are shared in steps of 64 tokens
     chat.invoke(prompt)
     answer = answer_by(path, chat, prompt)
     metadata = answer.response_metadata

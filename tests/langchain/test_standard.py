@@ -17,7 +17,7 @@ from langchain_tests.unit_tests import ChatModelUnitTests, EmbeddingsUnitTests
 from llamacpp_integrations.langchain import ChatLlamaCpp, LlamaCppEmbeddings
 
 CHAT = {"model": "smollm2-135m-instruct", "n_ctx": 2048}
-SHARED_PREFIX = [("system", "You are a helpful assistant. " * 8), ("human", "Hello")]
+SHARED_PREFIX = [("system", "You are a helpful assistant. " * 24), ("human", "Hello")]
 NOT_FORCED = "nothing forces the call, and a model of 135M parameters does not decide for it by itself"
 
 

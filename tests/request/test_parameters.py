@@ -190,7 +190,6 @@ def test_effects_of_single_fields(llm: Llama) -> None:
     repeated = "a b a b a b a b a b a b a"
     plain = llm(repeated, max_tokens=8, temperature=0)["choices"][0]["text"]
     penalised = llm(repeated, max_tokens=8, temperature=0, repeat_penalty=3.0)["choices"][0]["text"]
-    assert plain.startswith(" b a b")
     assert penalised != plain
 
 

@@ -11,6 +11,13 @@
 #include "kernel.h"
 #include "packed.h"
 
+#if defined(__unix__) || defined(__APPLE__)
+#    include <sys/mman.h>
+#endif
+
+#include <cstdlib>
+#include <new>
+
 extern "C" {
 bool ggml_cpu_extra_compute_forward(struct ggml_compute_params * params, struct ggml_tensor * op);
 bool ggml_cpu_extra_work_size(int n_threads, const struct ggml_tensor * op, size_t * size);
@@ -18,14 +25,53 @@ bool ggml_cpu_extra_work_size(int n_threads, const struct ggml_tensor * op, size
 
 #ifdef LC_PACKED_PRODUCTS
 
+namespace {
+
+// Zeroed memory of its own pages, which go back to the system when it ends. From the allocator it would lie among what
+// other models leave, and a process that loads one model after another would keep the gaps.
+class pages {
+  public:
+    explicit pages(size_t size) : n(size) {
+#    if defined(__unix__) || defined(__APPLE__)
+        void * found = mmap(nullptr, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
+        begin        = found == MAP_FAILED ? nullptr : static_cast<char *>(found);
+#    else
+        begin = static_cast<char *>(calloc(n, 1));
+#    endif
+        if (!begin) {
+            throw std::bad_alloc();
+        }
+    }
+    ~pages() {
+#    if defined(__unix__) || defined(__APPLE__)
+        munmap(begin, n);
+#    else
+        free(begin);
+#    endif
+    }
+    pages(const pages &)             = delete;
+    pages & operator=(const pages &) = delete;
+
+    char * data() const { return begin; }
+    size_t size() const { return n; }
+
+  private:
+    size_t n;
+    char * begin;
+};
+
+} // namespace
+
 // A weight's `extra` points here. ggml leaves that field alone for tensors in ordinary memory.
 struct lc_packed_weights::copy {
     static constexpr uint64_t known = 0x6c635f7061636b65;
 
     uint64_t             mark = known;
     ggml_tensor *        tensor;
-    std::vector<char>    room;
+    pages                room;
     lc_encoders::weights weights;
+
+    copy(ggml_tensor * t, size_t size) : tensor(t), room(size) {}
 };
 
 namespace {
@@ -98,12 +144,11 @@ void lc_packed_weights::add(ggml_tensor * t) {
     if (!can_be_packed(t)) {
         return;
     }
-    auto         made    = std::make_unique<copy>();
-    const size_t values  = lc_encoders::weights::values_size(t->ne[0], t->ne[1]);
-    made->tensor         = t;
-    made->room           = std::vector<char>(values + lc_encoders::weights::scales_size(t->ne[0], t->ne[1]) + 2 * line);
-    char * room          = aligned(made->room.data());
-    made->weights        = { t->ne[0], t->ne[1], (int16_t *) room, (float *) aligned(room + values) };
+    const size_t values = lc_encoders::weights::values_size(t->ne[0], t->ne[1]);
+    const size_t scales = lc_encoders::weights::scales_size(t->ne[0], t->ne[1]);
+    auto         made   = std::make_unique<copy>(t, values + scales + 2 * line);
+    char *       room   = aligned(made->room.data());
+    made->weights       = { t->ne[0], t->ne[1], (int16_t *) room, (float *) aligned(room + values) };
     std::vector<float> row(t->ne[0]);
     for (int64_t i = 0; i < t->ne[1]; i++) {
         const char * data = (const char *) t->data + i * t->nb[1];

@@ -1,6 +1,7 @@
 """A beginning that prompts have in common is read once, whichever request and slot read it.
 
-Beginnings are cut at multiples of 64 tokens.
+Beginnings are cut at multiples of 64 tokens; of its own cache a slot uses what is left over too, where that was read
+as it would be again.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def test_more_requests_than_slots(many: Llama, numbers: Numbers) -> None:
     shared = beginning(many, 200, next(numbers))
     prompts = [shared + question(many, f"{i} things") for i in range(3 * SLOTS)]
     cached = [finish(stream)[1] for stream in [start(many, prompt) for prompt in prompts]]
-    assert sorted(cached)[1:] == [192] * (len(prompts) - 1)
+    assert sorted(cached)[1] >= 192
 
 
 def test_a_tree_of_beginnings(many: Llama, numbers: Numbers) -> None:
@@ -110,10 +111,9 @@ def test_what_a_busy_slot_holds_is_copied(many: Llama, numbers: Numbers) -> None
     shared = beginning(many, 300, next(numbers))
     busy = start(many, shared + question(many, "boats"), max_tokens=300, ignore_eos=True)
     next(busy)
-    assert [finish(start(many, shared + question(many, what)))[1] for what in ("mills", "roads")] == [
-        256,
-        256,
-    ]
+    got = [finish(start(many, shared + question(many, what)))[1] for what in ("mills", "roads")]
+    assert got[0] == 256
+    assert got[1] >= 256
     busy.close()  # type: ignore[attr-defined]
 
 
@@ -121,7 +121,7 @@ def test_a_long_conversation_is_not_overwritten_by_a_short_one(many: Llama, numb
     system, conversation = beginning(many, 100, next(numbers)), beginning(many, 700, next(numbers))
     finish(start(many, system + conversation))
     assert finish(start(many, system + question(many, "boats")))[1] == 64
-    assert finish(start(many, [*system, *conversation, *question(many, "mills")]))[1] == 768
+    assert finish(start(many, [*system, *conversation, *question(many, "mills")]))[1] >= 768
 
 
 @pytest.mark.parametrize("n_read", [0, 1])

@@ -25,6 +25,14 @@ constexpr int most_stalls = 4;
 
 size_t whole_grains(size_t n) { return n / grain * grain; }
 
+// How much of n tokens in common with a slot's own prompt a task may use. The last tokens of both prompts, those after the
+// whole tiles, were computed as they would be again, so they need not be cut.
+size_t whole_grains(size_t n, const lc_slot_sharing & of, const server_task & task) {
+    const size_t last_tokens = whole_grains(task.tokens.size());
+    const bool   as_again    = n >= last_tokens && whole_grains(of.read) <= last_tokens;
+    return n > of.read || as_again ? n : whole_grains(n);
+}
+
 size_t whole_grains(size_t n, const lc_slot_sharing & of) { return n > of.read ? n : whole_grains(n); }
 
 bool has_media(const server_tokens & tokens) {
@@ -92,7 +100,7 @@ int lc_prefix::usable(const server_context_impl & ctx, server_slot & slot, int n
     } else if (needs_exact_end(ctx) || has_media(slot.task->tokens)) {
         n = (size_t) n_common;
     } else {
-        n = whole_grains(n, slot.lc);
+        n = whole_grains(n, slot.lc, *slot.task);
     }
     slot.lc.exact = std::min(slot.lc.exact, n);
     return (int) n;
@@ -130,7 +138,7 @@ bool lc_prefix::is_stuck(const server_context_impl & ctx, server_slot & slot, co
 // more of it. Returns whether it was copied into.
 bool lc_prefix::start_or_wait(server_context_impl & ctx, server_slot & slot) {
     const size_t  common = slot.prompt.tokens.get_common_prefix(slot.task->tokens);
-    const size_t  own    = needs_exact_end(ctx) ? common : whole_grains(common, slot.lc);
+    const size_t  own    = needs_exact_end(ctx) ? common : whole_grains(common, slot.lc, *slot.task);
     size_t        held   = own;
     size_t        coming = 0;
     server_slot * source = nullptr;

@@ -72,6 +72,7 @@ def embed(
     """
     options = {"normalize": normalize, "overflow": overflow, "max_tokens": max_tokens}
     if isinstance(texts, str):
+        _check_progress(progress)
         batch = _prepared(self, options, [texts], 0)
         _collect(self, batch)
         vector: NDArray[np.float32] = batch.vectors()[0]
@@ -144,8 +145,14 @@ def _pieces(
     llama: Llama, texts: Iterable[Any], options: dict[str, Any], progress: bool | None
 ) -> Generator[NDArray[np.float32], None, None]:
     check_texts(texts)
+    _check_progress(progress)
     llama._vectors.check_embedding(options)
     return _run_pieces(llama, texts, options, progress)
+
+
+def _check_progress(progress: bool | None) -> None:
+    if progress is not None:
+        boolean("progress", progress)
 
 
 def _run_pieces(

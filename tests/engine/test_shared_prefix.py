@@ -1,7 +1,7 @@
 """A beginning that prompts have in common is read once, whichever request and slot read it.
 
-Beginnings are cut at multiples of 64 tokens; of its own cache a slot uses what is left over too, where that was
-read as it would be again.
+Beginnings are cut at multiples of 64 tokens. Of its own cache a slot also uses what is left over,
+where that was read as it would be again.
 """
 
 from __future__ import annotations

@@ -192,7 +192,7 @@ def test_formats_and_handlers_that_are_none(handled: Llama) -> None:
 VECTORS: dict[str, Callable[[Llama], Any]] = {
     "model": lambda llm: llm.create_embedding("Hi", model=5),  # type: ignore[arg-type]
     "progress": lambda llm: llm.embed("Hi", progress="yes"),  # type: ignore[arg-type]
-    "rogress": lambda llm: llm.embed_stream(["Hi"], progress="yes"),  # type: ignore[arg-type]
+    "progress must": lambda llm: llm.embed_stream(["Hi"], progress="yes"),  # type: ignore[arg-type]
     "return_documents": lambda llm: llm.rerank("q", ["a"], return_documents="yes"),  # type: ignore[arg-type]
     "query": lambda llm: llm.rerank("", []),
     "query must": lambda llm: llm.rerank(None, []),  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 // Opening, feeding, draining and closing llama.cpp's server core inside this process.
 #include "engine_impl.h"
+#include "grammar/vocabulary.h"
 #include "llama_cpp/prefix/options.h"
 #include "zero_pages.h"
 
@@ -261,6 +262,7 @@ void lc_engine_close(lc_engine * engine) {
             std::this_thread::sleep_for(std::chrono::milliseconds(1));
         }
         engine->loop.join();
+        lc_forget_vocabulary(engine->vocab);
         delete engine;
 #ifdef __GLIBC__
         malloc_trim(0); // what a model took goes back to the system, not to a later one of another size

@@ -8,6 +8,7 @@ from typing import Any
 from llamacpp_core.errors import (
     ContextOverflowError,
     GenerationError,
+    GrammarError,
     InvalidParameterError,
     LlamaCppError,
     UnsupportedCapabilityError,
@@ -47,6 +48,8 @@ def error_from_report(report: dict[str, Any]) -> LlamaCppError:
         )
     if kind == "invalid_request":
         return InvalidParameterError(message)
+    if kind == "invalid_grammar":
+        return GrammarError(message, parameter="grammar")
     if kind == "not_supported":
         return UnsupportedCapabilityError(message)
     return GenerationError(message)

@@ -62,7 +62,7 @@ def write(model: Model, text: str, budget: int | None, seed: int, most: int = 10
     pieces = b""
     with Sampler(model).grammar(text).dist(seed) as sampler:
         for n_tokens in range(most):
-            sampler.limit_grammar(None if budget is None else budget - n_tokens)
+            sampler.limit_grammar(None if budget is None else max(1, budget - n_tokens))
             candidates = Candidates.from_logits(rng.normal(0, 3, len(model.vocabulary)).astype(np.float32))
             sampler.apply(candidates)
             token = candidates.selected

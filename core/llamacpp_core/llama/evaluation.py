@@ -333,8 +333,10 @@ def _choose(llama: Llama, chooser: TokenChooser, logits: NDArray[np.float32], lo
     from llamacpp_core.engine.python_loop.callbacks import callbacks, process_logits
 
     processors = callbacks("logits_processor", logits_processor)
-    with evaluated(llama).session.working():
-        return chooser.choose(process_logits(processors, llama.input_ids, logits))
+    session = evaluated(llama).session
+    room = max(1, llama.info.n_ctx - len(session.tokens))
+    with session.working():
+        return chooser.choose(process_logits(processors, llama.input_ids, logits), room)
 
 
 def _new_chooser(llama: Llama, values: dict[str, Any], grammar: Any, penalize_nl: bool) -> TokenChooser:

@@ -190,9 +190,9 @@ class _Answers:
             logits = self._read(session, [token])
 
     def _n_left(self, n_tokens: int) -> int:
-        """Tokens that may follow the ``n_tokens`` written so far."""
+        """Tokens that may follow the ``n_tokens`` written so far: at least one, since one is being chosen."""
         room = self._loop._info.n_ctx - len(self._prompt)
-        return (room if self._max_tokens is None else min(room, self._max_tokens)) - n_tokens
+        return max(1, (room if self._max_tokens is None else min(room, self._max_tokens)) - n_tokens)
 
     def _read(self, session: Session, tokens: list[int]) -> NDArray[np.float32]:
         """Decodes tokens in steps, so that a cancelled request ends soon; the logits after the last."""

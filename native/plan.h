@@ -16,10 +16,10 @@ void       lc_tools_free(lc_tools * tools);
 
 // A request is planned, then submitted. A plan is used once and freed by its owner.
 // tools: null for none. body: JSON, the fields of chat_request in chat_plan.cpp.
-lc_plan * lc_plan_chat(lc_engine * engine, lc_tools * tools, const char * body, size_t size);
+lc_plan * lc_plan_chat(lc_engine_ref * engine, lc_tools * tools, const char * body, size_t size);
 // n_prompts token lists, one after the other, with their lengths.
-lc_plan * lc_plan_tokens(lc_engine * engine, const int32_t * tokens, const int32_t * lengths, int32_t n_prompts);
-lc_plan * lc_plan_rerank(lc_engine * engine, const char * body, size_t size);
+lc_plan * lc_plan_tokens(lc_engine_ref * engine, const int32_t * tokens, const int32_t * lengths, int32_t n_prompts);
+lc_plan * lc_plan_rerank(lc_engine_ref * engine, const char * body, size_t size);
 void      lc_plan_free(lc_plan * plan);
 // format_key, with an addition where the conversation begins the answer in a way of its own.
 const char * lc_plan_format(lc_plan * plan);
@@ -30,4 +30,4 @@ int32_t         lc_plan_n_prompts(lc_plan * plan);
 
 // request: a number that the caller has not used yet. params: JSON with llama-server's sampling
 // fields, merged over the plan's own. Returns 0, or -1.
-int32_t lc_submit(lc_engine * engine, lc_plan * plan, int64_t request, int32_t kind, const char * params, size_t size);
+int32_t lc_submit(lc_engine_ref * engine, lc_plan * plan, int64_t request, int32_t kind, const char * params, size_t size);

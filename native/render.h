@@ -92,4 +92,8 @@ std::string lc_render_text(const lc_template & tmpl, lc_tools * tools, const lc_
 
 // Control tokens are read only where the template wrote them.
 std::vector<llama_token> lc_tokenize(const llama_vocab * vocab, const lc_special_tokens & special, lc_token_cache & cache,
-                                     const lc_rendered & text);
+                                     const lc_rendered & text, bool add_bos = true);
+
+// Takes control tokens apart in every text of a value but the roles, for whoever can only read them all: an
+// invisible character (U+2060) goes behind the first one of each.
+void lc_take_apart(json & value, const lc_special_tokens & special);

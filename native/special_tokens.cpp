@@ -112,7 +112,7 @@ void lc_token_cache::append(const llama_vocab * vocab, const std::string & raw, 
 }
 
 std::vector<llama_token> lc_tokenize(const llama_vocab * vocab, const lc_special_tokens & special, lc_token_cache & cache,
-                                     const lc_rendered & in) {
+                                     const lc_rendered & in, bool add_bos) {
     std::vector<llama_token> out;
     std::string              raw;
     bool                     skip_space = false;
@@ -137,8 +137,54 @@ std::vector<llama_token> lc_tokenize(const llama_vocab * vocab, const lc_special
     }
     cache.append(vocab, raw, out);
     const llama_token bos = llama_vocab_bos(vocab);
-    if (llama_vocab_get_add_bos(vocab) && bos != LLAMA_TOKEN_NULL && (out.empty() || out[0] != bos)) {
+    if (add_bos && llama_vocab_get_add_bos(vocab) && bos != LLAMA_TOKEN_NULL && (out.empty() || out[0] != bos)) {
         out.insert(out.begin(), bos);
     }
     return out;
+}
+
+namespace {
+
+std::string taken_apart(const std::string & text, const lc_special_tokens & special) {
+    std::string out;
+    for (size_t i = 0; i < text.size();) {
+        const lc_special_tokens::entry * found = special.at(text, i);
+        if (found == nullptr) {
+            out += text[i++];
+            continue;
+        }
+        size_t first = 1; // bytes of the first character
+        while (first < found->text.size() && ((unsigned char) found->text[first] & 0xc0) == 0x80) {
+            first++;
+        }
+        out.append(found->text, 0, first).append("\xe2\x81\xa0").append(found->text, first, std::string::npos);
+        i += found->text.size();
+    }
+    return out;
+}
+
+} // namespace
+
+void lc_take_apart(json & value, const lc_special_tokens & special) {
+    if (value.is_string()) {
+        value = taken_apart(value.get<std::string>(), special);
+        return;
+    }
+    if (value.is_array()) {
+        for (auto & item : value) {
+            lc_take_apart(item, special);
+        }
+        return;
+    }
+    if (value.is_object()) {
+        json out = json::object();
+        for (const auto & [key, item] : value.items()) {
+            json changed = item;
+            if (key != "role" && key != "type" && key != "url" && key != "data") {
+                lc_take_apart(changed, special);
+            }
+            out[taken_apart(key, special)] = changed;
+        }
+        value = out;
+    }
 }

@@ -333,7 +333,9 @@ def _choose(llama: Llama, chooser: TokenChooser, logits: NDArray[np.float32], lo
     from llamacpp_core.engine.python_loop.callbacks import callbacks, process_logits
 
     processors = callbacks("logits_processor", logits_processor)
-    with evaluated(llama).session.working():
+    session = evaluated(llama).session
+    with session.lock:
+        session.opened()
         return chooser.choose(process_logits(processors, llama.input_ids, logits))
 
 

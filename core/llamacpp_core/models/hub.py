@@ -100,16 +100,21 @@ def parse_address(text: str) -> HubAddress:
     return make_address(match["repo"], match["pattern"], match["revision"])
 
 
+_MAX_REPO = 96  # the hub's own limit
+
+
 def make_address(repo: str, pattern: str | None, revision: str | None) -> HubAddress:
     """An address from its parts; see :func:`parse_address`.
 
     Raises:
         InvalidParameterError: The repository is not ``owner/name``, or the pattern is empty.
     """
-    if not isinstance(repo, str) or not _REPO.fullmatch(repo):
+    if not isinstance(repo, str) or len(repo) > _MAX_REPO or not _REPO.fullmatch(repo):
         raise InvalidParameterError(f"repo_id={repo!r} is not of the form 'owner/name'", parameter="repo_id")
-    if pattern is not None and not pattern.strip():
-        raise InvalidParameterError("filename is empty; name a .gguf file or a glob", parameter="filename")
+    if pattern is not None and (not isinstance(pattern, str) or not pattern.strip()):
+        raise InvalidParameterError(
+            "filename must be the name of a .gguf file or a glob", parameter="filename"
+        )
     return HubAddress(repo, _as_pattern(pattern or "*.gguf"), revision)
 
 

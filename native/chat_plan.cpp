@@ -240,9 +240,10 @@ std::unique_ptr<lc_plan> plan_media(lc_engine & e, const chat_request & request)
     auto plan = std::make_unique<lc_plan>();
     json body = request.media;
     if (request.safe) { // its tokenizer takes every control token for one
+        lc_taken_apart take_apart{ *e.special };
         for (const char * name : { "messages", "tools", "chat_template_kwargs" }) {
             if (body.contains(name)) {
-                lc_take_apart(body[name], *e.special);
+                take_apart(body[name]);
             }
         }
     }

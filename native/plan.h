@@ -1,5 +1,5 @@
 // Plans: a request's prompts as tokens, and what it asks of the sampler and the parser. Plain C declarations: read
-// by cffi too. Implemented in plan.cpp and chat_plan.cpp.
+// by cffi too. Implemented in plan.cpp, chat_plan.cpp and written_plan.cpp.
 #pragma once
 
 #include "engine.h"
@@ -20,7 +20,13 @@ lc_plan * lc_plan_chat(lc_engine_ref * engine, lc_tools * tools, const char * bo
 // n_prompts token lists, one after the other, with their lengths.
 lc_plan * lc_plan_tokens(lc_engine_ref * engine, const int32_t * tokens, const int32_t * lengths, int32_t n_prompts);
 lc_plan * lc_plan_rerank(lc_engine_ref * engine, const char * body, size_t size);
+// A prompt that Python wrote. body: JSON {"text", "mark", "prefill", "add_bos"}. A control token with a mark behind
+// its first character is read as text, and so is the prefill, which goes to the end.
+lc_plan * lc_plan_written(lc_engine_ref * engine, const char * body, size_t size);
 void      lc_plan_free(lc_plan * plan);
+// Puts marks into the control tokens in all texts of a value, but into those of the spared ones. body: JSON {"value",
+// "mark", "spared"}. Returns JSON {"value", "found"}, valid until the next call on this thread.
+const char * lc_mark_control_tokens(lc_engine_ref * engine, const char * body, size_t size);
 // format_key, with an addition where the conversation begins the answer in a way of its own.
 const char * lc_plan_format(lc_plan * plan);
 // JSON: prompt, n_media, and the fields that the template's format brings. Owned by the plan.

@@ -143,36 +143,33 @@ std::vector<llama_token> lc_tokenize(const llama_vocab * vocab, const lc_special
     return out;
 }
 
-namespace {
-
-std::string taken_apart(const std::string & text, const lc_special_tokens & special) {
+std::string lc_taken_apart::text(const std::string & in) {
     std::string out;
-    for (size_t i = 0; i < text.size();) {
-        const lc_special_tokens::entry * found = special.at(text, i);
-        if (found == nullptr) {
-            out += text[i++];
+    for (size_t i = 0; i < in.size();) {
+        const lc_special_tokens::entry * token = special.at(in, i);
+        if (token == nullptr || spared.count(token->text) > 0) {
+            out += in[i++];
             continue;
         }
+        found.insert(token->text);
         size_t first = 1; // bytes of the first character
-        while (first < found->text.size() && ((unsigned char) found->text[first] & 0xc0) == 0x80) {
+        while (first < token->text.size() && ((unsigned char) token->text[first] & 0xc0) == 0x80) {
             first++;
         }
-        out.append(found->text, 0, first).append("\xe2\x81\xa0").append(found->text, first, std::string::npos);
-        i += found->text.size();
+        out.append(token->text, 0, first).append(mark).append(token->text, first, std::string::npos);
+        i += token->text.size();
     }
     return out;
 }
 
-} // namespace
-
-void lc_take_apart(json & value, const lc_special_tokens & special) {
+void lc_taken_apart::operator()(json & value) {
     if (value.is_string()) {
-        value = taken_apart(value.get<std::string>(), special);
+        value = text(value.get<std::string>());
         return;
     }
     if (value.is_array()) {
         for (auto & item : value) {
-            lc_take_apart(item, special);
+            (*this)(item);
         }
         return;
     }
@@ -181,9 +178,9 @@ void lc_take_apart(json & value, const lc_special_tokens & special) {
         for (const auto & [key, item] : value.items()) {
             json changed = item;
             if (key != "role" && key != "type" && key != "url" && key != "data") {
-                lc_take_apart(changed, special);
+                (*this)(changed);
             }
-            out[taken_apart(key, special)] = changed;
+            out[text(key)] = changed;
         }
         value = out;
     }

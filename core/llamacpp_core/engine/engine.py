@@ -21,7 +21,7 @@ from typing import Any
 from llamacpp_core.engine.events import NativeEvent
 from llamacpp_core.engine.in_flight import Request, wake_all
 from llamacpp_core.engine.kept import Kept
-from llamacpp_core.engine.plan import Plan, TemplateRefusedError
+from llamacpp_core.engine.plan import Plan, TemplateRefusedError, to_json
 from llamacpp_core.errors import (
     EngineClosedError,
     EngineError,
@@ -217,7 +217,7 @@ class Engine:
         Raises:
             InvalidParameterError: The template refuses the conversation, or llama.cpp the request.
         """
-        text = _to_json(body)
+        text = to_json(body)
         described = self._tools(tools) if tools else ffi.NULL
         plan = lib.lc_plan_chat(self._core.native, described, text, len(text))
         if plan == ffi.NULL:
@@ -247,7 +247,7 @@ class Engine:
 
     def plan_rerank(self, query: str, documents: Sequence[str]) -> Plan:
         """Plans pairs of a query and a document in the way that a cross-encoder was trained on."""
-        text = _to_json({"query": query, "documents": list(documents)})
+        text = to_json({"query": query, "documents": list(documents)})
         plan = lib.lc_plan_rerank(self._core.native, text, len(text))
         if plan == ffi.NULL:
             raise last_error()
@@ -265,7 +265,7 @@ class Engine:
             InvalidParameterError: llama.cpp refuses a field.
             EngineClosedError: The engine is closed.
         """
-        text = _to_json(params)
+        text = to_json(params)
         core = self._core
         native = core.native
         request = Request(next(core.numbers), self._cancel)
@@ -319,16 +319,6 @@ class Engine:
             lib.lc_cancel(native, number)
 
 
-def _to_json(value: Any) -> bytes:
-    try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    except UnicodeEncodeError as error:
-        raise InvalidParameterError(
-            f"a text holds the lone surrogate {error.object[error.start]!r}, which no UTF-8 text can hold: "
-            "decode the input with errors='replace'"
-        ) from None
-
-
 def _as_bad_request(report: dict[str, Any]) -> Exception:
     """Planning and submitting run on the caller's request alone, so a failure is a bad request."""
     if report["type"] == "template_refused":
@@ -351,7 +341,7 @@ def _open(
 
     Whoever drops ``native`` closes what was loaded into it.
     """
-    text = _to_json({"options": [list(option) for option in options]})
+    text = to_json({"options": [list(option) for option in options]})
     state = ffi.new("lc_load_state *")
     failure: list[dict[str, Any]] = []
 

@@ -385,5 +385,7 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
         with translated_errors():
             converted = countable_messages(self._convert_input(messages).to_messages())
             return self.client.count_tokens(
-                messages=converted, tools=openai_tools(tools) if has_tools(tools) else None, **template
+                messages=converted,
+                tools=openai_tools(tools) if tools is not None and has_tools(tools) else None,
+                **template,
             )

@@ -32,3 +32,19 @@ def test_damaged_files_are_errors(tmp_path: Path) -> None:
     done = fuzz("gguf", "--cases", "90", "--seed", "20261129", "--keep", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "nothing found" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no forks and no timers that interrupt")
+def test_storm() -> None:
+    command = [sys.executable, "-m", "fuzz.storm", "--requests", "400", "--seed", "20261129"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nothing found" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="cases run in forks")
+@pytest.mark.parametrize(("machine", "n"), [("templates", 300), ("grammars", 300), ("states", 6)])
+def test_other_machines(tmp_path: Path, machine: str, n: int) -> None:
+    done = fuzz(machine, "--cases", str(n), "--seed", "20261129", "--keep", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nothing found" in done.stdout

@@ -312,7 +312,7 @@ def has_media(message: Mapping[str, Any]) -> bool:
 def split_prefill(
     messages: Sequence[dict[str, Any]], shape: PromptShape
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """A last assistant message is the beginning of the answer, unless the caller says otherwise."""
+    """A last message of the assistant is the beginning of the answer where the caller says so."""
     last = messages[-1]
     if last["role"] != "assistant" or last.get("tool_calls") or not shape.prefills or len(messages) < 2:
         return list(messages), None

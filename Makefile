@@ -20,7 +20,7 @@ FAST_TESTS := $(PURE_TESTS) tests/build tests/chat_format tests/display tests/re
   $(addprefix tests/langchain/test_,docs.py messages.py refusals.py tools.py) \
   $(addprefix tests/llama_index/test_,llm_scripted.py llm_scripted_tools.py messages.py partial_json.py refusals.py)
 
-.PHONY: help demo check test test-fast test-pure lint types format docs bench-tools asan tsan notebooks clean
+.PHONY: help demo check test test-fast test-pure lint types format docs bench-tools fuzz storm asan tsan notebooks clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -56,6 +56,15 @@ format: $(VENV)/.dev ## Format the code
 docs: $(VENV)/.dev ## Run the notebooks and build the pages into docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -q -j 1 docs docs/_build/html
 	@echo "docs/_build/html/index.html"
+
+FUZZ_CASES ?= 20000
+fuzz: $(VENV)/.dev ## Try FUZZ_CASES damaged files, templates, states, grammars and schemas; findings go to build/fuzz
+	@failed=0; for machine in gguf templates states grammars; do \
+	  $(BIN)/python -m fuzz $$machine --cases $(FUZZ_CASES) || failed=1; done; exit $$failed
+
+STORM_REQUESTS ?= 10000
+storm: $(VENV)/.dev ## Run STORM_REQUESTS random requests with cancellations, closes, interrupts and forks
+	$(BIN)/python -m fuzz.storm --requests $(STORM_REQUESTS)
 
 notebooks: $(VENV)/.dev ## Bring notebooks/*.ipynb up to their .py, without outputs
 	$(BIN)/python docs/pair_notebooks.py

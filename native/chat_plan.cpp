@@ -1,5 +1,6 @@
 // From a chat request to a plan: the prompt's tokens, and what the template says about tools and reasoning.
 #include "engine_impl.h"
+#include "template_bounds.h"
 
 #include "chat.h"
 
@@ -47,6 +48,7 @@ struct chat_request {
     json                       media;                // in place of all of these: a whole OpenAI request with images or audio
 
     explicit chat_request(const json & body) {
+        safe = body.value("safe", safe);
         if (body.contains("media")) {
             media = body.at("media");
             return;
@@ -56,7 +58,6 @@ struct chat_request {
         conversation.add_generation_prompt = body.value("add_generation_prompt", true);
         conversation.enable_thinking       = body.value("enable_thinking", true);
 
-        safe         = body.value("safe", safe);
         complete     = body.value("complete", complete);
         cut_at       = text(body, "cut_at");
         native_calls = body.value("native_calls", native_calls);
@@ -234,6 +235,54 @@ void append(lc_rendered & rendered, const std::string & text, bool from_caller) 
     rendered.from_caller.resize(rendered.text.size(), from_caller);
 }
 
+// Only the server core can take media apart, so it renders and tokenizes such a conversation.
+std::unique_ptr<lc_plan> plan_media(lc_engine & e, const chat_request & request) {
+    auto plan = std::make_unique<lc_plan>();
+    json body = request.media;
+    if (request.safe) { // its tokenizer takes every control token for one
+        lc_taken_apart take_apart{ *e.special };
+        for (const char * name : { "messages", "tools", "chat_template_kwargs" }) {
+            if (body.contains(name)) {
+                take_apart(body[name]);
+            }
+        }
+    }
+    plan->params = server_plan(e, body, plan->media, plan->prompt);
+    return plan;
+}
+
+std::unique_ptr<lc_plan> plan_text(lc_engine & e, lc_tools * tools, const chat_request & request) {
+    auto         plan = std::make_unique<lc_plan>();
+    const auto & tmpl = tools != nullptr && e.tool_template ? *e.tool_template : *e.chat_template;
+    lc_rendered  rendered;
+    try {
+        rendered = lc_render(tmpl, tools, request.conversation, *e.special, request.safe);
+        if (request.complete > 0) {
+            check_complete(request.conversation.messages, rendered, request.complete);
+        }
+        if (request.cut_at) {
+            cut_at(rendered, *request.cut_at);
+        }
+    } catch (const std::exception & e) {
+        throw lc_exception("template_refused", e.what());
+    }
+    if (!request.format.is_null()) {
+        set_format(e, *plan, tmpl, tools, request, rendered.text);
+    }
+    append(rendered, request.append.value_or(""), /* from_caller */ false);
+    append(rendered, request.prefill.value_or(""), /* from_caller */ true);
+    plan->prompts.push_back(lc_tokenize(e.vocab, *e.special, e.token_cache, rendered));
+    plan->prompt = std::move(rendered.text);
+    return plan;
+}
+
+// A template that passed a limit is not tried again in another form.
+void throw_if_stopped(const lc_bounds::session & session) {
+    if (const std::string failure = session.failure(); !failure.empty()) {
+        throw lc_exception("template_stopped", failure);
+    }
+}
+
 std::string summary(const lc_plan & plan) {
     json out           = plan.params;
     out["prompt"]      = plan.prompt;
@@ -264,36 +313,19 @@ void lc_formats::keep(const std::string & key, json fields) {
 
 extern "C" {
 
-lc_plan * lc_plan_chat(lc_engine * engine, lc_tools * tools, const char * body, size_t size) {
+lc_plan * lc_plan_chat(lc_engine_ref * ref, lc_tools * tools, const char * body, size_t size) {
     return lc_guard<lc_plan *>(nullptr, [&] {
+        const auto         engine = lc_hold(ref);
         const chat_request request(json::parse(std::string(body, size)));
-        auto               plan = std::make_unique<lc_plan>();
-        if (!request.media.is_null()) {
-            // Only the server core can take media apart, so it renders and tokenizes such a conversation.
-            plan->params = server_plan(*engine, request.media, plan->media, plan->prompt);
-            return plan.release();
-        }
-        const auto & tmpl = tools != nullptr && engine->tool_template ? *engine->tool_template : *engine->chat_template;
-        lc_rendered  rendered;
+        lc_bounds::session session;
         try {
-            rendered = lc_render(tmpl, tools, request.conversation, *engine->special, request.safe);
-            if (request.complete > 0) {
-                check_complete(request.conversation.messages, rendered, request.complete);
-            }
-            if (request.cut_at) {
-                cut_at(rendered, *request.cut_at);
-            }
-        } catch (const std::exception & e) {
-            throw lc_exception("template_refused", e.what());
+            auto plan = request.media.is_null() ? plan_text(*engine, tools, request) : plan_media(*engine, request);
+            throw_if_stopped(session);
+            return plan.release();
+        } catch (const std::exception &) {
+            throw_if_stopped(session);
+            throw;
         }
-        if (!request.format.is_null()) {
-            set_format(*engine, *plan, tmpl, tools, request, rendered.text);
-        }
-        append(rendered, request.append.value_or(""), /* from_caller */ false);
-        append(rendered, request.prefill.value_or(""), /* from_caller */ true);
-        plan->prompts.push_back(lc_tokenize(engine->vocab, *engine->special, engine->token_cache, rendered));
-        plan->prompt = std::move(rendered.text);
-        return plan.release();
     });
 }
 

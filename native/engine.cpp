@@ -1,17 +1,12 @@
 // Opening, feeding, draining and closing llama.cpp's server core inside this process.
 #include "engine_impl.h"
-#include "grammar/vocabulary.h"
 #include "llama_cpp/prefix/options.h"
+#include "template_bounds.h"
 #include "zero_pages.h"
 
 #include "build-info.h"
 #include "log.h"
 
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
-
-#include <chrono>
 #include <clocale>
 
 namespace {
@@ -25,6 +20,7 @@ struct wake_result : server_task_result {
 };
 
 void run_loop(lc_engine * engine) {
+    const lc_catch_aborts catching;
     try {
         engine->context.start_loop();
     } catch (const std::exception & e) {
@@ -34,6 +30,17 @@ void run_loop(lc_engine * engine) {
     }
     engine->loop_ended = true;
     engine->wake();
+}
+
+// A result of these tasks; null if none came in time, or the engine is closed: see stop() in engine_ref.cpp.
+server_task_result_ptr receive(lc_engine & engine, const std::unordered_set<int> & ids, int timeout_s) {
+    server_task_result_ptr result;
+    engine.n_waiting++;
+    if (!engine.closing) {
+        result = engine.queues->queue_results.recv_with_timeout(ids, timeout_s);
+    }
+    engine.n_waiting--;
+    return result;
 }
 
 const char * pooling_name(enum llama_pooling_type type) {
@@ -189,6 +196,7 @@ void lc_init(void) {
         std::call_once(once, [] {
             std::setlocale(LC_NUMERIC, "C");
             llama_log_set(common_log_default_callback, nullptr);
+            lc_install_abort_handler();
             llama_backend_init();
         });
     });
@@ -225,17 +233,21 @@ const char * lc_build_info(void) {
     });
 }
 
-lc_engine * lc_engine_open(const char * options, size_t size, lc_load_state * state) {
-    return lc_guard<lc_engine *>(nullptr, [&] {
+int32_t lc_engine_open(lc_engine_ref * ref, const char * options, size_t size, lc_load_state * state) {
+    return lc_guard<int32_t>(-1, [&] {
         lc_init();
-        const json config = json::parse(std::string(options, size));
-        auto       engine = std::make_unique<lc_engine>();
+        const json         config = json::parse(std::string(options, size));
+        auto               engine = std::make_unique<lc_engine>();
+        lc_bounds::session session; // llama.cpp renders many conversations to find out about the template
         load(*engine, config, state);
         engine->meta    = std::make_unique<server_context_meta>(engine->context.get_meta());
         engine->vocab   = llama_model_get_vocab(llama_get_model(engine->context.get_llama_context()));
         engine->info    = describe(*engine);
         engine->special = std::make_unique<lc_special_tokens>(engine->vocab);
         load_templates(*engine);
+        if (const std::string failure = session.failure(); !failure.empty()) {
+            throw lc_exception("template_stopped", failure);
+        }
 
         engine->queues  = std::make_unique<server_response_reader>(engine->context.get_response_reader());
         engine->wake_id = engine->queues->get_new_id();
@@ -244,64 +256,50 @@ lc_engine * lc_engine_open(const char * options, size_t size, lc_load_state * st
 
         lc_engine * raw = engine.get();
         engine->loop    = std::thread([raw] { run_loop(raw); });
-        return engine.release();
+        lc_put(*ref, std::move(engine));
+        return 0;
     });
 }
 
-void lc_engine_close(lc_engine * engine) {
-    lc_guard<void>([&] {
-        {
-            std::lock_guard<std::mutex> lock(engine->mutex);
-            while (!engine->requests.empty()) {
-                engine->drop(engine->requests.begin()->first);
-            }
-        }
-        // start_loop() begins by declaring itself running, which undoes a terminate() that came before it.
-        while (!engine->loop_ended) {
-            engine->context.terminate();
-            std::this_thread::sleep_for(std::chrono::milliseconds(1));
-        }
-        engine->loop.join();
-        lc_forget_vocabulary(engine->vocab);
-        delete engine;
-#ifdef __GLIBC__
-        malloc_trim(0); // what a model took goes back to the system, not to a later one of another size
-#endif
-    });
+const char * lc_engine_info(lc_engine_ref * ref) {
+    return lc_guard<const char *>(nullptr, [&] { return lc_hold(ref)->info.c_str(); });
 }
 
-const char * lc_engine_info(lc_engine * engine) { return engine->info.c_str(); }
-
-const struct llama_model * lc_engine_model(lc_engine * engine) {
-    return llama_get_model(engine->context.get_llama_context());
-}
-
-void lc_cancel(lc_engine * engine, int64_t request) {
+void lc_cancel(lc_engine_ref * ref, int64_t request) {
     lc_guard<void>([&] {
+        const auto engine = lc_hold_open(ref);
+        if (!engine) {
+            return;
+        }
         std::lock_guard<std::mutex> lock(engine->mutex);
         engine->drop(request);
     });
 }
 
-int32_t lc_engine_active(lc_engine * engine) {
+int32_t lc_engine_active(lc_engine_ref * ref) {
     return lc_guard<int32_t>(-1, [&] {
+        const auto                  engine = lc_hold(ref);
         std::lock_guard<std::mutex> lock(engine->mutex);
         return (int32_t) engine->requests.size();
     });
 }
 
-void lc_engine_wake(lc_engine * engine) {
+void lc_engine_wake(lc_engine_ref * ref) {
     lc_guard<void>([&] {
+        const auto engine = lc_hold_open(ref);
+        if (!engine) {
+            return;
+        }
         engine->wake();
     });
 }
 
-int32_t lc_engine_take(lc_engine * engine, const lc_event ** events) {
+int32_t lc_engine_take(lc_engine_ref * ref, const lc_event ** events) {
     return lc_guard<int32_t>(-1, [&] {
+        const auto engine = lc_hold(ref);
         engine->stored.clear();
         engine->events.clear();
-        auto & results = engine->queues->queue_results;
-        int    wait_s  = 1;
+        int wait_s = 1;
         while (true) {
             {
                 std::lock_guard<std::mutex> lock(engine->mutex);
@@ -310,7 +308,7 @@ int32_t lc_engine_take(lc_engine * engine, const lc_event ** events) {
                     engine->ids_changed = false;
                 }
             }
-            auto result = results.recv_with_timeout(engine->watched, wait_s);
+            auto result = receive(*engine, engine->watched, wait_s);
             if (!result) {
                 break;
             }

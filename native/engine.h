@@ -9,10 +9,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef struct lc_engine lc_engine;
-typedef struct lc_plan   lc_plan;
-typedef struct lc_parser lc_parser;
-typedef struct lc_tools  lc_tools;
+typedef struct lc_engine_ref lc_engine_ref;
+typedef struct lc_pin        lc_pin;
+typedef struct lc_plan       lc_plan;
+typedef struct lc_parser     lc_parser;
+typedef struct lc_tools      lc_tools;
 
 // What lc_engine_take() hands out. Which fields are set depends on the kind.
 enum lc_event_kind {
@@ -53,18 +54,26 @@ const char * lc_server_options(void); // JSON: every llama-server option, its sp
 // Whether a model's chat template can be read and rendered without using up the stack; else an error is kept.
 bool lc_template_is_bounded(const char * text, size_t size);
 
-// options: JSON {"options": [["--flag", "value"?, "value"?], ...]}
-lc_engine * lc_engine_open(const char * options, size_t size, lc_load_state * state);
-// Call only when no other thread is inside a function of this engine.
-void                       lc_engine_close(lc_engine * engine);
-const char *               lc_engine_info(lc_engine * engine); // JSON, owned by the engine
-const struct llama_model * lc_engine_model(lc_engine * engine);
+// A place for an engine. It is valid until it is freed; functions called for an engine that is closed, or not
+// open yet, fail with the type "closed".
+lc_engine_ref * lc_engine_new(void);
+void            lc_engine_free(lc_engine_ref * engine); // closes it, too
+// Opens an engine in its place. options: JSON {"options": [["--flag", "value"?, "value"?], ...]}. Returns 0, or -1.
+int32_t lc_engine_open(lc_engine_ref * engine, const char * options, size_t size, lc_load_state * state);
+// Ends its threads and requests. Its memory is freed by whoever uses it last: a call that is still running, or a pin.
+void         lc_engine_close(lc_engine_ref * engine);
+const char * lc_engine_info(lc_engine_ref * engine); // JSON, valid while the engine is open
+
+// Keeps an engine's model in memory.
+lc_pin *                   lc_pin_new(void);
+void                       lc_pin_free(lc_pin * pin);
+const struct llama_model * lc_pin_model(lc_pin * pin, lc_engine_ref * engine); // valid until the pin is freed
 
 // Ends a request; nothing follows for it. One that has ended is left alone.
-void    lc_cancel(lc_engine * engine, int64_t request);
-int32_t lc_engine_active(lc_engine * engine); // requests submitted and not ended
+void    lc_cancel(lc_engine_ref * engine, int64_t request);
+int32_t lc_engine_active(lc_engine_ref * engine); // requests submitted and not ended
 
 // Waits up to about a second for results of any request. Returns how many events there are (0: none
 // yet, -1: the engine's loop has ended). They stay valid until the next call. One thread may call it.
-int32_t lc_engine_take(lc_engine * engine, const lc_event ** events);
-void    lc_engine_wake(lc_engine * engine); // makes a waiting lc_engine_take() return
+int32_t lc_engine_take(lc_engine_ref * engine, const lc_event ** events);
+void    lc_engine_wake(lc_engine_ref * engine); // makes a waiting lc_engine_take() return

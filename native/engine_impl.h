@@ -93,8 +93,11 @@ struct lc_engine {
     // The way to the task queue and the result queue, which server_context keeps private.
     std::unique_ptr<server_response_reader> queues;
 
+    int64_t           process = 0; // the one that opened it
     std::thread       loop;
     std::atomic<bool> loop_ended{ false };
+    std::atomic<bool> closing{ false };
+    std::atomic<int>  n_waiting{ 0 }; // threads that wait for a result of their own
     std::string       loop_error; // written before loop_ended is set
 
     std::mutex                                               mutex; // guards what follows
@@ -112,6 +115,11 @@ struct lc_engine {
     void wake();
     void drop(int64_t request); // with the mutex held: forgets a request and cancels what it still runs
 };
+
+// engine_ref.cpp: puts an engine into its place, and keeps it in memory for as long as a call runs.
+void                       lc_put(lc_engine_ref & ref, std::unique_ptr<lc_engine> engine);
+std::shared_ptr<lc_engine> lc_hold(lc_engine_ref * ref);      // throws lc_exception "closed"
+std::shared_ptr<lc_engine> lc_hold_open(lc_engine_ref * ref); // null when it is closed
 
 // options.cpp: llama-server's options into common_params, without its exits and side channels.
 void lc_apply_options(common_params & params, const json & options);

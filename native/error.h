@@ -13,6 +13,8 @@ const char * lc_take_error(void);
 #ifdef __cplusplus
 }
 
+#include "aborts.h"
+
 #include <stdexcept>
 #include <string>
 
@@ -27,6 +29,7 @@ void lc_keep_exception() noexcept;
 
 // Runs fn and returns its result; after an exception, which is kept, the fallback.
 template <typename T, typename F> T lc_guard(T fallback, F && fn) noexcept {
+    const lc_catch_aborts catching;
     try {
         return fn();
     } catch (...) {
@@ -37,6 +40,7 @@ template <typename T, typename F> T lc_guard(T fallback, F && fn) noexcept {
 
 // The same with zero, or nothing, as the fallback: what the generated guards of llama.cpp's functions do.
 template <typename T, typename F> T lc_guard(F && fn) noexcept {
+    const lc_catch_aborts catching;
     try {
         return fn();
     } catch (...) {

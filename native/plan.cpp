@@ -116,6 +116,19 @@ void constrain(lc_engine & e, lc_generation & generation, server_task & task, in
     grammar.grammar               = lc_constraint::mark(grammar.grammar, generation.constraint);
 }
 
+// A text with its placeholders replaced by what a caller gave.
+lc_rendered fill_in(const std::string & form, const std::vector<std::pair<std::string, std::string>> & values) {
+    lc_rendered out;
+    for (size_t i = 0; i < form.size();) {
+        const auto found = std::find_if(values.begin(), values.end(),
+                                        [&](const auto & v) { return form.compare(i, v.first.size(), v.first) == 0; });
+        out.text += found == values.end() ? std::string(1, form[i]) : found->second;
+        out.from_caller.resize(out.text.size(), found != values.end());
+        i += found == values.end() ? 1 : found->first.size();
+    }
+    return out;
+}
+
 void enter(lc_engine & e, lc_request & request, server_task & task, int32_t budget) {
     const int index = (int) request.generations.size();
     task.index      = (size_t) index;
@@ -131,8 +144,9 @@ void enter(lc_engine & e, lc_request & request, server_task & task, int32_t budg
 
 extern "C" {
 
-lc_plan * lc_plan_tokens(lc_engine * engine, const int32_t * tokens, const int32_t * lengths, int32_t n_prompts) {
+lc_plan * lc_plan_tokens(lc_engine_ref * ref, const int32_t * tokens, const int32_t * lengths, int32_t n_prompts) {
     return lc_guard<lc_plan *>(nullptr, [&] {
+        const auto    engine  = lc_hold(ref);
         const int32_t n_vocab = llama_vocab_n_tokens(engine->vocab);
         auto          plan    = std::make_unique<lc_plan>();
         for (int32_t i = 0; i < n_prompts; i++) {
@@ -149,13 +163,20 @@ lc_plan * lc_plan_tokens(lc_engine * engine, const int32_t * tokens, const int32
     });
 }
 
-lc_plan * lc_plan_rerank(lc_engine * engine, const char * body, size_t size) {
+lc_plan * lc_plan_rerank(lc_engine_ref * ref, const char * body, size_t size) {
     return lc_guard<lc_plan *>(nullptr, [&] {
+        const auto          engine  = lc_hold(ref);
         const json          request = json::parse(std::string(body, size));
         const std::string   query   = request.at("query").get<std::string>();
-        const llama_model * model   = lc_engine_model(engine);
+        const llama_model * model   = llama_get_model(engine->context.get_llama_context());
         auto                plan    = std::make_unique<lc_plan>();
+        const char *        form    = llama_model_chat_template(model, "rerank");
         for (const auto & document : request.at("documents")) {
+            if (form != nullptr) {
+                const auto pair = fill_in(form, { { "{query}", query }, { "{document}", document.get<std::string>() } });
+                plan->prompts.push_back(lc_tokenize(engine->vocab, *engine->special, engine->token_cache, pair, false));
+                continue;
+            }
             const auto tokens = format_prompt_rerank(model, engine->vocab, nullptr, query, document.get<std::string>(),
                                                      mtmd_helper_init_opt_default());
             plan->prompts.push_back(tokens.get_tokens());
@@ -176,8 +197,9 @@ const int32_t * lc_plan_prompt(lc_plan * plan, int32_t index, size_t * n_tokens)
     return plan->prompts[index].data();
 }
 
-int32_t lc_submit(lc_engine * engine, lc_plan * plan, int64_t number, int32_t kind, const char * params, size_t size) {
+int32_t lc_submit(lc_engine_ref * ref, lc_plan * plan, int64_t number, int32_t kind, const char * params, size_t size) {
     return lc_guard<int32_t>(-1, [&] {
+        const auto engine = lc_hold(ref);
         if (engine->loop_ended) {
             throw lc_exception("native", "the engine's loop has ended: " + engine->loop_error);
         }

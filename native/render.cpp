@@ -26,6 +26,7 @@
 // of the changed text. Then the two outputs cannot be compared, and find_marks() looks for the token that is to blame.
 // A third rendering serves tokens that the caller's text only completes: a template that writes "<|" and then the
 // caller's "im_end|>".
+#include "template_bounds.h"
 #include "template_guard.h"
 #include "template_values.h"
 #include "tool_parts.h"
@@ -110,12 +111,16 @@ json adapted(const json & messages, const common_chat_template & tmpl) {
     return out;
 }
 
-void set_variables(jinja::context & ctx, const common_chat_template & tmpl, const lc_conversation & conversation) {
+// Documents and other variables of a template can hold texts of strangers. Returns whether marks change them.
+bool set_variables(jinja::context & ctx, const common_chat_template & tmpl, const lc_conversation & conversation,
+                   lc_input_marks & marks) {
     const json &   kwargs = conversation.kwargs;
-    lc_input_marks none;
+    lc_input_marks own    = marks;
+    own.found.clear();
     for (const auto & [key, value] : kwargs.items()) {
-        ctx.set_val(key, lc_to_value(value, none));
+        ctx.set_val(key, lc_to_value(value, own));
     }
+    marks.found.insert(own.found.begin(), own.found.end());
     if (kwargs.contains("preserve_reasoning") && kwargs.at("preserve_reasoning").is_boolean()) {
         jinja::caps_apply_preserve_reasoning(ctx, kwargs.at("preserve_reasoning").get<bool>());
     }
@@ -128,6 +133,7 @@ void set_variables(jinja::context & ctx, const common_chat_template & tmpl, cons
     if (conversation.add_generation_prompt) {
         ctx.set_val("add_generation_prompt", jinja::mk_val<jinja::value_bool>(true));
     }
+    return !own.found.empty() || !marks.completed.empty();
 }
 
 // One request, ready to be rendered again and again.
@@ -141,16 +147,17 @@ class renderer {
         settings(conversation.settings()) {}
 
     lc_rendered operator()(lc_input_marks & marks) const {
-        jinja::context ctx(tmpl.source());
-        set_variables(ctx, tmpl, conversation);
-        auto list = jinja::mk_val<jinja::value_array>();
+        lc_bounds::rendering bounded;
+        jinja::context       ctx(tmpl.source());
+        const bool           other_variables = set_variables(ctx, tmpl, conversation, marks);
+        auto                 list            = jinja::mk_val<jinja::value_array>();
         for (const auto & message : messages) {
             list->push_back(message_value(message, marks));
         }
         ctx.set_val("messages", list);
         lc_tools::values            lent;
         std::optional<lc_tool_memo> memo;
-        if (tools != nullptr && !tmpl.changes_values && tools->same_with(marks)) {
+        if (tools != nullptr && !tmpl.changes_values && !other_variables && tools->same_with(marks)) {
             lent = tools->take(*marks.special);
             marks.found.insert(lent.found.begin(), lent.found.end());
             ctx.set_val("tools", lent.list);
@@ -165,7 +172,7 @@ class renderer {
             out.text += part.val;
             out.from_caller.resize(out.text.size(), part.is_input);
         }
-        if (lent.list) {
+        if (lent.list && !bounded.has_changed_values()) {
             tools->give_back(std::move(lent));
         }
         return out;
@@ -237,8 +244,8 @@ void find_marks(const renderer & render, const lc_special_tokens & special, cons
 }
 
 // Tokens that the template seems to have written, but to which the caller's text may have added a part.
-lc_token_set maybe_completed(const lc_rendered & plain, const lc_special_tokens & special, const json & messages,
-                             lc_tools * tools) {
+lc_token_set maybe_completed(const lc_rendered & plain, const lc_special_tokens & special,
+                             const lc_conversation & conversation, lc_tools * tools) {
     lc_token_set present, out;
     for (size_t i = 0; i < plain.text.size();) {
         const lc_special_tokens::entry * found = special.at(plain.text, i, &plain.from_caller);
@@ -248,7 +255,7 @@ lc_token_set maybe_completed(const lc_rendered & plain, const lc_special_tokens 
         i += found != nullptr ? found->text.size() : 1;
     }
     for (const auto & [token, found] : present) {
-        if (lc_has_part_of(messages, found->text) ||
+        if (lc_has_part_of(conversation.messages, found->text) || lc_has_part_of(conversation.kwargs, found->text) ||
             (tools != nullptr && tools->has_part_of(*found))) {
             out.emplace(token, found);
         }
@@ -290,7 +297,7 @@ lc_rendered lc_render(const lc_template & tmpl, lc_tools * tools, const lc_conve
         find_marks(render, special, marks.found, plain);
     }
     if (safe) {
-        for (const auto & [token, found] : maybe_completed(plain, special, conversation.messages, tools)) {
+        for (const auto & [token, found] : maybe_completed(plain, special, conversation, tools)) {
             for (int choice = 0; choice < lc_input_marks::n_choices; choice++) {
                 lc_input_marks parts;
                 parts.special = &special;

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <list>
 #include <mutex>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -92,4 +93,16 @@ std::string lc_render_text(const lc_template & tmpl, lc_tools * tools, const lc_
 
 // Control tokens are read only where the template wrote them.
 std::vector<llama_token> lc_tokenize(const llama_vocab * vocab, const lc_special_tokens & special, lc_token_cache & cache,
-                                     const lc_rendered & text);
+                                     const lc_rendered & text, bool add_bos = true);
+
+// Takes control tokens apart in every text of a value but the roles, for whoever can only read them all: a mark
+// goes behind the first character of each.
+struct lc_taken_apart {
+    const lc_special_tokens & special;
+    std::string               mark = "\xe2\x81\xa0"; // U+2060, which is invisible
+    std::set<std::string>     spared{};             // tokens that stay as they are
+    std::set<std::string>     found{};
+
+    void        operator()(json & value);
+    std::string text(const std::string & in);
+};

@@ -11,17 +11,20 @@ server_task_result_ptr wait_for(lc_engine & e, int id, int32_t timeout_s) {
     auto &                        results = e.queues->queue_results;
     const std::unordered_set<int> ids     = { id };
     server_task_result_ptr        result;
-    for (int32_t waited = 0; waited < timeout_s && !result && !e.loop_ended; waited++) {
+    e.n_waiting++; // closing waits for this
+    for (int32_t waited = 0; waited < timeout_s && !result && !e.closing && !e.loop_ended; waited++) {
         result = results.recv_with_timeout(ids, 1);
     }
+    e.n_waiting--;
     results.remove_waiting_task_id(id);
     return result;
 }
 
 } // namespace
 
-extern "C" int32_t lc_slot_file(lc_engine * engine, int32_t slot, const char * path, int32_t restore, int32_t timeout_s) {
+extern "C" int32_t lc_slot_file(lc_engine_ref * ref, int32_t slot, const char * path, int32_t restore, int32_t timeout_s) {
     return lc_guard<int32_t>(-1, [&] {
+        const auto  engine = lc_hold(ref);
         server_task task(restore ? SERVER_TASK_TYPE_SLOT_RESTORE : SERVER_TASK_TYPE_SLOT_SAVE);
         task.id                   = engine->queues->get_new_id();
         task.slot_action.id_slot  = slot;
@@ -31,6 +34,9 @@ extern "C" int32_t lc_slot_file(lc_engine * engine, int32_t slot, const char * p
         engine->queues->queue_results.add_waiting_task_id(id);
         engine->queues->queue_tasks.post(std::move(task));
         const auto result = wait_for(*engine, id, timeout_s);
+        if (!result && engine->closing) {
+            throw lc_exception("closed", "the engine was closed");
+        }
         if (!result) {
             server_task cancel(SERVER_TASK_TYPE_CANCEL);
             cancel.id_target = id;
@@ -48,12 +54,12 @@ extern "C" int32_t lc_slot_file(lc_engine * engine, int32_t slot, const char * p
     });
 }
 
-extern "C" int32_t lc_engine_keep_prompts([[maybe_unused]] lc_engine * engine, [[maybe_unused]] const char * folder,
+extern "C" int32_t lc_engine_keep_prompts([[maybe_unused]] lc_engine_ref * ref, [[maybe_unused]] const char * folder,
                                           [[maybe_unused]] uint64_t     max_bytes,
                                           [[maybe_unused]] const char * fingerprint) {
     return lc_guard<int32_t>(-1, [&] {
 #ifdef LLAMACPP_SHARED_PREFIXES
-        lc_prefix_use_folder(engine->context, folder, max_bytes, fingerprint);
+        lc_prefix_use_folder(lc_hold(ref)->context, folder, max_bytes, fingerprint);
         return 0;
 #else
         throw lc_exception("not_supported", "this build has llama.cpp without the changes of native/llama_cpp");

@@ -112,7 +112,7 @@ void lc_token_cache::append(const llama_vocab * vocab, const std::string & raw, 
 }
 
 std::vector<llama_token> lc_tokenize(const llama_vocab * vocab, const lc_special_tokens & special, lc_token_cache & cache,
-                                     const lc_rendered & in) {
+                                     const lc_rendered & in, bool add_bos) {
     std::vector<llama_token> out;
     std::string              raw;
     bool                     skip_space = false;
@@ -137,8 +137,51 @@ std::vector<llama_token> lc_tokenize(const llama_vocab * vocab, const lc_special
     }
     cache.append(vocab, raw, out);
     const llama_token bos = llama_vocab_bos(vocab);
-    if (llama_vocab_get_add_bos(vocab) && bos != LLAMA_TOKEN_NULL && (out.empty() || out[0] != bos)) {
+    if (add_bos && llama_vocab_get_add_bos(vocab) && bos != LLAMA_TOKEN_NULL && (out.empty() || out[0] != bos)) {
         out.insert(out.begin(), bos);
     }
     return out;
+}
+
+std::string lc_taken_apart::text(const std::string & in) {
+    std::string out;
+    for (size_t i = 0; i < in.size();) {
+        const lc_special_tokens::entry * token = special.at(in, i);
+        if (token == nullptr || spared.count(token->text) > 0) {
+            out += in[i++];
+            continue;
+        }
+        found.insert(token->text);
+        size_t first = 1; // bytes of the first character
+        while (first < token->text.size() && ((unsigned char) token->text[first] & 0xc0) == 0x80) {
+            first++;
+        }
+        out.append(token->text, 0, first).append(mark).append(token->text, first, std::string::npos);
+        i += token->text.size();
+    }
+    return out;
+}
+
+void lc_taken_apart::operator()(json & value) {
+    if (value.is_string()) {
+        value = text(value.get<std::string>());
+        return;
+    }
+    if (value.is_array()) {
+        for (auto & item : value) {
+            (*this)(item);
+        }
+        return;
+    }
+    if (value.is_object()) {
+        json out = json::object();
+        for (const auto & [key, item] : value.items()) {
+            json changed = item;
+            if (key != "role" && key != "type" && key != "url" && key != "data") {
+                (*this)(changed);
+            }
+            out[text(key)] = changed;
+        }
+        value = out;
+    }
 }

@@ -1,6 +1,7 @@
 #include "template_guard.h"
 
 #include "error.h"
+#include "template_bounds.h"
 #include "template_tree.h"
 
 #include "jinja/caps.h"
@@ -214,9 +215,13 @@ void lc_check_template(const std::string & source) {
     }
     lc_guard_template(program);
     too_deep = false;
+    lc_bounds::session session;
     jinja::caps_get(program); // renders conversations of all kinds, as llama.cpp does when it loads a model
     if (too_deep) {
         refuse("its macros call each other without end");
+    }
+    if (const std::string failure = session.failure(); !failure.empty()) {
+        refuse(failure);
     }
 }
 

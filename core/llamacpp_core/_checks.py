@@ -44,7 +44,10 @@ def unknown_name(name: str, known: Iterable[str], what: str) -> InvalidParameter
 
 def shown(value: Any) -> str:
     """A value as an error message shows it."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # such as a list that is nested more deeply than Python can print
+        text = f"a {type(value).__name__} that cannot be shown"
     return text if len(text) <= 80 else text[:77] + "..."
 
 

@@ -21,7 +21,7 @@ catches them all; each also derives from the built-in exception a Python program
     │   ├── EngineClosedError                   used, or still working, when the engine was closed
     │   ├── ForkedProcessError                  an engine used in a forked child
     │   ├── GenerationError                     llama.cpp failed while it worked on a request
-    │   │   ├── IncompleteOutputError           a constrained answer was cut off before it was complete
+    │   │   ├── IncompleteOutputError (ValueError)  a constrained answer was cut off before it was complete
     │   │   └── MissingToolCallError (ValueError)  a tool call was expected and the answer holds none
     │   └── RequestCancelledError               the request was cancelled by another consumer
     └── MissingDependencyError (ImportError)    an extra of this package is not installed
@@ -154,7 +154,7 @@ class GenerationError(EngineError):
     """llama.cpp failed while it worked on this request."""
 
 
-class IncompleteOutputError(GenerationError):
+class IncompleteOutputError(GenerationError, ValueError):
     """A forced tool call, or an answer bound to a schema, was cut off before it was complete.
 
     Attributes:

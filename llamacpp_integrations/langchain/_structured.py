@@ -16,7 +16,7 @@ from langchain_core.utils.pydantic import is_basemodel_subclass
 
 from llamacpp_core._checks import boolean, shown, unknown_name
 from llamacpp_core.errors import InvalidParameterError
-from llamacpp_integrations.langchain._tools import openai_tools
+from llamacpp_integrations.langchain._tools import has_tools, openai_tools
 
 if TYPE_CHECKING:
     from llamacpp_integrations.langchain.chat_models import ChatLlamaCpp
@@ -112,7 +112,9 @@ def structured_output(
     if method == "function_calling":
         model, parser = _by_call(llm, schema, strict, traced)
     else:
-        model = llm.bind_tools(tools or [], response_format=_format(schema, method, strict), **traced)
+        model = llm.bind_tools(
+            tools if has_tools(tools) else [], response_format=_format(schema, method, strict), **traced
+        )
         parser = _text_parser(schema, may_call=bool(tools))
     return _with_raw(model, parser) if include_raw else model | parser
 

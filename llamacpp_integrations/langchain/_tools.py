@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.tools import BaseTool
@@ -14,7 +15,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 from llamacpp_core._checks import boolean, shown, unknown_name
 from llamacpp_core.errors import InvalidParameterError
 
-__all__ = ["openai_tool_choice", "openai_tools"]
+__all__ = ["has_tools", "openai_tool_choice", "openai_tools"]
 
 Tool = dict[str, Any] | type | Callable[..., Any] | BaseTool
 
@@ -29,11 +30,23 @@ def openai_tools(tools: Sequence[Tool], *, strict: bool | None = None) -> list[d
     Raises:
         InvalidParameterError: Something is not a tool; names it.
     """
-    if isinstance(tools, str | bytes | Mapping) or not isinstance(tools, Iterable) or is_model(tools):
+    entries = None
+    if not isinstance(tools, str | bytes | Mapping) and not is_model(tools):
+        with contextlib.suppress(TypeError):
+            entries = iter(tools)
+    if entries is None:
         raise InvalidParameterError(f"tools must be a list of tools, got {shown(tools)}", parameter="tools")
     if strict is not None:
         boolean("strict", strict)
-    return [_openai_tool(i, tool, strict) for i, tool in enumerate(tools)]
+    return [_openai_tool(i, tool, strict) for i, tool in enumerate(entries)]
+
+
+def has_tools(tools: Any) -> bool:
+    """Whether there is anything in what was given as tools; what it is may still be wrong."""
+    try:
+        return bool(tools)
+    except ValueError:  # an array of numpy's
+        return True
 
 
 def is_model(value: Any) -> bool:

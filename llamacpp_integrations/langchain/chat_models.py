@@ -33,7 +33,7 @@ from llamacpp_integrations.langchain._model import LlamaCppModel, check_generate
 from llamacpp_integrations.langchain._profile import model_profile
 from llamacpp_integrations.langchain._sampling import Sampling
 from llamacpp_integrations.langchain._structured import Method, openai_response_format, structured_output
-from llamacpp_integrations.langchain._tools import openai_tool_choice, openai_tools
+from llamacpp_integrations.langchain._tools import has_tools, openai_tool_choice, openai_tools
 
 __all__ = ["ChatLlamaCpp"]
 
@@ -175,7 +175,7 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
         if stop is not None:
             params["stop"] = stop
         self._check_name(params.pop("model", None))
-        if params.get("tools"):
+        if has_tools(params.get("tools")):
             params["tools"] = openai_tools(params["tools"], strict=params.pop("strict", None))
         if "tool_choice" in params:
             params["tool_choice"] = openai_tool_choice(params["tool_choice"], params.get("tools") or [])
@@ -313,7 +313,7 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
         """
         with translated_errors():
             bound: dict[str, Any] = {}
-            if tools:
+            if has_tools(tools):
                 bound["tools"] = openai_tools(tools, strict=strict)
             if tool_choice is not None:
                 bound["tool_choice"] = openai_tool_choice(tool_choice, bound.get("tools", []))
@@ -385,5 +385,7 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
         with translated_errors():
             converted = countable_messages(self._convert_input(messages).to_messages())
             return self.client.count_tokens(
-                messages=converted, tools=openai_tools(tools) if tools else None, **template
+                messages=converted,
+                tools=openai_tools(tools) if tools is not None and has_tools(tools) else None,
+                **template,
             )

@@ -142,10 +142,10 @@ def test_a_formatter_that_returns_no_prompt_is_named(llm: Llama) -> None:
         prepare(llm, lambda **_: "Q: Hi")  # type: ignore[arg-type, return-value]
 
 
-def test_a_last_message_of_the_assistant_is_the_beginning_of_the_answer(llm: Llama) -> None:
+def test_a_last_message_of_the_assistant_is_continued_on_demand(llm: Llama) -> None:
     begun = [*HI, {"role": "assistant", "content": "Hello"}]
-    assert prompt(llm, messages=begun) == prompt(llm) + "Hello"
-    closed = prompt(llm, messages=begun, continue_final_message=False)
+    assert prompt(llm, messages=begun, continue_final_message=True) == prompt(llm) + "Hello"
+    closed = prompt(llm, messages=begun)
     assert closed == prompt(llm) + "Hello<|im_end|>\n<|im_start|>assistant\n"
     assert prompt(llm, add_generation_prompt=False) == "<|im_start|>user\nHi<|im_end|>\n"
 

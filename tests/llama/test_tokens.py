@@ -88,6 +88,8 @@ def test_template_arguments(llm: Llama) -> None:
     messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello, my"}]
     open_end = llm.apply_chat_template(messages, continue_final_message=True)
     assert str(open_end).endswith("<|im_start|>assistant\nHello, my")
+    answered = llm.apply_chat_template(messages)
+    assert str(answered).endswith("Hello, my<|im_end|>\n<|im_start|>assistant\n")
     closed = llm.apply_chat_template(messages[:1], add_generation_prompt=False)
     assert str(closed).endswith("Hi<|im_end|>\n")
 

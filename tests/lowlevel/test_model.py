@@ -115,7 +115,7 @@ def test_truncated_model(tmp_path: Path, smollm2_path: Path) -> None:
     path = tmp_path / "half.gguf"
     with smollm2_path.open("rb") as file:
         path.write_bytes(file.read(8 << 20))
-    with pytest.raises(errors.ModelLoadError, match=r"cannot load .*: .*"):
+    with pytest.raises(errors.ModelLoadError, match=r"half\.gguf is incomplete"):
         Model(path)
 
 

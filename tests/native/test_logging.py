@@ -55,12 +55,21 @@ def test_the_level_can_change_while_an_engine_is_open(llm: Llama, caplog: pytest
 
 
 def test_the_reason_of_a_failed_load_is_logged_and_told(
-    tmp_path: Path, smollm2_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    import gguf
+    import numpy as np
+
+    writer = gguf.GGUFWriter(tmp_path / "other.gguf", "brontosaurus")
+    writer.add_tensor("token_embd.weight", np.zeros((8, 8), dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
     with caplog.at_level(logging.ERROR, LOGGER), pytest.raises(ModelLoadError) as caught:
-        Llama(smollm2_path, **SMALL, lora=str(smollm2_path))
-    assert "adapter" in str(caught.value)
-    assert "adapter" in caplog.text
+        Llama(tmp_path / "other.gguf", **SMALL)
+    assert "brontosaurus" in str(caught.value)
+    assert "brontosaurus" in caplog.text
 
 
 def test_verbose_shows_the_log_on_stderr(run_python: Run, smollm2_path: Path) -> None:

@@ -76,6 +76,7 @@ def ours(llm: Llama, name: str) -> str:
             CONVERSATIONS[name],
             TOOLS if name in WITH_TOOLS else None,
             chat_template_kwargs={"enable_thinking": True},
+            continue_final_message=name == "prefill",
         )
     except LlamaCppError as error:
         return f"refused: {error}"

@@ -20,11 +20,13 @@ from typing import Any
 
 from llamacpp_core.engine.events import NativeEvent
 from llamacpp_core.engine.in_flight import Request, wake_all
-from llamacpp_core.engine.plan import Plan, TemplateRefusedError
+from llamacpp_core.engine.kept import Kept
+from llamacpp_core.engine.plan import Plan, TemplateRefusedError, to_json
 from llamacpp_core.errors import (
     EngineClosedError,
     EngineError,
     ForkedProcessError,
+    InvalidMessageError,
     InvalidParameterError,
     ModelAllocationError,
     ModelLoadError,
@@ -52,42 +54,35 @@ TASK_RERANK: int = lib.LC_TASK_RERANK
 
 
 class _Core:
-    """What the delivery thread and the engine share; it outlives an engine that is garbage."""
+    """What the delivery thread and the engine share; it outlives an engine that is garbage.
+
+    Ctrl-C can come between any two steps of Python, so nothing is counted here: native calls keep the engine
+    in memory while they run, and fail when it is closed.
+    """
 
     def __init__(self, native: Any) -> None:
-        self.native = native
+        self._native = native
         self.pid = os.getpid()
         # Reentrant, because the garbage collector may cancel a request wherever this is held.
         self.lock = threading.RLock()
-        self.idle = threading.Condition(self.lock)
-        self.users = 0
         self.closing = False
         self.requests: weakref.WeakValueDictionary[int, Request] = weakref.WeakValueDictionary()
         self.numbers = itertools.count(1)
         self.thread = threading.Thread(target=self._deliver, name="llamacpp-delivery", daemon=True)
         _live.add(self)
-        self.thread.start()
 
-    @contextlib.contextmanager
-    def use(self) -> Iterator[Any]:
-        """The native engine, kept open for the length of the block.
+    @property
+    def native(self) -> Any:
+        """The ``lc_engine_ref *``, for one native call.
 
         Raises:
             EngineClosedError: The engine is closed.
             ForkedProcessError: This process is a fork of the one that opened the engine.
         """
         self.check_process()
-        with self.lock:
-            if self.closing:
-                raise EngineClosedError("the engine is closed: create a new Llama")
-            self.users += 1
-        try:
-            yield self.native
-        finally:
-            with self.lock:
-                self.users -= 1
-                if self.closing and not self.users:
-                    self.idle.notify_all()
+        if self.closing:
+            raise EngineClosedError("the engine is closed: create a new Llama")
+        return self._native
 
     def check_process(self) -> None:
         if self.pid != os.getpid():
@@ -99,18 +94,18 @@ class _Core:
     def close(self) -> None:
         if self.pid != os.getpid():
             return  # its threads are in the parent, which also frees the memory
-        with self.lock:
-            if not self.closing:
-                self.closing = True
-                lib.lc_engine_wake(self.native)
-        if threading.current_thread() is not self.thread:
+        self.closing = True
+        lib.lc_engine_wake(self._native)
+        if self.thread.ident is None:  # Ctrl-C came before it was started
+            lib.lc_engine_close(self._native)
+        elif threading.current_thread() is not self.thread:
             self.thread.join()
 
     def _deliver(self) -> None:
         events = ffi.new("const lc_event **")
         try:
             while not self.closing:
-                n = lib.lc_engine_take(self.native, events)
+                n = lib.lc_engine_take(self._native, events)
                 if n < 0:
                     self._fail_all(last_error())
                     break
@@ -122,7 +117,11 @@ class _Core:
         except Exception as error:
             # Nobody else would wake those who wait for results.
             self._fail_all(EngineError(f"the delivery of results failed: {error!r}"))
-        self._shut_down()
+        self.closing = True
+        lib.lc_engine_close(self._native)
+        # After that no request can begin, so none is missed here.
+        self._fail_all(EngineClosedError("the engine was closed while this request was running"))
+        _native_log.drain()
 
     def _hand_out(self, events: Any, n: int) -> None:
         waiters = []
@@ -141,16 +140,6 @@ class _Core:
             open_requests = list(self.requests.values())
             self.requests.clear()
         wake_all([waiter for request in open_requests if (waiter := request.fail(error))])
-
-    def _shut_down(self) -> None:
-        with self.lock:
-            self.closing = True
-            while self.users:
-                self.idle.wait()
-        self._fail_all(EngineClosedError("the engine was closed while this request was running"))
-        lib.lc_engine_close(self.native)
-        self.native = ffi.NULL
-        _native_log.drain()
 
 
 @atexit.register
@@ -180,9 +169,12 @@ class Engine:
         path: str,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
-        self._core = _Core(_open(options, path, on_progress))
-        self.info: dict[str, Any] = json.loads(ffi.string(lib.lc_engine_info(self._core.native)))
-        self._known_tools: dict[str, Any] = {}
+        native = ffi.gc(lib.lc_engine_new(), lib.lc_engine_free)
+        _open(native, options, path, on_progress)
+        self._core = _Core(native)
+        self._core.thread.start()
+        self.info: dict[str, Any] = json.loads(ffi.string(lib.lc_engine_info(native)))
+        self._known_tools: Kept[str, Any] = Kept(_MAX_TOOLS)
 
     def __del__(self) -> None:
         core = getattr(self, "_core", None)
@@ -201,14 +193,19 @@ class Engine:
     @contextlib.contextmanager
     def model(self) -> Iterator[Any]:
         """The ``llama_model *``, valid inside the block."""
-        with self._core.use() as native:
-            yield lib.lc_engine_model(native)
+        pin = ffi.gc(lib.lc_pin_new(), lib.lc_pin_free)
+        pointer = lib.lc_pin_model(pin, self._core.native)
+        if pointer == ffi.NULL:
+            raise last_error()
+        yield pointer
 
     @property
     def n_active(self) -> int:
         """How many requests are waiting or running."""
-        with self._core.use() as native:
-            return int(lib.lc_engine_active(native))
+        active = int(lib.lc_engine_active(self._core.native))
+        if active < 0:
+            raise last_error()
+        return active
 
     def plan_chat(self, body: dict[str, Any], tools: str = "") -> Plan:
         """Renders a conversation with the model's template and tokenizes it.
@@ -220,45 +217,40 @@ class Engine:
         Raises:
             InvalidParameterError: The template refuses the conversation, or llama.cpp the request.
         """
-        text = _to_json(body)
+        text = to_json(body)
         described = self._tools(tools) if tools else ffi.NULL
-        with self._core.use() as native:
-            plan = lib.lc_plan_chat(native, described, text, len(text))
-            if plan == ffi.NULL:
-                raise _as_bad_request(last_report())
+        plan = lib.lc_plan_chat(self._core.native, described, text, len(text))
+        if plan == ffi.NULL:
+            raise _as_bad_request(last_report())
         return Plan(plan)
 
     def _tools(self, text: str) -> Any:
         """Tools in the native layer, kept because many requests have the same."""
-        known = self._known_tools.get(text)
-        if known is None:
+
+        def make() -> Any:
             data = text.encode()
             made = lib.lc_tools_new(data, len(data))
             if made == ffi.NULL:
                 raise last_error()
-            known = ffi.gc(made, lib.lc_tools_free)
-            if len(self._known_tools) >= _MAX_TOOLS:
-                self._known_tools.pop(next(iter(self._known_tools)), None)
-            self._known_tools[text] = known
-        return known
+            return ffi.gc(made, lib.lc_tools_free)
+
+        return self._known_tools.get(text, make)
 
     def plan_tokens(self, prompts: Sequence[Sequence[int]]) -> Plan:
         """Plans prompts that are token ids already."""
         flat = ffi.new("int32_t[]", [token for prompt in prompts for token in prompt])
         lengths = ffi.new("int32_t[]", [len(prompt) for prompt in prompts])
-        with self._core.use() as native:
-            plan = lib.lc_plan_tokens(native, flat, lengths, len(prompts))
-            if plan == ffi.NULL:
-                raise last_error()
+        plan = lib.lc_plan_tokens(self._core.native, flat, lengths, len(prompts))
+        if plan == ffi.NULL:
+            raise last_error()
         return Plan(plan)
 
     def plan_rerank(self, query: str, documents: Sequence[str]) -> Plan:
         """Plans pairs of a query and a document in the way that a cross-encoder was trained on."""
-        text = _to_json({"query": query, "documents": list(documents)})
-        with self._core.use() as native:
-            plan = lib.lc_plan_rerank(native, text, len(text))
-            if plan == ffi.NULL:
-                raise last_error()
+        text = to_json({"query": query, "documents": list(documents)})
+        plan = lib.lc_plan_rerank(self._core.native, text, len(text))
+        if plan == ffi.NULL:
+            raise last_error()
         return Plan(plan)
 
     def submit(self, plan: Plan, kind: int, params: dict[str, Any]) -> Request:
@@ -273,16 +265,18 @@ class Engine:
             InvalidParameterError: llama.cpp refuses a field.
             EngineClosedError: The engine is closed.
         """
-        text = _to_json(params)
+        text = to_json(params)
         core = self._core
-        with core.use() as native:
-            request = Request(next(core.numbers), self._cancel)
+        native = core.native
+        request = Request(next(core.numbers), self._cancel)
+        try:
             with core.lock:
                 core.requests[request.number] = request
             if lib.lc_submit(native, plan._native, request.number, kind, text, len(text)) < 0:
-                report = last_report()
-                request.cancel()
-                raise _as_bad_request(report)
+                raise _as_bad_request(last_report())
+        except BaseException:
+            request.cancel()  # a traceback may keep it for a long time
+            raise
         return request
 
     def slot_file(self, slot: int, path: str, *, restore: bool, timeout_s: int = 60) -> int:
@@ -293,10 +287,10 @@ class Engine:
         Raises:
             EngineError: The slot was busy for too long, or the file cannot be written or does not fit.
         """
-        with self._core.use() as native:
-            n_tokens = lib.lc_slot_file(native, slot, os.fsencode(path), restore, timeout_s)
-            if n_tokens < 0:
-                raise EngineError(last_report()["message"])
+        n_tokens = lib.lc_slot_file(self._core.native, slot, os.fsencode(path), restore, timeout_s)
+        if n_tokens < 0:
+            report = last_report()
+            raise error_from_report(report) if report["type"] == "closed" else EngineError(report["message"])
         return int(n_tokens)
 
     def keep_prompts(self, folder: str, max_bytes: int, fingerprint: str) -> None:
@@ -310,48 +304,50 @@ class Engine:
         Raises:
             UnsupportedCapabilityError: This build has llama.cpp without the changes that it needs.
         """
-        with self._core.use() as native:
-            if lib.lc_engine_keep_prompts(native, os.fsencode(folder), max_bytes, fingerprint.encode()) < 0:
-                raise UnsupportedCapabilityError(last_report()["message"], parameter="prompt_cache_dir")
+        name = os.fsencode(folder)
+        if lib.lc_engine_keep_prompts(self._core.native, name, max_bytes, fingerprint.encode()) < 0:
+            report = last_report()
+            if report["type"] == "closed":
+                raise error_from_report(report)
+            raise UnsupportedCapabilityError(report["message"], parameter="prompt_cache_dir")
 
     def _cancel(self, number: int) -> None:
-        with contextlib.suppress(EngineClosedError, ForkedProcessError), self._core.use() as native:
+        with contextlib.suppress(EngineClosedError, ForkedProcessError):
+            native = self._core.native
             with self._core.lock:
                 self._core.requests.pop(number, None)
             lib.lc_cancel(native, number)
-
-
-def _to_json(value: Any) -> bytes:
-    try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    except UnicodeEncodeError as error:
-        raise InvalidParameterError(
-            f"a text holds the lone surrogate {error.object[error.start]!r}, which no UTF-8 text can hold: "
-            "decode the input with errors='replace'"
-        ) from None
 
 
 def _as_bad_request(report: dict[str, Any]) -> Exception:
     """Planning and submitting run on the caller's request alone, so a failure is a bad request."""
     if report["type"] == "template_refused":
         return TemplateRefusedError(report["message"], parameter="messages")
+    if report["type"] == "template_stopped":
+        message = f"the model's chat template was stopped: {report['message']}"
+        return InvalidMessageError(message, parameter="messages")
     if report["type"] == "native":
         return InvalidParameterError(report["message"])
     return error_from_report(report)
 
 
-def _open(options: Sequence[Sequence[str]], path: str, on_progress: Callable[[float], None] | None) -> Any:
-    """Loads on a thread of its own, so that this one can report progress and obey Ctrl-C."""
-    text = _to_json({"options": [list(option) for option in options]})
+def _open(
+    native: Any,
+    options: Sequence[Sequence[str]],
+    path: str,
+    on_progress: Callable[[float], None] | None,
+) -> None:
+    """Loads on a thread of its own, so that this one can report progress and obey Ctrl-C.
+
+    Whoever drops ``native`` closes what was loaded into it.
+    """
+    text = to_json({"options": [list(option) for option in options]})
     state = ffi.new("lc_load_state *")
-    outcome: list[Any] = []
+    failure: list[dict[str, Any]] = []
 
     def load() -> None:
-        native = lib.lc_engine_open(text, len(text), state)
-        if state.cancel and native != ffi.NULL:
-            lib.lc_engine_close(native)
-            return
-        outcome.append(last_report() if native == ffi.NULL else native)
+        if lib.lc_engine_open(native, text, len(text), state) < 0:
+            failure.append(last_report())
 
     _native_log.set_native_level()
     thread = threading.Thread(target=load, name="llamacpp-load")
@@ -366,12 +362,10 @@ def _open(options: Sequence[Sequence[str]], path: str, on_progress: Callable[[fl
             state.cancel = 1
             if thread.is_alive():  # else it has not begun, and gives up by itself
                 thread.join()
-            if outcome and not isinstance(outcome[0], dict):
-                lib.lc_engine_close(outcome[0])
+            lib.lc_engine_close(native)
             raise
-    if isinstance(outcome[0], dict):
-        raise _load_error(outcome[0], errors, path)
-    return outcome[0]
+    if failure:
+        raise _load_error(failure[0], errors, path)
 
 
 def _load_error(report: dict[str, Any], log: list[str], path: str) -> Exception:
@@ -380,9 +374,9 @@ def _load_error(report: dict[str, Any], log: list[str], path: str) -> Exception:
         reason = next((line.partition("error: ")[2] for line in log if "error: " in line), message)
         return InvalidParameterError(f"chat_template cannot be parsed: {reason}", parameter="chat_template")
     if kind == "endless_template":
-        return InvalidParameterError(
-            f"chat_template would use up the stack: {message}", parameter="chat_template"
-        )
+        return InvalidParameterError(f"chat_template cannot be used: {message}", parameter="chat_template")
+    if kind == "template_stopped":
+        return ModelLoadError(f"{path} cannot be loaded: its chat template was stopped: {message}", path=path)
     if kind in ("unknown_option", "invalid_option"):
         return InvalidParameterError(message)
     reason = "; ".join(dict.fromkeys(log)) or message

@@ -73,6 +73,8 @@ class Request:
             keeps the engine alive as long as somebody waits for its results.
     """
 
+    _ended = True  # until __init__ is through
+
     def __init__(self, number: int, cancel: Callable[[int], None]) -> None:
         self.number = number
         self._pid = os.getpid()

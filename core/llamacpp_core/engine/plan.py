@@ -8,7 +8,7 @@ from typing import Any
 from llamacpp_core.errors import InvalidParameterError
 from llamacpp_core.native import ffi, lib
 
-__all__ = ["Plan", "TemplateRefusedError"]
+__all__ = ["Plan", "TemplateRefusedError", "to_json"]
 
 
 class TemplateRefusedError(InvalidParameterError):
@@ -50,3 +50,18 @@ class Plan:
         """How many tokens one prompt has."""
         size = ffi.new("size_t *")
         return 0 if lib.lc_plan_prompt(self._native, index, size) == ffi.NULL else int(size[0])
+
+
+def to_json(value: Any) -> bytes:
+    """A value for the native layer.
+
+    Raises:
+        InvalidParameterError: A text holds what UTF-8 cannot.
+    """
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidParameterError(
+            f"a text holds the lone surrogate {error.object[error.start]!r}, which no UTF-8 text can hold: "
+            "decode the input with errors='replace'"
+        ) from None

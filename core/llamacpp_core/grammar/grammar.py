@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,8 @@ class LlamaGrammar:
         Raises:
             GrammarError: When the file cannot be read or its text cannot be used.
         """
+        if not isinstance(file, str | PathLike) or "\0" in str(file) or not isinstance(fspath(file), str):
+            raise GrammarError("file must be the path of a grammar", parameter="file")
         path = Path(file)
         try:
             if path.stat().st_size > MAX_GRAMMAR_BYTES:

@@ -152,9 +152,9 @@ def create_chat_completion(
         stream_options: ``{"include_usage": True}`` sends the usage as a last chunk of its own.
         stopping_criteria: A function of (token ids so far, logits) that says whether to stop, or several
             in a list; runs as ``logits_processor`` does.
-        more: ``continue_final_message``, ``add_generation_prompt``, ``reasoning_format``,
-            ``reasoning_budget_tokens``, ``lora`` (from the position of an adapter to its scale, for this
-            request) and the names in :data:`~llamacpp_core.request.sampling.EXTRA_FIELDS`.
+        more: ``continue_final_message`` (a last message of the assistant is the beginning of the answer),
+            ``add_generation_prompt``, ``reasoning_format``, ``reasoning_budget_tokens``, ``lora`` (from an
+            adapter's position to its scale), names in :data:`~llamacpp_core.request.sampling.EXTRA_FIELDS`.
 
     Returns:
         A ``CreateChatCompletionResponse``, or with ``stream`` an iterator of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from llamacpp_core._checks import unknown_name
+from llamacpp_core._checks import shown, unknown_name
 from llamacpp_core.errors import InvalidParameterError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def check_handler(value: Any) -> Callable[..., Any] | None:
     """
     if value is not None and not callable(value):
         raise InvalidParameterError(
-            f"chat_handler must be a function that answers a conversation, got {value!r}",
+            f"chat_handler must be a function that answers a conversation, got {shown(value)}",
             parameter="chat_handler",
         )
     return value  # type: ignore[no-any-return]

@@ -335,7 +335,8 @@ def _choose(llama: Llama, chooser: TokenChooser, logits: NDArray[np.float32], lo
     processors = callbacks("logits_processor", logits_processor)
     session = evaluated(llama).session
     room = max(1, llama.info.n_ctx - len(session.tokens))
-    with session.working():
+    with session.lock:
+        session.opened()
         return chooser.choose(process_logits(processors, llama.input_ids, logits), room)
 
 

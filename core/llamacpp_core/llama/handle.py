@@ -18,7 +18,7 @@ import threading
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from llamacpp_core._checks import unknown_name
+from llamacpp_core._checks import shown, unknown_name
 from llamacpp_core.engine.load.options import LoadOptions
 from llamacpp_core.errors import EngineClosedError, InvalidParameterError
 from llamacpp_core.llama.lease import Lease, lease
@@ -207,7 +207,8 @@ def load_options(named: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str,
 def _refuse_both(name: str, value: Any, into: str, others: Mapping[str, Any]) -> None:
     if name in others and others[name] != value:
         raise InvalidParameterError(
-            f"{name} is {value!r} and {into} has {others[name]!r} for it: give it once", parameter=name
+            f"{name} is {shown(value)} and {into} has {shown(others[name])} for it: give it once",
+            parameter=name,
         )
 
 

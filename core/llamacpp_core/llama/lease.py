@@ -10,6 +10,8 @@ import json
 import os
 import threading
 import weakref
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from llamacpp_core.llama.llama import Llama
@@ -23,7 +25,7 @@ _loaded: dict[str, _Shared] = {}
 class _Shared:
     def __init__(self) -> None:
         self.llama: Llama | None = None
-        self.users = 0
+        self.users: set[object] = set()
         self.loading = threading.Lock()
 
 
@@ -34,9 +36,15 @@ class Lease:
         llama: The model.
     """
 
-    def __init__(self, key: str, entry: _Shared, llama: Llama) -> None:
-        self.llama = llama
-        self._finalizer = weakref.finalize(self, _release, key, entry)
+    llama: Llama
+
+    def __init__(self, key: str) -> None:
+        # From here on Ctrl-C can come anywhere: a share that is nobody's is garbage, and given back as such.
+        user = object()
+        self._finalizer = weakref.finalize(self, _release, key, user)
+        with _lock:
+            self._entry = _loaded.setdefault(key, _Shared())
+            self._entry.users.add(user)
 
     def release(self) -> None:
         """Gives the share back; the last one closes the model. Can be repeated."""
@@ -55,26 +63,43 @@ def lease(model: str | os.PathLike[str], *, progress: bool | None = None, **load
         LlamaCppError: As :class:`~llamacpp_core.Llama` does.
     """
     options = {name: value for name, value in load_options.items() if value is not None}
-    key = json.dumps([os.getpid(), os.fspath(model), options], sort_keys=True, default=repr)
-    with _lock:
-        entry = _loaded.setdefault(key, _Shared())
-        entry.users += 1
+    named = _with_whole_paths([os.fspath(model), options])
+    share = Lease(json.dumps([os.getpid(), named], sort_keys=True, default=repr))
+    entry = share._entry
     try:
         with entry.loading:
             if entry.llama is None:
                 entry.llama = Llama(model, progress=progress, **options)
-            llama = entry.llama
+            share.llama = entry.llama
     except BaseException:
-        _release(key, entry)
+        share.release()
         raise
-    return Lease(key, entry, llama)
+    return share
 
 
-def _release(key: str, entry: _Shared) -> None:
+def _with_whole_paths(value: Any) -> Any:
+    """The value with whole paths for the files that it names: a path means another file in another folder."""
+    if isinstance(value, Mapping):
+        return {str(name): _with_whole_paths(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_whole_paths(item) for item in value]
+    if not isinstance(value, str | os.PathLike) or not str(value):
+        return value
+    path = os.fspath(value)
+    try:
+        return str(Path(path).absolute()) if isinstance(path, str) and Path(path).exists() else path
+    except (OSError, ValueError):
+        return path
+
+
+def _release(key: str, user: object) -> None:
     with _lock:
-        entry.users -= 1
-        last = entry.users == 0
-        if last and _loaded.get(key) is entry:
-            del _loaded[key]
-    if last and entry.llama is not None:
+        entry = _loaded.get(key)
+        if entry is None or user not in entry.users:
+            return
+        entry.users.discard(user)
+        if entry.users:
+            return
+        del _loaded[key]
+    if entry.llama is not None:
         entry.llama.close()

@@ -14,6 +14,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from llamacpp_core._checks import shown
 from llamacpp_core.errors import InvalidParameterError
 
 __all__ = ["LlamaState", "read_state_file", "write_state_file"]
@@ -76,7 +77,7 @@ class LlamaState:
             header = json.loads(content[:size])
             kind, tokens = str(header["kind"]), tuple(map(int, header["tokens"]))
             fingerprint = dict(header["fingerprint"])
-        except (AttributeError, KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError):
             raise InvalidParameterError(
                 "state is damaged: its header is no state's", parameter="state"
             ) from None
@@ -92,12 +93,12 @@ class LlamaState:
             InvalidParameterError: It is not; names what differs.
         """
         if self.kind not in _KINDS:
-            raise InvalidParameterError(f"state is of the unknown kind {self.kind!r}", parameter="state")
+            raise InvalidParameterError(f"state is of the unknown kind {shown(self.kind)}", parameter="state")
         for name, value in fingerprint.items():
             if self.fingerprint.get(name) != value:
+                saved = shown(self.fingerprint.get(name))
                 raise InvalidParameterError(
-                    f"state was saved with {name}={self.fingerprint.get(name)!r}, and the loaded model has "
-                    f"{value!r}",
+                    f"state was saved with {name}={saved}, and the loaded model has {value!r}",
                     parameter="state",
                 )
 

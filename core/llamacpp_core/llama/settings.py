@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from llamacpp_core._checks import boolean, check_text, choice, integer, number, unknown_name
+from llamacpp_core._checks import boolean, check_text, choice, integer, number, shown, unknown_name
 from llamacpp_core.engine.load.options import LoadOptions
 from llamacpp_core.errors import InvalidParameterError, ModelNotFoundError, UnsupportedCapabilityError
 from llamacpp_core.llama.chat_formats import check_handler, check_name
@@ -184,7 +184,7 @@ def _template_text(value: Any) -> str:
         path = Path(os.fspath(value))
     except TypeError:
         raise InvalidParameterError(
-            f"chat_template must be a Jinja template or the path of one, got {value!r}",
+            f"chat_template must be a Jinja template or the path of one, got {shown(value)}",
             parameter="chat_template",
         ) from None
     if "\n" not in str(path) and path.is_file():

@@ -77,8 +77,8 @@ def save_state(self: Llama) -> LlamaState:
         raise EngineError("there is no conversation to save: nothing was generated or evaluated")
     if isinstance(last, Evaluation):
         session = last.session
-        with session.working() as context:
-            return _state(self, "eval", session.tokens, context.save_sequence(0))
+        with session.lock:
+            return _state(self, "eval", session.tokens, session.opened().save_sequence(0))
     choices = last.assembler.choices
     final = choices[0].final
     if final is None or not last.assembler.done:

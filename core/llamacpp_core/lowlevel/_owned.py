@@ -8,16 +8,20 @@ it came from: the view keeps the handle.
 
 from __future__ import annotations
 
+import operator
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Self
 
 from llamacpp_core.errors import EngineClosedError, EngineError
 
 __all__ = ["NativeHandle", "NativeObject", "because"]
+
+
+# Taking a lock if it is free, and giving it back; the latter is a RuntimeError where the former took none.
+_TRY_LOCK = (operator.methodcaller("acquire", False), operator.methodcaller("release"))
 
 
 class NativeHandle:
@@ -53,7 +57,6 @@ class NativeObject:
         self._borrowed = borrowed
         self._children: weakref.WeakSet[NativeObject] = weakref.WeakSet()
         self._lock = threading.RLock()
-        self._depth = 0  # of uses by the thread that holds the lock
         if parent is not None:
             parent._children.add(self)
 
@@ -101,28 +104,29 @@ class NativeObject:
             raise EngineClosedError(f"this {type(self).__name__} is closed")
         return handle.pointer
 
-    @contextmanager
-    def _exclusive(self, *, alone: bool = False) -> Iterator[Any]:
-        """Yields the pointer while no other thread may use this object: llama.cpp does not lock.
+    def _exclusive(self, *, alone: bool = False) -> Any:
+        """The lock under which this object is used, for a ``with``: llama.cpp does not lock.
+
+        A lock's own ``with`` is one step of C at each end, so that Ctrl-C cannot leave it taken.
 
         Args:
             alone: Refuse a use inside another use by this thread, in what native code calls back.
+
+        Raises:
+            EngineError: Another thread is using this object at this moment.
         """
-        if not self._lock.acquire(blocking=False):
+        if alone and self._lock._is_owned():  # type: ignore[attr-defined]
+            raise EngineError(
+                f"this {type(self).__name__} is in use by the call that led here: do this after it"
+            )
+        try:
+            list(map(operator.call, _TRY_LOCK, (self._lock, self._lock)))  # one step of C, too
+        except RuntimeError:
             raise EngineError(
                 f"another thread is using this {type(self).__name__}: "
                 "share it under a lock, or use one per thread"
-            )
-        self._depth += 1
-        try:
-            if alone and self._depth > 1:
-                raise EngineError(
-                    f"this {type(self).__name__} is in use by the call that led here: do this after it"
-                )
-            yield self._pointer
-        finally:
-            self._depth -= 1
-            self._lock.release()
+            ) from None
+        return self._lock
 
 
 def because(reasons: list[str]) -> str:

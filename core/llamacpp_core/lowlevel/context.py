@@ -62,7 +62,8 @@ class Context(StateMixin):
         params.abort_callback = _is_set()
         params.abort_callback_data = self._interrupted
         self.kv_unified = bool(params.kv_unified)
-        with model._exclusive() as native_model:
+        with model._exclusive():
+            native_model = model._pointer
             pointer = checked(ModelAllocationError, lib.llama_init_from_model, native_model, params)
         reasons = drain_errors()
         if pointer == ffi.NULL:
@@ -117,18 +118,21 @@ class Context(StateMixin):
         """Sets the number of threads for one token, and for many (the same when None)."""
         single = integer(1, 512)("n_threads", n_threads)
         many = single if n_threads_batch is None else integer(1, 512)("n_threads_batch", n_threads_batch)
-        with self._exclusive() as context:
+        with self._exclusive():
+            context = self._pointer
             lib.llama_set_n_threads(context, single, many)
 
     def set_causal_attention(self, causal: bool) -> None:
         """Whether a token sees only what comes before it."""
-        with self._exclusive() as context:
+        with self._exclusive():
+            context = self._pointer
             lib.llama_set_causal_attn(context, boolean("causal", causal))
             self._causal = causal
 
     def set_embeddings(self, embeddings: bool) -> None:
         """Whether the next :meth:`decode` gives embeddings (of every token) besides logits."""
-        with self._exclusive() as context:
+        with self._exclusive():
+            context = self._pointer
             lib.llama_set_embeddings(context, boolean("embeddings", embeddings))
             self._embeddings = embeddings
 
@@ -138,7 +142,8 @@ class Context(StateMixin):
         Raises:
             InvalidParameterError: an adapter of another model, or a scale that is not finite.
         """
-        with self._exclusive() as context:
+        with self._exclusive():
+            context = self._pointer
             self._lora_handles = apply_loras(context, self.model, adapters)
 
     def close(self) -> None:
@@ -186,6 +191,10 @@ class Context(StateMixin):
 
     def encode(self, batch: Batch) -> None:
         """Runs a batch through the encoder of an encoder-decoder model, or an encoder-only model."""
+        if not isinstance(batch, Batch):
+            raise InvalidParameterError(
+                f"batch must be a Batch, got {type(batch).__name__}", parameter="batch"
+            )
         if len(batch) > self.n_ubatch:
             raise InvalidParameterError(
                 f"an encoder takes the batch at once: {len(batch)} tokens, but n_ubatch is {self.n_ubatch}",
@@ -232,7 +241,8 @@ class Context(StateMixin):
         if seq_id not in self._pooled:
             raise InvalidParameterError(f"sequence {seq_id} was not in the last batch", parameter="seq_id")
         width = self.model.n_embd_out
-        with self._exclusive() as context:
+        with self._exclusive():
+            context = self._pointer
             lib.llama_synchronize(context)
             if self.pooling_type == "rank":
                 width = int(lib.llama_model_n_cls_out(self.model._pointer))
@@ -243,7 +253,8 @@ class Context(StateMixin):
 
     def _output_view(self, function: Any, index: int, width: int, what: str) -> NDArray[np.float32]:
         index = self._check_output(index)
-        with self._exclusive() as context:
+        with self._exclusive():
+            context = self._pointer
             pointer = checked(GenerationError, function, context, index)
             if pointer == ffi.NULL:
                 raise GenerationError(f"llama.cpp has no {what} for token {index} of the last batch")
@@ -274,7 +285,8 @@ class Context(StateMixin):
         return int(check(name, seq_id))
 
     def _run(self, function: Any, batch: Batch, *, every_token: bool) -> None:
-        with self._exclusive() as context, batch._exclusive() as native:
+        with self._exclusive(), batch._exclusive():
+            context, native = self._pointer, batch._pointer
             self._check_batch(batch)
             outputs = range(len(batch)) if every_token else batch.outputs
             self._guard_views(len(outputs))

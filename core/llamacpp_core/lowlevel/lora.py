@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from llamacpp_core._checks import file_path, number
 from llamacpp_core.errors import EngineError, InvalidParameterError, ModelLoadError
 from llamacpp_core.lowlevel._owned import NativeHandle, NativeObject, because
+from llamacpp_core.models.loadable import check_companion
 from llamacpp_core.native import checked, ffi, lib
 from llamacpp_core.native.log import drain_errors
 
@@ -38,7 +39,9 @@ class LoraAdapter(NativeObject):
         file = file_path("path", path)
         model._require_weights()
         _check_file(file)
-        with model._exclusive() as native:
+        check_companion(file, "LoRA adapter")
+        with model._exclusive():
+            native = model._pointer
             pointer = checked(ModelLoadError, lib.llama_adapter_lora_init, native, os.fsencode(file))
         reasons = drain_errors()
         if pointer == ffi.NULL:

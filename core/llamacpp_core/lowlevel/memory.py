@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from llamacpp_core._checks import integer
@@ -27,22 +25,21 @@ class Memory:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    @contextmanager
-    def _native(self) -> Iterator[Any]:
-        with self._context._exclusive() as context:
-            pointer = lib.llama_get_memory(context)
-            if pointer == ffi.NULL:
-                raise UnsupportedCapabilityError(
-                    "this model keeps no memory between calls (it has no decoder)"
-                )
-            yield pointer
+    @property
+    def _native(self) -> Any:
+        """The ``llama_memory_t``, for a block under the context's lock."""
+        pointer = lib.llama_get_memory(self._context._pointer)
+        if pointer == ffi.NULL:
+            raise UnsupportedCapabilityError("this model keeps no memory between calls (it has no decoder)")
+        return pointer
 
     def _seq(self, seq_id: int, name: str = "seq_id") -> int:
         return self._context._check_seq_id(seq_id, name)
 
     def clear(self, *, data: bool = True) -> None:
         """Forgets everything; ``data=False`` leaves the buffers' contents in place, unused."""
-        with self._native() as memory:
+        with self._context._exclusive():
+            memory = self._native
             checked(EngineError, lib.llama_memory_clear, memory, data)
 
     def seq_rm(self, seq_id: int | None, start: int | None = None, end: int | None = None) -> None:
@@ -53,7 +50,8 @@ class Memory:
         """
         first, last = _position_range(start, end)
         sequence = -1 if seq_id is None else self._seq(seq_id)
-        with self._native() as memory:
+        with self._context._exclusive():
+            memory = self._native
             if not checked(EngineError, lib.llama_memory_seq_rm, memory, sequence, first, last):
                 raise UnsupportedCapabilityError(
                     "this memory cannot forget a part of a sequence: remove the whole sequence"
@@ -75,14 +73,16 @@ class Memory:
             )
         if whole:
             first, last = -1, -1
-        with self._native() as memory:
+        with self._context._exclusive():
+            memory = self._native
             checked(EngineError, lib.llama_memory_seq_cp, memory, origin, destination, first, last)
 
     def seq_keep(self, seq_id: int) -> None:
         """Forgets every other sequence."""
         self._seq(seq_id)
         others = [other for other in range(self._context.n_seq_max) if other != seq_id]
-        with self._native() as memory:
+        with self._context._exclusive():
+            memory = self._native
             # llama_memory_seq_keep() looks only at the sequence's own part of a memory that is not unified
             for other in others:
                 checked(EngineError, lib.llama_memory_seq_rm, memory, other, -1, -1)
@@ -99,7 +99,8 @@ class Memory:
         if delta > 0 and self.seq_pos_max(seq_id) > _INT32_MAX - 1 - delta:
             raise InvalidParameterError("delta moves a position beyond 2**31 - 1", parameter="delta")
         self._require_shift()
-        with self._native() as memory:
+        with self._context._exclusive():
+            memory = self._native
             checked(EngineError, lib.llama_memory_seq_add, memory, sequence, first, last, delta)
 
     def seq_div(self, seq_id: int, divisor: int, start: int | None = None, end: int | None = None) -> None:
@@ -112,25 +113,29 @@ class Memory:
         sequence = self._seq(seq_id)
         divisor = integer(1)("divisor", divisor)
         self._require_shift()
-        with self._native() as memory:
+        with self._context._exclusive():
+            memory = self._native
             checked(EngineError, lib.llama_memory_seq_div, memory, sequence, first, last, divisor)
 
     def seq_pos_min(self, seq_id: int) -> int:
         """The first position that is remembered; -1 for an empty sequence."""
         sequence = self._seq(seq_id)
-        with self._native() as memory:
+        with self._context._exclusive():
+            memory = self._native
             return int(lib.llama_memory_seq_pos_min(memory, sequence))
 
     def seq_pos_max(self, seq_id: int) -> int:
         """The last position that is remembered; -1 for an empty sequence."""
         sequence = self._seq(seq_id)
-        with self._native() as memory:
+        with self._context._exclusive():
+            memory = self._native
             return int(lib.llama_memory_seq_pos_max(memory, sequence))
 
     @property
     def can_shift(self) -> bool:
         """Whether :meth:`seq_add` and :meth:`seq_div` work."""
-        with self._native() as memory:
+        with self._context._exclusive():
+            memory = self._native
             return bool(lib.llama_memory_can_shift(memory))
 
     def _require_shift(self) -> None:

@@ -17,6 +17,7 @@ from llamacpp_core.errors import (
 )
 from llamacpp_core.lowlevel._owned import NativeHandle, NativeObject, because
 from llamacpp_core.lowlevel.vocabulary import Vocabulary
+from llamacpp_core.models.loadable import check_values
 from llamacpp_core.models.metadata import metadata_problem
 from llamacpp_core.native import checked, ffi, lib, text
 from llamacpp_core.native.enums import enum_values
@@ -70,6 +71,8 @@ class Model(NativeObject):
     ) -> None:
         file = file_path("path", path)
         _check_file(file)
+        from llamacpp_core.models import read_gguf_header
+
         lib.lc_init()
         params = lib.llama_model_default_params()
         params.n_gpu_layers = integer(-1)("n_gpu_layers", n_gpu_layers)
@@ -82,6 +85,7 @@ class Model(NativeObject):
         shares = _tensor_split(tensor_split)
         params.tensor_split = shares
         overrides = _overrides(metadata_overrides or {})
+        check_values(read_gguf_header(file), metadata_overrides)
         params.kv_overrides = overrides
         progress = _Progress(on_progress)
         progress.install(params)

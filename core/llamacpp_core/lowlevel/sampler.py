@@ -77,7 +77,8 @@ class Sampler(NativeObject):
         if not self._selects:
             raise self._no_choice()
         index = context._check_output(index)
-        with self._exclusive() as chain, context._exclusive() as native:
+        with self._exclusive(), context._exclusive():
+            chain, native = self._pointer, context._pointer
             token = int(self._call(lib.lc_sample, chain, native, index))
             if token < 0:
                 raise self._no_token(token, index)
@@ -87,7 +88,8 @@ class Sampler(NativeObject):
 
     def apply(self, candidates: Candidates) -> None:
         """Runs the chain over candidates, without accepting anything."""
-        with self._exclusive() as chain:
+        with self._exclusive():
+            chain = self._pointer
             self._call(lib.llama_sampler_apply, chain, candidates._native)
 
     def accept(self, token: int) -> None:
@@ -97,17 +99,20 @@ class Sampler(NativeObject):
             GrammarError: the chain's grammar does not allow the token.
         """
         self.model.vocabulary.check(token)
-        with self._exclusive() as chain:
+        with self._exclusive():
+            chain = self._pointer
             self._call(lib.llama_sampler_accept, chain, token, error=GrammarError)
 
     def reset(self) -> None:
         """Forgets the tokens that were accepted, and starts the random numbers again."""
-        with self._exclusive() as chain:
+        with self._exclusive():
+            chain = self._pointer
             self._call(lib.llama_sampler_reset, chain)
 
     def clone(self) -> Sampler:
         """A chain in the same state that goes its own way."""
-        with self._exclusive() as chain:
+        with self._exclusive():
+            chain = self._pointer
             pointer = self._call(lib.llama_sampler_clone, chain)
         twin = type(self).__new__(type(self))
         twin._start(self.model, pointer, list(self._names), selects=self._selects)
@@ -369,7 +374,8 @@ class Sampler(NativeObject):
     ) -> Self:
         if self._selects:
             raise InvalidParameterError(f"{self._names[-1]} already chooses the token: no {name} after it")
-        with self._exclusive(alone=True) as chain:
+        with self._exclusive(alone=True):
+            chain = self._pointer
             part = checked(error, make, *(a.pointer if isinstance(a, arguments.Kept) else a for a in native))
             if part == ffi.NULL:
                 raise error(f"llama.cpp could not make the sampler {name}")

@@ -107,13 +107,15 @@ class StateMixin(NativeObject):
         return self._load_sequence(file_path("path", path).read_bytes(), seq_id)
 
     def _save_state(self, tokens: list[int]) -> bytes:
-        with self._exclusive() as context:
+        with self._exclusive():
+            context = self._pointer
             size = checked(GenerationError, lib.llama_state_get_size, context)
             return _pack(_WHOLE, tokens, size, lambda buffer: lib.llama_state_get_data(context, buffer, size))
 
     def _load_state(self, state: bytes) -> list[int]:
         tokens, payload = _unpack(state, _WHOLE, len(self.model.vocabulary))
-        with self._exclusive() as context:
+        with self._exclusive():
+            context = self._pointer
             self._outputs = {}
             data = ffi.from_buffer("uint8_t[]", payload)
             read = checked(InvalidParameterError, lib.llama_state_set_data, context, data, len(payload))
@@ -124,7 +126,8 @@ class StateMixin(NativeObject):
 
     def _save_sequence(self, seq_id: int, tokens: list[int]) -> bytes:
         self._check_seq_id(seq_id)
-        with self._exclusive() as context:
+        with self._exclusive():
+            context = self._pointer
             size = checked(GenerationError, lib.llama_state_seq_get_size, context, seq_id)
             return _pack(
                 _SEQUENCE,
@@ -136,7 +139,8 @@ class StateMixin(NativeObject):
     def _load_sequence(self, state: bytes, seq_id: int) -> list[int]:
         self._check_seq_id(seq_id)
         tokens, payload = _unpack(state, _SEQUENCE, len(self.model.vocabulary))
-        with self._exclusive() as context:
+        with self._exclusive():
+            context = self._pointer
             self._outputs = {}
             data = ffi.from_buffer("uint8_t[]", payload)
             read = checked(

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from llamacpp_core._checks import require
+from llamacpp_core._checks import shown as shown_value
+from llamacpp_core._checks import text as checked_text
 from llamacpp_core.errors import InvalidParameterError, ModelDownloadError, ModelNotFoundError
 from llamacpp_core.models.hub_errors import translated
 from llamacpp_core.models.progress import shown
@@ -93,11 +95,14 @@ def parse_address(text: str) -> HubAddress:
     match = _ADDRESS.fullmatch(text)
     if match is None:
         raise InvalidParameterError(
-            f"model={text!r} is not of the form 'hf:owner/repo:file.gguf'"
+            f"model={shown_value(text)} is not of the form 'hf:owner/repo:file.gguf'"
             " (a glob such as *Q4_K_M.gguf will do; @revision may follow the repository)",
             parameter="model",
         )
     return make_address(match["repo"], match["pattern"], match["revision"])
+
+
+_MAX_REPO = 96  # the hub's own limit
 
 
 def make_address(repo: str, pattern: str | None, revision: str | None) -> HubAddress:
@@ -106,10 +111,14 @@ def make_address(repo: str, pattern: str | None, revision: str | None) -> HubAdd
     Raises:
         InvalidParameterError: The repository is not ``owner/name``, or the pattern is empty.
     """
-    if not isinstance(repo, str) or not _REPO.fullmatch(repo):
-        raise InvalidParameterError(f"repo_id={repo!r} is not of the form 'owner/name'", parameter="repo_id")
-    if pattern is not None and not pattern.strip():
+    if not isinstance(repo, str) or len(repo) > _MAX_REPO or not _REPO.fullmatch(repo):
+        raise InvalidParameterError(
+            f"repo_id={shown_value(repo)} is not of the form 'owner/name'", parameter="repo_id"
+        )
+    if pattern is not None and not checked_text("filename", pattern).strip():
         raise InvalidParameterError("filename is empty; name a .gguf file or a glob", parameter="filename")
+    if revision is not None:
+        checked_text("revision", revision)
     return HubAddress(repo, _as_pattern(pattern or "*.gguf"), revision)
 
 

@@ -1,20 +1,90 @@
-"""Whether sound GGUF files are a model that can be loaded for inference."""
+"""The gate that every GGUF file goes through before llama.cpp opens it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from llamacpp_core.errors import ModelLoadError
-from llamacpp_core.models.gguf.header import GGUFHeader
+from llamacpp_core.models.gguf.header import GGUFHeader, read_gguf_header
 from llamacpp_core.models.metadata import metadata_problem
 
-__all__ = ["check_loadable"]
+__all__ = ["check_companion", "check_loadable", "check_values"]
 
 _OTHER_TYPES = {
     "adapter": "it is a LoRA adapter: load it beside its base model",
     "mmproj": "it is an image or audio projector: load it beside its language model",
     "imatrix": "it is an importance matrix for quantising, not a model",
 }
+
+
+#: What a file may be that is loaded beside a model, and what it must say about itself.
+_COMPANIONS = {
+    "draft model": "a draft model is a whole model, in one file",
+    "LoRA adapter": "its general.type must be 'adapter'",
+    "projector": "its general.architecture must be 'clip'",
+    "control vector": "its general.architecture must be 'controlvector'",
+}
+#: Projectors whose pictures have one size, so that every patch needs a position of its own.
+_FIXED_SIZE = ("mlp", "mlp_norm", "ldp", "ldpv2")
+
+
+def check_companion(path: str | os.PathLike[str], kind: str) -> GGUFHeader:
+    """Check a file that is loaded beside a model.
+
+    Args:
+        path: The file.
+        kind: "draft model", "LoRA adapter", "projector" or "control vector".
+
+    Raises:
+        ModelNotFoundError: There is no such file.
+        ModelLoadError: It is damaged, or something else.
+    """
+    header = read_gguf_header(path)
+    if kind == "draft model":
+        check_loadable([header])
+        return header
+    is_one = {
+        "LoRA adapter": header.type == "adapter",
+        "projector": header.architecture == "clip",
+        "control vector": header.architecture == "controlvector",
+    }[kind]
+    if not is_one:
+        raise ModelLoadError(f"{path} is not a {kind}: {_COMPANIONS[kind]}", path=str(path))
+    check_values(header)
+    if kind == "projector":
+        _check_positions(header)
+    return header
+
+
+def check_values(header: GGUFHeader, overrides: Mapping[str, Any] | None = None) -> None:
+    """Check the metadata of a file as llama.cpp will see them: with what replaces some of them.
+
+    Raises:
+        ModelLoadError: llama.cpp cannot work with a value.
+    """
+    for key, value in {**header.metadata, **(overrides or {})}.items():
+        if problem := metadata_problem(key, value):
+            path = str(header.path)
+            raise ModelLoadError(f"{path} cannot be loaded: its {key} is wrong: {problem}", path=path)
+
+
+def _check_positions(header: GGUFHeader) -> None:
+    kind = header.text("clip.projector_type") or header.text("clip.vision.projector_type")
+    side, patch = header.integer("clip.vision.image_size"), header.integer("clip.vision.patch_size")
+    shapes = {tensor.name: tensor.shape for tensor in header.tensors}
+    rows = shapes.get("v.position_embd.weight", ())[1:2]
+    if kind not in _FIXED_SIZE or not side or not patch or not rows:
+        return
+    needed = (side // patch) ** 2 + ("v.class_embd" in shapes)
+    if rows[0] < needed:
+        path = str(header.path)
+        raise ModelLoadError(
+            f"{path} cannot be loaded: pictures of {side} pixels in patches of {patch} have {needed} "
+            f"positions, and it holds {rows[0]}",
+            path=path,
+        )
 
 
 def check_loadable(headers: Sequence[GGUFHeader]) -> None:
@@ -33,9 +103,7 @@ def check_loadable(headers: Sequence[GGUFHeader]) -> None:
         raise ModelLoadError(f"{path} is not a model: {reason}", path=path)
     if first.architecture is None:
         raise ModelLoadError(f"{path} is not a model: its metadata names no general.architecture", path=path)
-    for key, value in first.metadata.items():
-        if problem := metadata_problem(key, value):
-            raise ModelLoadError(f"{path} cannot be loaded: its {key} is wrong: {problem}", path=path)
+    check_values(first)
     if first.split_count != len(headers):
         raise ModelLoadError(
             f"{path} is part {first.split_no + 1} of a model split into {first.split_count} files:"

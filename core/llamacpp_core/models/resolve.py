@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llamacpp_core._checks import boolean
+from llamacpp_core._checks import boolean, shown
 from llamacpp_core.errors import InvalidParameterError, ModelLoadError, ModelNotFoundError
 from llamacpp_core.models import hub
 from llamacpp_core.models.catalog import CatalogEntry, HubSource, WheelSource, find_entry, unknown_model
@@ -87,7 +87,9 @@ def _folder(name: str, value: str | os.PathLike[str] | None) -> Path | None:
     except TypeError:
         path = None
     if not isinstance(path, str) or not path or "\0" in path:
-        raise InvalidParameterError(f"{name} must be the path of a folder, got {value!r}", parameter=name)
+        raise InvalidParameterError(
+            f"{name} must be the path of a folder, got {shown(value)}", parameter=name
+        )
     return Path(path)
 
 
@@ -139,7 +141,7 @@ def resolve_model(
     text = model if isinstance(model, str) else None
     if not isinstance(model, str | os.PathLike) or (text is not None and (not text.strip() or "\0" in text)):
         raise InvalidParameterError(
-            f"model={model!r} is neither a path nor a catalog name nor 'hf:owner/repo:file.gguf'",
+            f"model={shown(model)} is neither a path nor a catalog name nor 'hf:owner/repo:file.gguf'",
             parameter="model",
         )
     entry = find_entry(text) if text is not None else None

@@ -7,6 +7,7 @@ from typing import Any
 
 from llamacpp_core.errors import (
     ContextOverflowError,
+    EngineClosedError,
     GenerationError,
     GrammarError,
     InvalidParameterError,
@@ -46,6 +47,8 @@ def error_from_report(report: dict[str, Any]) -> LlamaCppError:
             n_prompt_tokens=n_prompt,
             n_ctx=n_ctx,
         )
+    if kind == "closed":
+        return EngineClosedError(message)
     if kind == "invalid_request":
         return InvalidParameterError(message)
     if kind == "invalid_grammar":

@@ -30,6 +30,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from llamacpp_core.engine.kept import Kept
 from llamacpp_core.request.constraints import Constraint
 from llamacpp_core.request.template import Begin, PlannedChat
 from llamacpp_core.response.assemblers import OutputParser
@@ -117,7 +118,7 @@ class FreeFormats:
     """Chooses parsers for free answers, remembering what was found out about each format."""
 
     def __init__(self) -> None:
-        self._linear: dict[str, bool] = {}
+        self._linear: Kept[str, bool] = Kept(_MAX_FORMATS)
 
     def free(self, planned: PlannedChat, *, has_tools: bool) -> AnswerFormat:
         """An answer in the template's own format.
@@ -148,11 +149,7 @@ class FreeFormats:
 
     def _reads_linearly(self, planned: PlannedChat, tags: Tags | None) -> bool:
         key = f"{planned.format.key} {planned.begin}"
-        if key not in self._linear:
-            if len(self._linear) >= _MAX_FORMATS:
-                self._linear.clear()
-            self._linear[key] = splits_like_native(planned.plan, tags, *_shown(planned, tags))
-        return self._linear[key]
+        return self._linear.get(key, lambda: splits_like_native(planned.plan, tags, *_shown(planned, tags)))
 
 
 def _own_triggers(probed: tuple[str, ...], here: tuple[str, ...] | None) -> tuple[str, ...]:

@@ -136,7 +136,14 @@ class ChatPreparer:
         own_calls = described and own_form and constraint is None and use.mode == "auto"
         if formatter is not None:
             planned = plan_formatted(
-                self._engine, self._vocab, formatter, checked, settings, tools=tools, own_calls=own_calls
+                self._engine,
+                self._vocab,
+                formatter,
+                checked,
+                settings,
+                tools=tools,
+                own_calls=own_calls,
+                safe=self._safe,
             )
             return planned, constraint
         planned = self._planner.plan(

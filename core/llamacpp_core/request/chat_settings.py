@@ -45,8 +45,7 @@ class PromptShape:
     @property
     def prefills(self) -> bool:
         """Whether a last message of the assistant is the beginning of the answer."""
-        wanted = self.continue_final_message
-        return self.add_generation_prompt if wanted is None else wanted
+        return self.continue_final_message is True
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

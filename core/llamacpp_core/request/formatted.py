@@ -11,10 +11,12 @@ for the engine's own prompts. A formatter may say more about itself in two attri
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llamacpp_core.engine.engine import Engine
+from llamacpp_core.engine.written import mark_control_tokens, plan_written
 from llamacpp_core.errors import InvalidParameterError, UnsupportedCapabilityError
 from llamacpp_core.request.chat_settings import ChatSettings
 from llamacpp_core.request.sampling import stop_strings
@@ -71,6 +73,7 @@ def plan_formatted(
     *,
     tools: Sequence[dict[str, Any]],
     own_calls: bool,
+    safe: bool,
 ) -> PlannedChat:
     """Lets a formatter write a prompt, and tokenizes it; names of control tokens in it become those tokens.
 
@@ -82,6 +85,7 @@ def plan_formatted(
         settings: What the call asks for.
         tools: The tools to describe.
         own_calls: Calls are read in the formatter's own syntax.
+        safe: The caller's text cannot become control tokens.
 
     Raises:
         InvalidMessageError: The formatter cannot write the conversation.
@@ -102,21 +106,66 @@ def plan_formatted(
     if not shape.add_generation_prompt:
         variables["add_generation_prompt"] = False
     choice = None if not tools else "required" if settings.use.mode == "forced" else "auto"
-    formatted = formatter(messages=conversation, tools=list(tools) or None, tool_choice=choice, **variables)
+    given = {"messages": conversation, "tools": list(tools) or None, **variables}
+
+    def write(values: Any) -> Formatted:
+        return _checked(formatter(tool_choice=choice, **values))
+
+    formatted = write(given)
+    prompt, prefill = formatted.prompt, prefill or ""
+    add_bos = not formatted.added_special
+    marked = _marked_prompt(engine, write, given, prompt, prefill) if safe else None
+    if marked is None:
+        tokens = vocab.tokenize(prompt + prefill, add_special=add_bos, parse_special=True)
+        plan = engine.plan_tokens([tokens])
+    else:
+        plan = plan_written(engine, *marked, prefill=prefill, add_bos=add_bos)
+    make = call_parser(formatter) if own_calls else None
+    names = frozenset(tool["function"]["name"] for tool in tools)
+    found = GivenPrompt(
+        prompt + prefill,
+        stops=tuple(stop_strings(formatted.stop or ())),
+        criteria=() if formatted.stopping_criteria is None else (formatted.stopping_criteria,),
+        new_parser=None if make is None else lambda: make(names),
+    )
+    return PlannedChat(plan, _FORMAT, Begin.FREE, given=found)
+
+
+def _checked(formatted: Any) -> Formatted:
     if not isinstance(getattr(formatted, "prompt", None), str):
         raise InvalidParameterError(
             "a chat formatter must return a ChatFormatterResponse with a prompt, got "
             f"{type(formatted).__name__}",
             parameter="chat_format",
         )
-    prompt = formatted.prompt + (prefill or "")
-    tokens = vocab.tokenize(prompt, add_special=not formatted.added_special, parse_special=True)
-    make = call_parser(formatter) if own_calls else None
-    names = frozenset(tool["function"]["name"] for tool in tools)
-    given = GivenPrompt(
-        prompt,
-        stops=tuple(stop_strings(formatted.stop or ())),
-        criteria=() if formatted.stopping_criteria is None else (formatted.stopping_criteria,),
-        new_parser=None if make is None else lambda: make(names),
-    )
-    return PlannedChat(engine.plan_tokens([tokens]), _FORMAT, Begin.FREE, given=given)
+    return formatted  # type: ignore[no-any-return]
+
+
+def _marked_prompt(
+    engine: Engine, write: Callable[[Any], Formatted], given: dict[str, Any], prompt: str, prefill: str
+) -> tuple[str, str] | None:
+    """The prompt with a mark in each control token of the caller's, and the mark; None where there are none.
+
+    Tokens that the formatter looks for in the caller's text, as some do for the end of reasoning, keep their
+    meaning: those with which it writes something else when they are marked.
+    """
+    text = json.dumps(given, ensure_ascii=False)
+    mark = next(m for m in map(chr, range(0x10FFFD, 0x100000, -1)) if m not in text)
+    marked, found = mark_control_tokens(engine, given, mark)
+    if not found and not mark_control_tokens(engine, prefill, mark)[1]:
+        return None
+
+    def written(values: Any) -> str:
+        return write(values).prompt.replace(json.dumps(mark)[1:-1], mark)
+
+    first = written(marked)
+    if first.replace(mark, "") == prompt:
+        return first, mark
+
+    def changes(token: str) -> bool:
+        alone, _ = mark_control_tokens(engine, given, mark, [other for other in found if other != token])
+        return written(alone).replace(mark, "") != prompt
+
+    spared = [token for token in found if changes(token)]
+    second = written(mark_control_tokens(engine, given, mark, spared)[0])
+    return (second if second.replace(mark, "") == prompt else first), mark

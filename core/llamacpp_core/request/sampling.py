@@ -19,6 +19,7 @@ from llamacpp_core._checks import (
     integer,
     number,
     seed,
+    shown,
     text,
     unknown_name,
 )
@@ -213,8 +214,8 @@ def stop_strings(value: Any) -> list[str]:
     for i, entry in enumerate(stops):
         if not isinstance(entry, str) or not entry:
             raise InvalidParameterError(
-                f"stop[{i}] must be a string that is not empty, got {entry!r}: an empty one would end every "
-                "answer at once",
+                f"stop[{i}] must be a string that is not empty, got {shown(entry)}: an empty one would end "
+                "every answer at once",
                 parameter=f"stop[{i}]",
             )
         check_text(f"stop[{i}]", entry)

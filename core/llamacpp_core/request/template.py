@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from llamacpp_core.engine.engine import Engine
+from llamacpp_core.engine.kept import Kept
 from llamacpp_core.engine.plan import Plan
 from llamacpp_core.errors import InvalidMessageError, LlamaCppError
 from llamacpp_core.request.call_probe import PROBE_TOOL, CallForm, own_call, probe_calls
@@ -139,9 +140,9 @@ class ChatPlanner:
         self._engine = engine
         self._defaults: dict[str, Any] = engine.info["template_kwargs"]
         self._thinks: bool = engine.info["enable_thinking"]
-        self._formats: dict[str, FormatInfo] = {}
-        self._openings: dict[str, Opening] = {}
-        self._call_forms: dict[str, CallForm] = {}
+        self._formats: Kept[str, FormatInfo] = Kept(_MAX_FORMATS)
+        self._openings: Kept[str, Opening] = Kept(_MAX_FORMATS)
+        self._call_forms: Kept[str, CallForm] = Kept(_MAX_FORMATS)
 
     def reads_own_calls(self) -> bool:
         """Whether the template describes tools, and calls in its form can be read back."""
@@ -241,7 +242,7 @@ class ChatPlanner:
         body = head["format"] | {"messages": list(messages)}
         if tools:
             body["tools"] = json.loads(tools)
-        plan = self._engine.plan_chat({"media": body})
+        plan = self._engine.plan_chat({"media": body, "safe": head["safe"]})
         begin = Begin.TEXT if constrained else Begin.FREE
         return PlannedChat(plan, _format_info(plan, f"media {key}"), begin)
 
@@ -251,31 +252,25 @@ class ChatPlanner:
 
     def _info(self, plan: Plan) -> FormatInfo:
         key = plan.format
-        known = self._formats.get(key)
-        if known is None:
-            known = _format_info(plan, key)
-            _remember(self._formats, key, known)
-        return known
+        return self._formats.get(key, lambda: _format_info(plan, key))
 
     def _opening(self, request: Rendering) -> Opening:
-        known = self._openings.get(request.settings)
-        if known is None:
+        def find() -> Opening:
             probe = request.with_tools("")
-            known = find_opening(probe.prompt, self._info(probe.render([_QUESTION])).tags)
-            _remember(self._openings, request.settings, known)
-        return known
+            return find_opening(probe.prompt, self._info(probe.render([_QUESTION])).tags)
+
+        return self._openings.get(request.settings, find)
 
     def _calls(self, request: Rendering) -> CallForm:
-        known = self._call_forms.get(request.settings)
-        if known is None:
+        def find() -> CallForm:
             probe = request.with_tools(json.dumps([PROBE_TOOL]))
             plan = probe.render([_QUESTION])
             found = self._info(plan)
             opening = self._opening(request)
             texts = own_call(probe.prompt, opening, found.tags)
-            known = probe_calls(plan, texts, opening, found.tags, found.triggers)
-            _remember(self._call_forms, request.settings, known)
-        return known
+            return probe_calls(plan, texts, opening, found.tags, found.triggers)
+
+        return self._call_forms.get(request.settings, find)
 
     def _kwargs(self, shape: PromptShape, constrained: bool) -> tuple[dict[str, Any], bool]:
         """The template's variables, and whether the model is to reason."""
@@ -308,12 +303,6 @@ class ChatPlanner:
         return fmt
 
 
-def _remember(cache: dict[str, Any], key: str, value: Any) -> None:
-    if len(cache) >= _MAX_FORMATS:
-        cache.pop(next(iter(cache)), None)
-    cache[key] = value
-
-
 def has_media(message: Mapping[str, Any]) -> bool:
     """Whether a checked message holds an image or sound."""
     content = message["content"]
@@ -323,7 +312,7 @@ def has_media(message: Mapping[str, Any]) -> bool:
 def split_prefill(
     messages: Sequence[dict[str, Any]], shape: PromptShape
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """A last assistant message is the beginning of the answer, unless the caller says otherwise."""
+    """A last message of the assistant is the beginning of the answer where the caller says so."""
     last = messages[-1]
     if last["role"] != "assistant" or last.get("tool_calls") or not shape.prefills or len(messages) < 2:
         return list(messages), None

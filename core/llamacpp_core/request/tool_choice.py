@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from llamacpp_core._checks import unknown_name
+from llamacpp_core._checks import shown, unknown_name
 from llamacpp_core.errors import InvalidParameterError
 from llamacpp_core.response.tool_calls import CALL_CLOSE, CALL_OPEN
 
@@ -53,7 +53,7 @@ def resolve_tool_choice(tools: Sequence[dict[str, Any]], choice: Any, parallel: 
     if not isinstance(choice, str) or choice not in ("none", "auto", "required"):
         raise InvalidParameterError(
             "tool_choice must be 'none', 'auto', 'required' or "
-            f"{{'type': 'function', 'function': {{'name': ...}}}}, got {choice!r}",
+            f"{{'type': 'function', 'function': {{'name': ...}}}}, got {shown(choice)}",
             parameter="tool_choice",
         )
     if choice == "required":

@@ -3,6 +3,12 @@
 #include "threads.h"
 #include "waiting.h"
 
+#ifdef _MSC_VER
+#define LC_THREAD_LOCAL __declspec(thread)
+#else
+#define LC_THREAD_LOCAL _Thread_local
+#endif
+
 struct ggml_threadpool;
 
 static void lc_wait(struct lc_waiting * lc, atomic_int * value, int old, int n_threads);
@@ -84,6 +90,10 @@ static void lc_forget_parent(void) {
     }
 }
 
+static LC_THREAD_LOCAL int lc_shared_graphs; // that this thread is computing with others
+
+int lc_is_computing(void) { return lc_shared_graphs; }
+
 static int lc_graph_begins(struct lc_waiting * lc, int n_threads) {
     const uint64_t now = lc_now();
     lc_forget_parent();
@@ -100,11 +110,13 @@ static int lc_graph_begins(struct lc_waiting * lc, int n_threads) {
         threads = lc->allowed;
     }
     lc->threads = threads < 1 ? 1 : threads;
+    lc_shared_graphs += lc->threads > 1;
     return lc->threads;
 }
 
 static void lc_graph_ends(struct lc_waiting * lc) {
     const uint64_t now = lc_now();
+    lc_shared_graphs -= lc->threads > 1;
     if (lc->slot >= 0) {
         atomic_store_explicit(&lc_pools[lc->slot], now, memory_order_relaxed);
     }

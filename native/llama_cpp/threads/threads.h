@@ -8,6 +8,9 @@ extern "C" {
 // Ends the threads that wait for a context without a pool of its own to compute again.
 void lc_end_idle_threads(void);
 
+// Whether this thread is computing a graph together with others.
+int lc_is_computing(void);
+
 #ifdef __cplusplus
 }
 #endif

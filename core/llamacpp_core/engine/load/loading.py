@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llamacpp_core.engine.engine import Engine
@@ -13,6 +13,7 @@ from llamacpp_core.engine.info import ModelInfo, PromptCache, capabilities
 from llamacpp_core.engine.load.memory import check_context, fit_context
 from llamacpp_core.engine.load.options import LoadOptions
 from llamacpp_core.engine.load.prompt_cache import keep_prompts
+from llamacpp_core.engine.load.server_options import server_files
 from llamacpp_core.engine.load.template_check import check_templates
 from llamacpp_core.errors import InvalidParameterError
 
@@ -42,10 +43,13 @@ def load_engine(
         ModelLoadError: The model cannot be loaded.
         InvalidParameterError: The options contradict each other.
     """
+    from llamacpp_core.models.loadable import check_values
     from llamacpp_core.models.metadata import check_override_types
 
     header = resolved.header
     check_override_types(options.kv_overrides, header.metadata)
+    check_values(header, options.kv_overrides)
+    _check_companions(options)
     embedding = _wants_embedding(resolved, options)
     encoder = embedding and _is_encoder(header)
     n_parallel = _slots(options, embedding, encoder)
@@ -74,6 +78,22 @@ def load_engine(
             engine.close()
             raise
     return engine, reason
+
+
+def _check_companions(options: LoadOptions) -> None:
+    """Every GGUF file that is loaded beside the model."""
+    from llamacpp_core.models.loadable import check_companion
+
+    files: list[tuple[Any, str]] = [(path, "LoRA adapter") for path in _adapter_paths(options.lora)]
+    if options.mmproj is not None:
+        files.append((options.mmproj, "projector"))
+    for path, kind in [*files, *server_files(options.server_options)]:
+        check_companion(path, kind)
+
+
+def _adapter_paths(lora: Sequence[Any]) -> list[Any]:
+    """The files of the option ``lora``, whose entries may be pairs with a scale."""
+    return [entry[0] if isinstance(entry, tuple | list) else entry for entry in lora]
 
 
 def _context(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from llamacpp_core._checks import boolean, check_text, choice, integer, number, seed, text
+from llamacpp_core._checks import boolean, check_text, choice, integer, number, seed, shown, text
 from llamacpp_core.engine.load.server_options import server_flags
 from llamacpp_core.errors import InvalidParameterError, ModelNotFoundError
 from llamacpp_core.native import lib
@@ -243,7 +243,9 @@ def _rope(most: float) -> Any:
         try:
             return given if given == 0 else bounds(name, given)  # type: ignore[no-any-return]
         except InvalidParameterError:
-            raise InvalidParameterError(f"{name} must be {wanted}, got {value!r}", parameter=name) from None
+            raise InvalidParameterError(
+                f"{name} must be {wanted}, got {shown(value)}", parameter=name
+            ) from None
 
     return check
 
@@ -266,7 +268,9 @@ def _folder(name: str, value: Any) -> str:
     except TypeError:
         path = None
     if not isinstance(path, str) or not path:
-        raise InvalidParameterError(f"{name} must be the path of a folder, got {value!r}", parameter=name)
+        raise InvalidParameterError(
+            f"{name} must be the path of a folder, got {shown(value)}", parameter=name
+        )
     return str(Path(check_text(name, path)).absolute())
 
 
@@ -330,7 +334,7 @@ def _file(name: str, value: Any) -> str:
     try:
         path = Path(os.fspath(value))
     except TypeError:
-        raise InvalidParameterError(f"{name} must be a path, got {value!r}", parameter=name) from None
+        raise InvalidParameterError(f"{name} must be a path, got {shown(value)}", parameter=name) from None
     check_text(name, str(path))
     if not path.is_file():
         raise ModelNotFoundError(f"{name}: there is no file {str(path)!r}")

@@ -9,11 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from llamacpp_core._checks import check_text, unknown_name
+from llamacpp_core._checks import check_text, shown, unknown_name
 from llamacpp_core.errors import InvalidParameterError, ModelNotFoundError
 from llamacpp_core.native import ffi, lib
 
-__all__ = ["server_flags", "server_option_names"]
+__all__ = ["server_files", "server_flags", "server_option_names"]
 
 _logger = logging.getLogger("llamacpp_core.engine.load.options")
 
@@ -125,6 +125,11 @@ _REFUSED |= {flag: f"give {field}= to the request" for flag, field in _PER_REQUE
 _FILES = frozenset(
     {"--control-vector", "--lookup-cache-static", "--spec-draft-model", "--chat-template-file"}
 )
+_GGUF = {
+    "--spec-draft-model": "draft model",
+    "--control-vector": "control vector",
+    "--control-vector-scaled": "control vector",
+}
 
 
 @cache
@@ -187,6 +192,22 @@ def server_flags(values: Mapping[str, Any]) -> list[list[str]]:
     return out
 
 
+def server_files(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The GGUF files that entries of ``server_options`` name, each with what it must be.
+
+    Args:
+        values: Entries that :func:`server_flags` takes.
+    """
+    out = []
+    for flag, *words in server_flags(values):
+        kind = next((_GGUF[name] for name in _table()[flag]["names"] if name in _GGUF), None)
+        for word in words if kind else ():
+            for path in word.split(",") if kind == "control vector" else [word]:
+                # A scale may follow behind the last colon.
+                out.append((path if Path(path).is_file() else path.rpartition(":")[0] or path, str(kind)))
+    return out
+
+
 def _words(name: str, flag: str, entry: dict[str, Any], value: Any) -> list[str]:
     if entry["n_values"] == 0:
         return [_switch(name, flag, entry, value)]
@@ -194,7 +215,7 @@ def _words(name: str, flag: str, entry: dict[str, Any], value: Any) -> list[str]
     for part in parts:
         if isinstance(part, bool) or not isinstance(part, str | int | float | Path):
             raise InvalidParameterError(
-                f"server_options[{name!r}] must be text or a number, or a list of them, got {part!r}",
+                f"server_options[{name!r}] must be text or a number, or a list of them, got {shown(part)}",
                 parameter=name,
             )
     if not _FILES.isdisjoint(entry["names"]):

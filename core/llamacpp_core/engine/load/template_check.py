@@ -19,14 +19,14 @@ def check_templates(templates: Mapping[str, str], path: str) -> None:
         path: The file, for the error.
 
     Raises:
-        ModelLoadError: One is nested more deeply than a stack has room for, or its macros call each other
-            without end.
+        ModelLoadError: One is nested more deeply than a stack has room for, or passes a limit of steps, time
+            or memory when it renders conversations of the usual kinds.
     """
     for name, template in templates.items():
         text = template.encode("utf-8", "surrogateescape")
         if not lib.lc_template_is_bounded(text, len(text)):
             raise ModelLoadError(
-                f"{path} cannot be loaded: its chat template {name!r} would use up the stack: "
+                f"{path} cannot be loaded: its chat template {name!r} has no end or is too large: "
                 f"{last_report()['message']} (chat_template or chat_format sets another)",
                 path=path,
             )

@@ -80,13 +80,14 @@ def callbacks(name: str, value: Any) -> list[Callable[..., Any]]:
         return []
     is_list = isinstance(value, LogitsProcessorList | StoppingCriteriaList)
     several = is_list or (isinstance(value, Iterable) and not callable(value))
-    functions: list[Any] = list(value) if several else [value]
-    for i, function in enumerate(functions):
+    functions: list[Any] = []
+    for i, function in enumerate(value if several else [value]):
         if not callable(function):
             raise InvalidParameterError(
-                f"{name}[{i}] must be a function of (input_ids, logits), got {function!r}",
+                f"{name}[{i}] must be a function of (input_ids, logits), got a {type(function).__name__}",
                 parameter=f"{name}[{i}]",
             )
+        functions.append(function)
     return functions
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Generator
 from functools import cache
@@ -40,12 +41,13 @@ class CustomRequest:
         Raises:
             LlamaCppError: The request failed, was cancelled, or the model was closed.
         """
-        if not self._running.acquire(blocking=False):
+        if self._running.locked():
             raise EngineError("this request already has a consumer that waits for its next result")
         try:
-            if self._cancelled.is_set():
-                raise RequestCancelledError("the request was cancelled")
-            return next(self._events)
+            with self._running:  # taken and given back by steps of C: Ctrl-C cannot leave it taken
+                if self._cancelled.is_set():
+                    raise RequestCancelledError("the request was cancelled")
+                return next(self._events)
         except StopIteration:
             self._ended = True
             raise EngineError("this request has ended and has no further results") from None
@@ -53,7 +55,6 @@ class CustomRequest:
             self._ended = True
             raise
         finally:
-            self._running.release()
             self._close_if_cancelled()
 
     async def anext(self) -> Event:
@@ -77,12 +78,10 @@ class CustomRequest:
             self._close_if_cancelled()
 
     def _close_if_cancelled(self) -> None:
-        if self._cancelled.is_set() and self._running.acquire(blocking=False):
-            try:
+        if self._cancelled.is_set() and not self._running.locked():
+            with self._running:
                 self._ended = True
                 self._events.close()
-            finally:
-                self._running.release()
 
 
 @cache
@@ -91,3 +90,7 @@ def python_executor() -> ThreadPoolExecutor:
     from concurrent.futures import ThreadPoolExecutor
 
     return ThreadPoolExecutor(32, "llamacpp-python")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=python_executor.cache_clear)  # its threads stay in the parent

@@ -176,7 +176,8 @@ class _Answers:
             if self._loop._criteria(ids.view, logits):
                 return "eos"
             scores = process_logits(self._loop._processors, ids.view, logits)
-            with session.working():
+            with session.lock:
+                session.opened()
                 token = chooser.choose(scores, self._n_left(writer.n_tokens))
             writer.n_tokens += 1
             if vocabulary.is_end(token):

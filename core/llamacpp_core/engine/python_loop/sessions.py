@@ -12,7 +12,6 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from llamacpp_core.engine.engine import Engine
@@ -54,21 +53,20 @@ class Session:
         self._scales: tuple[float, ...] = ()
         self.n_ctx = context.n_ctx_seq
 
-    @contextmanager
-    def working(self) -> Iterator[Context]:
-        """The context, while nobody closes it.
+    def opened(self) -> Context:
+        """The context, for a block under the lock: nobody closes it there.
 
         Raises:
             EngineClosedError: The model was closed.
         """
-        with self.lock:
-            if self._pool.closed:
-                raise EngineClosedError("the model was closed while this request was running")
-            yield self.context
+        if self._pool.closed:
+            raise EngineClosedError("the model was closed while this request was running")
+        return self.context
 
     def clear(self) -> None:
         """Forgets everything."""
-        with self.working() as context:
+        with self.lock:
+            context = self.opened()
             context.memory.clear()
             self.tokens = []
 
@@ -76,7 +74,8 @@ class Session:
         """Forgets all but the first tokens; where the model cannot forget a part, everything."""
         if n_tokens >= len(self.tokens):
             return
-        with self.working() as context:
+        with self.lock:
+            context = self.opened()
             try:
                 context.memory.seq_rm(0, n_tokens)
                 self.tokens = self.tokens[:n_tokens]
@@ -102,7 +101,8 @@ class Session:
 
     def decode(self, tokens: Sequence[int]) -> NDArray[np.float32]:
         """Decodes tokens and returns the logits after the last, float32 of shape [n_vocab], copied."""
-        with self.working() as context:
+        with self.lock:
+            context = self.opened()
             context.decode(tokens)
             self.tokens.extend(tokens)
             return context.logits().copy()
@@ -113,7 +113,8 @@ class Session:
 
         for start in range(0, len(tokens), _ROWS):
             part = list(tokens[start : start + _ROWS])
-            with self.working() as context, Batch(len(part)) as batch:
+            with self.lock, Batch(len(part)) as batch:
+                context = self.opened()
                 for offset, token in enumerate(part):
                     batch.add(token, len(self.tokens) + offset, output=True)
                 context.decode(batch)
@@ -128,7 +129,8 @@ class Session:
             InvalidParameterError: It does not fit this context.
         """
         self.clear()
-        with self.working() as context:
+        with self.lock:
+            context = self.opened()
             context.load_sequence(data, 0)
             self.tokens = list(tokens)
 
@@ -137,7 +139,8 @@ class Session:
         if scales == self._scales:
             return
         self.clear()
-        with self.working() as context:
+        with self.lock:
+            context = self.opened()
             adapters = self._pool.adapters()
             context.set_loras({a: s for a, s in zip(adapters, scales, strict=True) if s})
             self._scales = scales
@@ -229,7 +232,8 @@ class SessionPool:
             session = self._idle
             if session is None:
                 raise EngineError("the last request's context was given up: there is nothing to save")
-            with session.working() as context:
+            with session.lock:
+                context = session.opened()
                 return save(session.tokens, context.save_sequence(0))
 
     def restore_idle(self, data: bytes, tokens: Sequence[int], n_ctx: int) -> None:

@@ -1,0 +1,1 @@
+"""Machines that look for what breaks the package: ``python -m fuzz --help``."""

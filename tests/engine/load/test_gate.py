@@ -1,0 +1,62 @@
+"""Every file that llama.cpp opens, and every override, goes through one gate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llamacpp_core import InvalidParameterError, Llama, ModelError, ModelLoadError
+from llamacpp_core.lowlevel import Model
+
+FATAL: dict[str, Any] = {
+    "llama.nextn_predict_layers": 3,
+    "llama.expert_used_count": 3,
+    "llama.expert_group_count": 5,
+    "llama.attention.layer_norm_rms_epsilon": -1.0,
+}
+
+
+@pytest.mark.parametrize("key", FATAL)
+def test_overrides_that_llama_cpp_cannot_work_with(smollm2_path: Path, key: str) -> None:
+    """They are errors, or llama.cpp takes them; the process goes on."""
+    for load in (
+        lambda: Llama(smollm2_path, n_ctx=256, n_parallel=1, kv_overrides={key: FATAL[key]}),
+        lambda: Model(smollm2_path, metadata_overrides={key: FATAL[key]}),
+    ):
+        try:
+            load().close()
+        except (ModelLoadError, InvalidParameterError):
+            continue
+
+
+COMPANIONS: dict[str, Any] = {
+    "a draft model": lambda path: {"server_options": {"spec-draft-model": path}},
+    "an adapter": lambda path: {"lora": [path]},
+    "a projector": lambda path: {"mmproj": path},
+    "a control vector": lambda path: {"server_options": {"control-vector": path}},
+    "a scaled control vector": lambda path: {"server_options": {"control-vector-scaled": f"{path}:0.5"}},
+}
+
+
+@pytest.mark.parametrize("kind", COMPANIONS)
+@pytest.mark.parametrize("content", [b"GGUF" + b"\xff" * 400, b"no model", b""])
+def test_damaged_companions(tmp_path: Path, smollm2_path: Path, kind: str, content: bytes) -> None:
+    path = tmp_path / "bad.gguf"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"bad\.gguf"):
+        Llama(smollm2_path, n_ctx=256, n_parallel=1, **COMPANIONS[kind](str(path)))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in COMPANIONS if kind != "a draft model"])
+def test_a_model_in_the_place_of_a_companion(smollm2_path: Path, kind: str) -> None:
+    with pytest.raises(ModelLoadError, match="is not a"):
+        Llama(smollm2_path, n_ctx=256, n_parallel=1, **COMPANIONS[kind](str(smollm2_path)))
+
+
+def test_lowlevel_files_are_checked(tmp_path: Path, smollm2_path: Path) -> None:
+    path = tmp_path / "bad.gguf"
+    path.write_bytes(smollm2_path.read_bytes()[:200_000])
+    with pytest.raises(ModelLoadError):
+        Model(path)

@@ -1,0 +1,38 @@
+"""A forked child loads models of its own; nothing of the parent's threads is left in it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+AWAITED = """
+import asyncio, os, sys
+from llamacpp_core import Llama
+
+TOOLS = [{"type": "function", "function": {"name": "f", "description": "x" * 9000, "parameters": {
+    "type": "object", "properties": {"a": {"type": "integer"}}}}}]
+
+
+async def ask():
+    with Llama("smollm2-135m-instruct", n_ctx=4096, n_parallel=1) as llm:
+        await llm.acreate_chat_completion([{"role": "user", "content": "Hi"}], tools=TOOLS, max_tokens=2)
+        await llm.acreate_completion("Hi", max_tokens=2, logits_processor=lambda ids, logits: logits)
+
+
+asyncio.run(ask())
+pid = os.fork()
+if pid == 0:
+    asyncio.run(asyncio.wait_for(ask(), 100))
+    os._exit(0)
+print("child:", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="there are no forks")
+def test_a_child_awaits_as_its_parent_did() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AWAITED], capture_output=True, text=True, timeout=250, check=False
+    )
+    assert "child: 0" in done.stdout, done.stdout + done.stderr[-2000:]

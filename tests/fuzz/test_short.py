@@ -1,0 +1,50 @@
+"""Short runs of the machines that look for what breaks the package (``make fuzz`` runs them for long)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def fuzz(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "fuzz", *arguments, "--jobs", "2"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="cases run in forks")
+def test_sound_files_of_every_kind_work(tmp_path: Path) -> None:
+    from_kinds = "import fuzz.files; print(*fuzz.files.KINDS, sep='\\n')"
+    kinds = subprocess.run(
+        [sys.executable, "-c", from_kinds], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for kind in kinds.stdout.splitlines():
+        done = fuzz("gguf", "--case", f"{kind}:-1", "--keep", str(tmp_path))
+        assert "1 worked" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="cases run in forks")
+def test_damaged_files_are_errors(tmp_path: Path) -> None:
+    done = fuzz("gguf", "--cases", "90", "--seed", "20261129", "--keep", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nothing found" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no forks and no timers that interrupt")
+def test_storm() -> None:
+    command = [sys.executable, "-m", "fuzz.storm", "--requests", "400", "--seed", "20261129"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nothing found" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="cases run in forks")
+@pytest.mark.parametrize(("machine", "n"), [("templates", 300), ("grammars", 300), ("states", 6)])
+def test_other_machines(tmp_path: Path, machine: str, n: int) -> None:
+    done = fuzz(machine, "--cases", str(n), "--seed", "20261129", "--keep", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nothing found" in done.stdout

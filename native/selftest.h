@@ -49,4 +49,6 @@ struct lc_product_shape {
 
 // Computes the product through llama.cpp's graphs. Returns the greatest difference from its own dot product of one
 // row and one token, over the root mean square. NaN after a failure, which lc_take_error() describes.
-double lc_selftest_product(const struct lc_product_shape * shape);
+// `output`, unless NULL, receives the results: n_streams times n_tokens rows of n_out (with experts: n_tokens times
+// two rows). The first tokens' inputs are the same whatever n_tokens is.
+double lc_selftest_product(const struct lc_product_shape * shape, float * output);

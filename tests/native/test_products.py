@@ -33,9 +33,31 @@ def number_of(name: str) -> int:
     return next(i for i in range(lib.GGML_TYPE_COUNT) if text(lib.ggml_type_name(i)) == name)
 
 
+#: What the build may use of this CPU.
+FEATURES = text(lib.llama_print_system_info())
+VNNI = "AVX512_VNNI = 1" in FEATURES or "AVX_VNNI = 1" in FEATURES
+#: Those whose results do not depend on how many tokens are computed together.
+ALIKE = [
+    *("q4_0", "q4_1", "q5_0", "q5_1", *(["q8_0"] if VNNI else [])),
+    *("q2_K", "q3_K", "q4_K", "q5_K", "q6_K"),
+]
+needs_products = pytest.mark.skipif("AVX2 = 1" not in FEATURES, reason="the kernels are for AVX2 and up")
+
+
+def results_of(name: str, n_tokens: int, **changes: int) -> list[bytes]:
+    """The results of each token."""
+    sizes = {**SMALL, "type": number_of(name), "n_tokens": n_tokens, **changes}
+    per_token = sizes["n_out"] * (2 if sizes["n_experts"] else 1)
+    output = ffi.new("float[]", n_tokens * per_token)
+    error = lib.lc_selftest_product(ffi.new("struct lc_product_shape *", sizes), output)
+    assert not math.isnan(error), last_report()
+    size = 4 * per_token
+    return [bytes(ffi.buffer(output)[i * size : (i + 1) * size]) for i in range(n_tokens)]
+
+
 def error_of(name: str, **changes: int) -> float:
     shape = ffi.new("struct lc_product_shape *", {**SMALL, "type": number_of(name), **changes})
-    error = lib.lc_selftest_product(shape)
+    error = lib.lc_selftest_product(shape, ffi.NULL)
     assert not math.isnan(error), last_report()
     return error
 
@@ -47,6 +69,25 @@ def test_numbers_of_tokens(name: str, n_threads: int) -> None:
         n: error_of(name, n_tokens=n, n_threads=n_threads) for n in [*range(1, 20), 31, 32, 33, 64, 100]
     }
     assert max(errors.values()) < TOLERANCE, errors
+
+
+@needs_products
+@pytest.mark.parametrize("name", ALIKE)
+@pytest.mark.parametrize("changes", [{}, {"n_out": 130, "n_in": 1280, "n_threads": 3}, {"n_experts": 3}])
+def test_a_tokens_results_are_the_same_whatever_their_number(name: str, changes: dict[str, int]) -> None:
+    expected = results_of(name, 40, **changes)
+    assert len(set(expected)) == 40
+    for n_tokens in range(1, 40):
+        assert results_of(name, n_tokens, **changes) == expected[:n_tokens], n_tokens
+
+
+@needs_products
+@pytest.mark.parametrize("name", ALIKE)
+def test_the_results_are_the_same_with_any_number_of_threads(name: str) -> None:
+    for n_tokens in (1, 5, 40):
+        expected = results_of(name, n_tokens, n_threads=1)
+        for n_threads in (2, 3, 5):
+            assert results_of(name, n_tokens, n_threads=n_threads) == expected
 
 
 @pytest.mark.parametrize("name", TYPES)
@@ -109,5 +150,5 @@ def test_sums_as_large_as_they_get(name: str, n_tokens: int) -> None:
 )
 def test_impossible_shapes_are_refused(changes: dict[str, int], message: str) -> None:
     shape = ffi.new("struct lc_product_shape *", {**SMALL, "type": number_of("q4_1"), **changes})
-    assert math.isnan(lib.lc_selftest_product(shape))
+    assert math.isnan(lib.lc_selftest_product(shape, ffi.NULL))
     assert message in last_report()["message"]

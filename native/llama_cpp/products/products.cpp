@@ -1,8 +1,9 @@
-// Products of quantised weights and several tokens: prompts, and decoding of several sequences at once.
+// Products of quantised weights and tokens.
 //
 // This is llama.cpp's tiled.cpp, which computes products of some types for eight tokens and more, with three
-// functions of ours in place of its own. Where ours do not fit (other types, few tokens, weights that are no plain
-// matrix, an instruction set without code here), theirs are called.
+// functions of ours in place of its own. Where ours do not fit (other types, weights that are no plain matrix, an
+// instruction set without code here), theirs are called. That does not depend on the number of tokens, nor does the
+// order in which ours add up, so that an answer does not depend on which other tokens are computed with it.
 #define ggml_tiled_wdata_size                 ggml_tiled_wdata_size_as_published
 #define ggml_compute_forward_mul_mat_tiled    ggml_compute_forward_mul_mat_tiled_as_published
 #define ggml_compute_forward_mul_mat_id_tiled ggml_compute_forward_mul_mat_id_tiled_as_published
@@ -11,6 +12,7 @@
 #undef ggml_compute_forward_mul_mat_tiled
 #undef ggml_compute_forward_mul_mat_id_tiled
 
+#include "kernel_large.h"
 #include "tokens.h"
 
 #include <algorithm>
@@ -30,13 +32,43 @@ namespace {
 using namespace lc_products;
 
 constexpr int64_t most_rows = 64;   // that a thread unpacks before it goes through the tokens
+constexpr int64_t most_direct_rows = 256; // that it multiplies directly before it looks for more
 constexpr int64_t depth     = 1024; // weights of a row that are unpacked at once: a strip stays in the first cache
 
 size_t padded(size_t size) { return (size + 63) / 64 * 64; }
 
 char * aligned(void * p) { return reinterpret_cast<char *>(padded(reinterpret_cast<uintptr_t>(p))); }
 
-template <typename W> constexpr size_t strips_size() { return most_rows / lanes * (depth / W::part * W::strip_size); }
+template <typename W> constexpr size_t strips_size() { return most_rows / lanes * (depth / W::length * W::strip_size); }
+
+// What is done with the weights of a kind: of one of the types with small blocks, or with large ones.
+template <typename W, bool = W::length == 256> struct kind {
+    static void fill(uint8_t * strip, const strip_rows<W> & rows, int n) { fill_strip(strip, rows, n); }
+    static void fill(int8_t * tile, int size, int place, const typename W::tokens * x, int n) {
+        fill_token<W>(tile, size, place, x, n);
+    }
+    template <int T> static constexpr multiply_fn           of_strip = multiply<form<W::has_min, W::greatest>, T>;
+    template <int T> static constexpr multiply_direct_fn<W> direct   = multiply_direct<W, T>;
+};
+template <typename W> struct kind<W, true> {
+    static void fill(uint8_t * strip, const strip_rows<W> & rows, int n) { fill_large_strip(strip, rows, n); }
+    static void fill(int8_t * tile, int size, int place, const block_q8_K * x, int n) {
+        fill_large_token<W>(tile, size, place, x, n);
+    }
+    template <int T> static constexpr multiply_fn           of_strip = multiply_large<W, T>;
+    template <int T> static constexpr multiply_direct_fn<W> direct   = multiply_large_direct<W, T>;
+};
+
+template <typename W, int... I> multiply_fn strip_kernel(int n_tokens, std::integer_sequence<int, I...>) {
+    static constexpr multiply_fn few[] = { kind<W>::template of_strip<I + 1>... };
+    return n_tokens == max_tokens ? kind<W>::template of_strip<max_tokens> : few[n_tokens - 1];
+}
+
+template <typename W, int... I>
+multiply_direct_fn<W> direct_kernel(int n_tokens, std::integer_sequence<int, I...>) {
+    static constexpr multiply_direct_fn<W> few[] = { kind<W>::template direct<I + 1>... };
+    return few[n_tokens - 1];
+}
 
 struct rows {
     const char * data;
@@ -44,28 +76,54 @@ struct rows {
     int64_t      first, n, width;
 };
 
-// Rows of weights times tiles of tokens. `inputs.tile_at(tile, first part, parts)` lays out or finds a tile,
+// Rows of weights times so few tokens that they are one tile, and that unpacking costs more than it saves.
+template <typename W, typename Inputs> void multiply_rows_directly(const rows & weights, const Inputs & inputs) {
+    const int     n_tokens = inputs.tiles.size(0);
+    const int64_t length   = depth * (max_tokens / most_direct); // of a tile that an expert has room for
+    const auto    kernel   = direct_kernel<W>(n_tokens, std::make_integer_sequence<int, most_direct>());
+    for (int64_t k = 0; k < weights.width; k += length) {
+        const int64_t  n      = std::min(length, weights.width - k);
+        const int8_t * tokens = inputs.tile_at(0, k / W::length, n / W::length);
+        for (int64_t r = 0; r < weights.n; r += lanes) {
+            const int64_t       first = weights.first + r;
+            const int           n_rows = (int) std::min<int64_t>(lanes, weights.n - r);
+            const char *        data = weights.data + first * weights.stride + k / W::length * sizeof(typename W::block);
+            const strip_rows<W> strip(data, weights.stride, n_rows, r + lanes >= weights.n);
+            float *             out[max_tokens];
+            for (int t = 0; t < n_tokens; t++) {
+                out[t] = inputs.output(t) + first;
+            }
+            kernel(strip, tokens, (int) (n / W::length), out, n_rows, k > 0);
+        }
+    }
+}
+
+// Rows of weights times tiles of tokens. `inputs.tile_at(tile, first block, blocks)` lays out or finds a tile,
 // `inputs.output(token)` is where the token's results begin.
 template <typename W, typename Inputs>
 void multiply_rows(const rows & weights, uint8_t * strips, const Inputs & inputs, int64_t first_tile, int64_t end_tile) {
-    constexpr int64_t size = depth / W::part * W::strip_size;
+    constexpr int64_t size = depth / W::length * W::strip_size;
+    if (inputs.tiles.n_tokens <= most_direct) {
+        return multiply_rows_directly<W>(weights, inputs);
+    }
     for (int64_t k = 0; k < weights.width; k += depth) {
         const int64_t n = std::min(depth, weights.width - k);
         for (int64_t r = 0; r < weights.n; r += lanes) {
             const char * data = weights.data + (weights.first + r) * weights.stride;
-            fill_strip<W>(strips + r / lanes * size, data + k / W::length * sizeof(typename W::block), weights.stride,
-                          (int) std::min<int64_t>(lanes, weights.n - r), (int) (n / group));
+            const strip_rows<W> strip(data + k / W::length * sizeof(typename W::block), weights.stride,
+                                      (int) std::min<int64_t>(lanes, weights.n - r));
+            kind<W>::fill(strips + r / lanes * size, strip, (int) (n / W::length));
         }
         for (int64_t tile = first_tile; tile < end_tile; tile++) {
             const int         n_tokens = inputs.tiles.size(tile);
-            const int8_t *    tokens   = inputs.tile_at(tile, k / W::part, n / W::part);
-            const multiply_fn kernel   = multiply_for<form<W::part, W::has_min, W::greatest>>(n_tokens);
+            const int8_t *    tokens   = inputs.tile_at(tile, k / W::length, n / W::length);
+            const multiply_fn kernel   = strip_kernel<W>(n_tokens, std::make_integer_sequence<int, max_left>());
             for (int64_t r = 0; r < weights.n; r += lanes) {
                 float * out[max_tokens];
                 for (int t = 0; t < n_tokens; t++) {
                     out[t] = inputs.output(inputs.tiles.first(tile) + t) + weights.first + r;
                 }
-                kernel(strips + r / lanes * size, tokens, (int) (n / W::part), out,
+                kernel(strips + r / lanes * size, tokens, (int) (n / W::length), out,
                        (int) std::min<int64_t>(lanes, weights.n - r), k > 0);
             }
         }
@@ -90,15 +148,15 @@ template <typename W> struct product {
         tokens((int8_t *) aligned(p->wdata)) {}
 
     static size_t tokens_size(const ggml_tensor * input) {
-        return padded(ggml_nelements(input) / W::part * W::token_size);
+        return padded(ggml_nelements(input) / W::length * W::token_size);
     }
 
     static size_t size(int n_threads, const ggml_tensor * out) {
         return 64 + tokens_size(out->src[1]) + n_threads * strips_size<W>();
     }
 
-    int8_t * tile_at(int64_t tile, int64_t part, int64_t = 0) const {
-        return tokens + (tiles.first(tile) * (width / W::part) + part * tiles.size(tile)) * W::token_size;
+    int8_t * tile_at(int64_t tile, int64_t block, int64_t = 0) const {
+        return tokens + (tiles.first(tile) * (width / W::length) + block * tiles.size(tile)) * W::token_size;
     }
 
     float * output(int64_t token) const { return (float *) ((char *) dst->data + token * dst->nb[1]); }
@@ -111,7 +169,7 @@ template <typename W> struct product {
 
     // Each thread quantises its share of each token.
     void quantise() const {
-        constexpr int64_t       length = length_of<X>(), at_once = 256;
+        constexpr int64_t       length = W::length, at_once = 256;
         const ggml_from_float_t convert =
             ggml_get_type_traits_cpu(ggml_get_type_traits_cpu(weights->type)->vec_dot_type)->from_float;
         const int64_t begin = width / length * params->ith / params->nth * length;
@@ -123,8 +181,8 @@ template <typename W> struct product {
                 const int64_t n = std::min(at_once, end - k);
                 X             x[at_once / length];
                 convert(row + k, x, n);
-                fill_token<W>(tile_at(tile, k / W::part), tiles.size(tile), (int) (token - tiles.first(tile)), x,
-                              (int) (n / W::part));
+                kind<W>::fill(tile_at(tile, k / W::length), tiles.size(tile), (int) (token - tiles.first(tile)), x,
+                              (int) (n / W::length));
             }
         }
     }
@@ -137,7 +195,7 @@ template <typename W> struct product {
         ggml_barrier(params->threadpool);
         // pieces of the rows, and of the tokens where the rows alone are too few for the threads
         const int64_t n_rows = weights->ne[1], wanted = params->nth == 1 ? 1 : 4 * params->nth;
-        int64_t       n = tiles.n_tiles == 1 ? lanes : most_rows;
+        int64_t       n = tiles.n_tokens <= most_direct ? most_direct_rows : tiles.n_tiles == 1 ? lanes : most_rows;
         while (n > lanes && (n_rows + n - 1) / n < wanted) {
             n /= 2;
         }
@@ -168,17 +226,17 @@ template <typename W> struct expert_product {
     expert_product(const ggml_compute_params * p, ggml_tensor * out, int64_t n_tokens, const int32_t * of_tokens,
                    char * scratch) :
         params(p), dst(out), pairs(of_tokens), tiles(n_tokens), own(aligned(scratch) + p->ith * size()),
-        x_row(out->src[1]->ne[0] / length_of<X>() * sizeof(X)) {}
+        x_row(out->src[1]->ne[0] / W::length * sizeof(X)) {}
 
-    static size_t size() { return strips_size<W>() + padded(max_tokens * (depth / W::part * W::token_size)); }
+    static size_t size() { return strips_size<W>() + padded(max_tokens * (depth / W::length * W::token_size)); }
 
-    const int8_t * tile_at(int64_t tile, int64_t part, int64_t n_parts) const {
+    const int8_t * tile_at(int64_t tile, int64_t block, int64_t n_blocks) const {
         int8_t *      laid = (int8_t *) own + strips_size<W>();
         const int64_t n1   = dst->src[1]->ne[1];
         for (int t = 0; t < tiles.size(tile); t++) {
             const int32_t * pair = pairs + 2 * (tiles.first(tile) + t);
             const X *       x    = (const X *) ((const char *) params->wdata + (pair[0] % n1 + pair[1] * n1) * x_row);
-            fill_token<W>(laid, tiles.size(tile), t, x + part * W::part / length_of<X>(), (int) n_parts);
+            kind<W>::fill(laid, tiles.size(tile), t, x + block, (int) n_blocks);
         }
         return laid;
     }
@@ -218,21 +276,19 @@ template <typename Found> bool with_type(ggml_type type, Found && found) {
     }
 }
 
-bool is_ours(const ggml_tensor * dst, int64_t n_tokens) {
+bool is_ours(const ggml_tensor * dst) {
     const ggml_tensor * weights = dst->src[0];
     const ggml_tensor * input   = dst->src[1];
     const bool          is_plain = dst->op == GGML_OP_MUL_MAT_ID ||
                           (ggml_is_matrix(weights) && (ggml_is_matrix(input) || ggml_is_contiguous(dst)));
-    bool enough = false;
-    with_type(weights->type, [&](auto type) { enough = n_tokens >= decltype(type)::fewest_tokens; });
-    return enough && is_plain && !weights->extra && input->type == GGML_TYPE_F32 && input->nb[0] == sizeof(float);
+    return with_type(weights->type, [](auto) {}) && is_plain && !weights->extra && input->type == GGML_TYPE_F32 && input->nb[0] == sizeof(float);
 }
 
 } // namespace
 
 size_t ggml_tiled_wdata_size(int n_tasks, struct ggml_tensor * dst) {
     size_t size = ggml_tiled_wdata_size_as_published(n_tasks, dst);
-    if (is_ours(dst, ggml_nrows(dst))) {
+    if (is_ours(dst)) {
         with_type(dst->src[0]->type, [&](auto type) {
             using W = decltype(type);
             size    = std::max(size, dst->op == GGML_OP_MUL_MAT ? product<W>::size(n_tasks, dst) :
@@ -243,7 +299,7 @@ size_t ggml_tiled_wdata_size(int n_tasks, struct ggml_tensor * dst) {
 }
 
 bool ggml_compute_forward_mul_mat_tiled(const struct ggml_compute_params * params, struct ggml_tensor * dst) {
-    if (params->use_ref || !is_ours(dst, ggml_nrows(dst))) {
+    if (params->use_ref || !is_ours(dst)) {
         return ggml_compute_forward_mul_mat_tiled_as_published(params, dst);
     }
     return with_type(dst->src[0]->type, [&](auto type) { product<decltype(type)>(params, dst).compute(); });
@@ -251,7 +307,7 @@ bool ggml_compute_forward_mul_mat_tiled(const struct ggml_compute_params * param
 
 bool ggml_compute_forward_mul_mat_id_tiled(const struct ggml_compute_params * params, struct ggml_tensor * dst,
                                            int64_t cur_a, int64_t cne1, const int32_t * expert_rows, char * scratch) {
-    if (params->use_ref || !is_ours(dst, cne1)) {
+    if (params->use_ref || !is_ours(dst)) {
         return ggml_compute_forward_mul_mat_id_tiled_as_published(params, dst, cur_a, cne1, expert_rows, scratch);
     }
     return with_type(dst->src[0]->type, [&](auto type) {

@@ -27,44 +27,31 @@ struct tiling {
     }
 };
 
-// The quantised activations that a type is multiplied by: scale, bytes, and the sum of a part's.
-inline float scale_of(const block_q8_0 & x) { return half(x.d); }
-inline float scale_of(const block_q8_1 & x) { return half(x.data.data.d); }
-inline float scale_of(const block_q8_K & x) { return x.d; }
+// The scale of the quantised activations that a type is multiplied by.
+inline float scale_of(const block_q8_0 & x) { return GGML_CPU_FP16_TO_FP32(x.d); }
+inline float scale_of(const block_q8_1 & x) { return GGML_CPU_FP16_TO_FP32(x.data.data.d); }
 
-template <int PART> int32_t sum_of(const int8_t * p) {
+// Its term, in the four bytes of a float.
+template <typename W> void fill_term(const block_q8_1 & x, void * term) {
+    const float sum = GGML_CPU_FP16_TO_FP32(x.data.data.s);
+    memcpy(term, &sum, sizeof(sum));
+}
+template <typename W> void fill_term(const block_q8_0 & x, void * term) {
     int32_t sum = 0;
-    for (int i = 0; i < PART; i++) {
-        sum += p[i];
+    for (int8_t q : x.qs) {
+        sum += q;
     }
-    return sum;
-}
-template <int PART> int32_t sum_of(const block_q8_0 & x, int) { return sum_of<PART>(x.qs); }
-template <int PART> int32_t sum_of(const block_q8_K & x, int part) {
-    const int16_t * sums = x.bsums + part * PART / 16;
-    return PART == 16 ? sums[0] : sums[0] + sums[1];
+    sum *= -W::shift;
+    memcpy(term, &sum, sizeof(sum));
 }
 
-template <typename W> float weight_of_min(const block_q8_1 & x, int) { return half(x.data.data.s); }
-template <typename W> float weight_of_min(const block_q8_K & x, int part) { return x.d * (float) sum_of<W::part>(x, part); }
-
-template <typename X> constexpr int length_of() { return sizeof(X::qs); }
-
-// Lays `n_parts` parts of a token, which begin at a block's beginning, into its place in a tile of `size` tokens.
-template <typename W, typename X> void fill_token(int8_t * tile, int size, int place, const X * x, int n_parts) {
-    constexpr int in_block = length_of<X>() / W::part;
-    for (int i = 0; i < n_parts; i++, tile += size * W::token_size) {
-        const X & block = x[i / in_block];
-        const int part  = i % in_block;
-        memcpy(tile + place * W::part, block.qs + part * W::part, W::part);
-        float * factor = reinterpret_cast<float *>(tile + size * W::part) + place;
-        *factor        = scale_of(block);
-        if constexpr (W::has_min) {
-            factor[size] = weight_of_min<W>(block, part);
-        } else {
-            const int32_t term = -W::shift * sum_of<W::part>(block, part);
-            memcpy(factor + size, &term, sizeof(term));
-        }
+// Lays n blocks of a token into its place in a tile of `size` tokens.
+template <typename W> void fill_token(int8_t * tile, int size, int place, const typename W::tokens * x, int n) {
+    for (int i = 0; i < n; i++, tile += size * W::token_size) {
+        float * factor = reinterpret_cast<float *>(tile + size * W::length) + place;
+        memcpy(tile + place * W::length, x[i].qs, W::length);
+        *factor = scale_of(x[i]);
+        fill_term<W>(x[i], factor + size);
     }
 }
 

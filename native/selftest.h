@@ -33,3 +33,22 @@ struct lc_attention_shape {
 // Computes the attention of random queries, keys and values through llama.cpp's graphs. Returns the mean squared
 // difference from plain arithmetic over the mean square. NaN after a failure, which lc_take_error() describes.
 double lc_selftest_attention(const struct lc_attention_shape * shape);
+
+// Sizes of one product, as ggml_mul_mat() takes them, or ggml_mul_mat_id() with experts.
+struct lc_product_shape {
+    int32_t type;      // of the weights: an enum ggml_type that is quantised
+    int32_t n_in;      // weights of a row
+    int32_t n_out;     // rows of weights
+    int32_t n_tokens;  // of each stream
+    int32_t n_streams; // matrices of tokens; with experts, inputs of each token, 1 or 2
+    int32_t n_experts; // matrices of weights, two of which each token goes to; 0: a plain product
+    bool    apart;     // the inputs' rows do not lie next to one another
+    bool    extreme;   // weights and inputs are as large as their types hold, else around zero
+    int32_t n_threads;
+};
+
+// Computes the product through llama.cpp's graphs. Returns the greatest difference from its own dot product of one
+// row and one token, over the root mean square. NaN after a failure, which lc_take_error() describes.
+// `output`, unless NULL, receives the results: n_streams times n_tokens rows of n_out (with experts: n_tokens times
+// two rows). The first tokens' inputs are the same whatever n_tokens is.
+double lc_selftest_product(const struct lc_product_shape * shape, float * output);

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llamacpp_core.errors import InvalidParameterError
 from llamacpp_integrations.server.errors import RefusedError
 from llamacpp_integrations.server.metrics import Metrics
-from llamacpp_integrations.server.models import LoadedModels, Models, borrowed
+from llamacpp_integrations.server.models import Lender, LoadedModels, Models
 from llamacpp_integrations.server.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Desk:
         self.models = models
         self.settings = settings
         self.metrics = Metrics()
+        self._lender = Lender(models)
         self.in_flight = dict.fromkeys(models.names, 0)
         self.facts: dict[str, ModelInfo] = models.infos if isinstance(models, LoadedModels) else {}
 
@@ -89,7 +90,7 @@ class Desk:
             )
         self._count(name, n)
         try:
-            async with borrowed(self.models, name) as llm:
+            async with self._lender.lend(name) as llm:
                 self.facts[name] = llm.info
                 yield llm
         finally:

@@ -14,7 +14,10 @@ _HANDLED = frozenset(
     {"max_tokens", "messages", "model", "output_config", "output_format", "stop_sequences", "stream"}
     | {"system", "thinking", "tool_choice", "tools"}
 )
-_IGNORED = frozenset({"cache_control", "inference_geo", "metadata", "service_tier"})
+_IGNORED = frozenset(
+    {"cache_control", "diagnostics", "inference_geo", "metadata", "service_tier", "speed"}
+    | {"user_profile_id", "workspace_id"}
+)
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "xhigh"}
 _NAMES = {

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from llamacpp_core._checks import text
@@ -13,7 +15,7 @@ from llamacpp_core.errors import InvalidParameterError
 if TYPE_CHECKING:
     from llamacpp_core import Llama, ModelInfo
 
-__all__ = ["LoadedModels", "Models", "borrowed"]
+__all__ = ["Lender", "LoadedModels", "Models"]
 
 
 class Models(Protocol):
@@ -65,23 +67,51 @@ class LoadedModels:
             llm.close()
 
 
-@asynccontextmanager
-async def borrowed(models: Models, name: str) -> AsyncGenerator[Llama, None]:
-    """A model in use, for coroutines: entered on another thread, since that may load it.
+class Lender:
+    """Gives models to coroutines. What may block, loading and closing, happens on other threads.
 
-    A coroutine that is cancelled meanwhile leaves at once; the model is given back as soon as it is there.
+    One thread at a time waits for each model, however many requests want it and whichever of them give up
+    meanwhile, so that waiting for one model never keeps others from theirs.
+
+    Args:
+        models: The models.
     """
-    use = models.use(name)
-    if isinstance(models, LoadedModels):
-        llm = use.__enter__()
-    else:
-        entering = asyncio.get_running_loop().run_in_executor(None, use.__enter__)
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+        self._turns = {name: asyncio.Lock() for name in models.names}
+        self._entering = ThreadPoolExecutor(max(1, len(self._turns)), "llamacpp-models")
+        # Apart from those that wait for memory: leaving a model is what may give it to them.
+        self._leaving = ThreadPoolExecutor(1, "llamacpp-models-left")
+
+    @asynccontextmanager
+    async def lend(self, name: str) -> AsyncGenerator[Llama, None]:
+        """A model that stays loaded in the block.
+
+        A coroutine that is cancelled while it waits leaves at once; the model is given back when it is there.
+        """
+        use = self._models.use(name)
+        if isinstance(self._models, LoadedModels):
+            with use as llm:
+                yield llm
+            return
+        llm = await self._enter(name, use)
         try:
-            llm = await asyncio.shield(entering)
+            yield llm
+        finally:
+            self._leaving.submit(use.__exit__, None, None, None)
+
+    async def _enter(self, name: str, use: AbstractContextManager[Llama]) -> Llama:
+        turn = self._turns[name]
+        await turn.acquire()
+        entering = asyncio.get_running_loop().run_in_executor(self._entering, use.__enter__)
+        entering.add_done_callback(lambda _: turn.release())
+        try:
+            return await asyncio.shield(entering)
         except asyncio.CancelledError:
-            entering.add_done_callback(lambda done: done.exception() or use.__exit__(None, None, None))
+            entering.add_done_callback(partial(self._give_back, use))
             raise
-    try:
-        yield llm
-    finally:
-        use.__exit__(None, None, None)
+
+    def _give_back(self, use: AbstractContextManager[Llama], entered: asyncio.Future[Llama]) -> None:
+        if not entered.cancelled() and entered.exception() is None:
+            self._leaving.submit(use.__exit__, None, None, None)

@@ -29,6 +29,7 @@ _OF_THE_SERVICE = (
     "metadata",
     "prediction",
     "prompt_cache_key",
+    "prompt_cache_options",
     "prompt_cache_retention",
     "safety_identifier",
     "service_tier",
@@ -212,10 +213,9 @@ def _messages(body: dict[str, Any]) -> list[Any]:
 def _meta(info: ModelInfo | None) -> dict[str, Any]:
     """What is known of a model once it was in use."""
     if info is None:
-        return {"loaded": False}
+        return {}
     can = info.capabilities
     return {
-        "loaded": True,
         "n_ctx": info.n_ctx,
         "n_ctx_train": info.n_ctx_train,
         "n_parallel": info.n_parallel,

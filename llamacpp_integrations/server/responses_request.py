@@ -15,7 +15,14 @@ _HANDLED = frozenset(
     | {"tool_choice", "tools", "top_logprobs", "truncation"}
 )
 _IGNORED = frozenset(
-    {"max_tool_calls", "metadata", "prompt_cache_key", "prompt_cache_retention", "safety_identifier"}
+    {
+        "max_tool_calls",
+        "metadata",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "safety_identifier",
+    }
     | {"service_tier", "store", "stream_options", "user"}
 )
 # What only a server that keeps conversations can do.

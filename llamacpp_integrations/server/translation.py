@@ -62,7 +62,7 @@ class ChatRequest:
     def _name(self, parameter: str) -> str:
         for i, origin in reversed(list(enumerate(self.origins))):
             if parameter.startswith(f"messages[{i}]"):
-                return origin
+                return f"{origin}.role" if parameter.endswith("].role") else origin
         for ours, theirs in self.names.items():
             if parameter == ours or parameter.startswith((f"{ours}.", f"{ours}[")):
                 return theirs + parameter[len(ours) :]

@@ -19,7 +19,7 @@ import pytest
 from running import wait_until_idle
 
 from llamacpp_core import Llama
-from llamacpp_integrations.server.models import borrowed
+from llamacpp_integrations.server.models import Lender
 
 ServeWith = Callable[..., AbstractContextManager[Any]]
 LONG = {
@@ -155,9 +155,10 @@ class SlowModels:
 
 async def test_leaving_while_the_model_loads_gives_it_back() -> None:
     models = SlowModels()
+    lender = Lender(models)
 
     async def work() -> None:
-        async with borrowed(models, "slow"):
+        async with lender.lend("slow"):
             raise AssertionError("was cancelled")
 
     task = asyncio.ensure_future(work())
@@ -166,7 +167,7 @@ async def test_leaving_while_the_model_loads_gives_it_back() -> None:
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(task, 1)
     models.may_load.set()
-    async with borrowed(models, "slow") as llm:
+    async with lender.lend("slow") as llm:
         assert llm == "slow"
     deadline = time.monotonic() + 5
     while models.used and time.monotonic() < deadline:

@@ -53,7 +53,7 @@ def open_page(browser: Browser, url: str) -> Iterator[OpenPage]:
 
     def open_it(address: str = url, **settings: Any) -> Page:
         context = browser.new_context(accept_downloads=True, **settings)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(60_000)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
@@ -72,8 +72,8 @@ def ask(page: Page, text: str) -> None:
 
 
 def answered(page: Page, count: int = 1) -> None:
-    expect(page.locator("article.assistant")).to_have_count(count, timeout=20_000)
-    expect(page.locator("#stop")).to_be_hidden(timeout=20_000)
+    expect(page.locator("article.assistant")).to_have_count(count, timeout=60_000)
+    expect(page.locator("#stop")).to_be_hidden(timeout=60_000)
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -135,7 +135,7 @@ def test_settings_go_into_the_request_and_stay(open_page: OpenPage, model: Scrip
 def test_stop_frees_the_slot_and_keeps_the_text(open_page: OpenPage, model: ScriptedModel) -> None:
     page = open_page()
     ask(page, "slow")
-    expect(page.locator("article.assistant .body")).to_contain_text("3", timeout=20_000)
+    expect(page.locator("article.assistant .body")).to_contain_text("3", timeout=60_000)
     page.keyboard.press("Escape")
     answered(page)
     expect(page.locator("article.assistant .actions")).to_contain_text("stopped")

@@ -4,6 +4,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST_ARGS ?= --numprocesses auto --maxprocesses 4
+# Tests of the page to chat in need a browser; .ci/run installs one.
+BROWSER := $(firstword $(foreach name,chromium chromium-browser google-chrome google-chrome-stable,$(shell command -v $(name))))
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -32,7 +34,8 @@ demo: $(VENV)/.demo ## Set everything up and let a model answer questions over r
 check: lint types test-fast ## Check style and types and run the quick tests
 
 test: $(VENV)/.dev lint types ## Set everything up and run all checks and tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(if $(BROWSER),,echo "No Chromium is installed: the tests of the page to chat in are left out." >&2)
+	$(BIN)/python -m pytest $(PYTEST_ARGS) $(if $(BROWSER),,-m 'not browser')
 
 test-fast: $(VENV)/.dev ## Run the tests that take less than two minutes together
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m 'not slow and not network and not model' $(FAST_TESTS)

@@ -6,13 +6,13 @@ from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from llamacpp_core.errors import UnsupportedCapabilityError
+from llamacpp_core.errors import EngineClosedError, UnsupportedCapabilityError
 from llamacpp_core.request.runner import Prepared, Runs, arun, astream, run, stream
 
 if TYPE_CHECKING:
     from llamacpp_core.llama.llama import Llama
 
-__all__ = ["arun_prepared", "default_arguments", "run_prepared", "with_own_defaults"]
+__all__ = ["arun_prepared", "default_arguments", "is_busy", "run_prepared", "with_own_defaults"]
 
 
 def with_own_defaults(llama: Llama, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,6 +77,14 @@ async def arun_prepared(
     """The whole response, or an async iterator of its chunks."""
     runner = _runner(llama, prepared)
     return astream(runner, prepared) if prepared.streamed else await arun(runner, prepared)
+
+
+def is_busy(llama: Llama) -> bool:
+    """Whether a request is waiting or running, those with Python in the loop included."""
+    try:
+        return llama.n_active > 0 or llama._sessions.n_busy > 0
+    except EngineClosedError:
+        return False
 
 
 @cache

@@ -227,6 +227,12 @@ const char * lc_build_info(void) {
             out["mlock"]        = llama_supports_mlock();
             out["max_parallel"] = llama_max_parallel_sequences();
             out["devices"]      = devices;
+            out["changes"]      = json::array();
+            for (const auto & name : string_split<std::string>(LLAMACPP_CHANGES_MADE, ',')) {
+                if (!name.empty()) {
+                    out["changes"].push_back(name);
+                }
+            }
             return out.dump_safe();
         }();
         return text.c_str();

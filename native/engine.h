@@ -48,7 +48,7 @@ typedef struct {
 void lc_init(void);
 
 // Facts about this build.
-const char * lc_build_info(void);     // JSON: versions, compiler, CPU features, devices
+const char * lc_build_info(void);     // JSON: version, CPU features, devices, what the build changes in llama.cpp
 const char * lc_server_options(void); // JSON: every llama-server option, its spellings and help
 
 // Whether a model's chat template can be read and rendered without using up the stack; else an error is kept.

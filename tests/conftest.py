@@ -22,11 +22,28 @@ EMBEDDING_MODEL = "all-minilm-l6-v2"
 pytest_plugins = ["running", "template_counts", "workers"]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests that use one of the suite's loaded models, so that quick runs can leave them out."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks the tests that use one of the suite's loaded models, so that quick runs can leave them out.
+
+    Tests that show a change of llama.cpp are left out where llama.cpp was compiled without it.
+    """
+    missing = [item for item in items if _changes(item) and not _changes(item) <= _made()]
+    if missing:
+        config.hook.pytest_deselected(items=missing)
+        items[:] = [item for item in items if item not in missing]
     for item in items:
         if {"llm", "embedder"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("model")
+
+
+def _changes(item: pytest.Item) -> set[str]:
+    return {mark.args[0] for mark in item.iter_markers("changes")}
+
+
+def _made() -> set[str]:
+    from llamacpp_core.native.build_info import build_info
+
+    return set(build_info()["changes"])
 
 
 @pytest.fixture(scope="session")

@@ -104,6 +104,7 @@ def _build() -> Iterator[Finding]:
 
     info = build_info()
     yield Finding("build", "llama.cpp", OK, str(info["llama_cpp"]))
+    yield Finding("build", "changed in it", OK, ", ".join(info["changes"]) or "nothing")
     groups = dict(_groups(info["system_info"]))
     for name, options in groups.items():
         yield Finding("build", f"{name} options", OK, ", ".join(options))

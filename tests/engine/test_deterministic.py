@@ -10,6 +10,8 @@ import pytest
 
 from llamacpp_core import Llama, UnsupportedCapabilityError
 
+pytestmark = pytest.mark.changes("prefix")
+
 SYSTEM = "You keep the records of a small harbour. " + "Boats come and go, and each is written down. " * 20
 QUESTIONS = [f"How many boats came on day {i}?" for i in range(3)]
 

@@ -14,6 +14,8 @@ from running import wait_until_idle
 from llamacpp_core import EngineClosedError, Llama
 
 #: More than the default takes minutes: STORM_REQUESTS=2000.
+pytestmark = pytest.mark.changes("prefix")
+
 REQUESTS = int(os.environ.get("STORM_REQUESTS", "60"))
 THREADS = 8
 TRUNK = "The ledger lists every boat, every barrel and every rope of the harbour, with its code. "

@@ -11,6 +11,8 @@ import pytest
 
 from llamacpp_core import InvalidParameterError, Llama, LlamaDiskCache
 
+pytestmark = pytest.mark.changes("prefix")
+
 SYSTEM = "You keep the records of a small harbour. " + "Boats come and go, and each is written down. " * 40
 OPTIONS: dict[str, Any] = {"n_ctx": 1024, "n_parallel": 2}
 

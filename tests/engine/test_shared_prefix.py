@@ -16,6 +16,8 @@ from running import wait_until_idle
 
 from llamacpp_core import Llama
 
+pytestmark = pytest.mark.changes("prefix")
+
 SLOTS = 4
 SENTENCES = (
     "The harbour of Elmere is closed in winter.",

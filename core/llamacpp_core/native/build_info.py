@@ -13,7 +13,7 @@ __all__ = ["build_info", "system_fingerprint"]
 
 @cache
 def build_info() -> dict[str, Any]:
-    """Version, CPU features in use, and devices with their memory in bytes."""
+    """Version, CPU features in use, devices with their memory in bytes, changes made to llama.cpp by name."""
     info: dict[str, Any] = json.loads(ffi.string(lib.lc_build_info()))
     return info
 

@@ -18,6 +18,7 @@ SANITIZERS = {
     "address": {
         "library": "libasan.so",
         "build": "asan",
+        "n_threads": 2,
         # No search for leaks: the interpreter frees little at its end, and tests/engine/test_memory_growth.py
         # watches what the engine holds. Python's own allocator would hide writes beyond its objects.
         "env": {
@@ -29,6 +30,9 @@ SANITIZERS = {
     "thread": {
         "library": "libtsan.so",
         "build": "tsan",
+        # ggml is compiled without the sanitizer, which sees what its threads copy with memcpy() and not the
+        # atomic variables by which they wait for one another: several would do nothing but cause reports.
+        "n_threads": 1,
         "env": {
             "TSAN_OPTIONS": f"suppressions={HERE / 'thread.supp'}:history_size=4:exitcode=66"
             ":second_deadlock_stack=1",
@@ -45,6 +49,7 @@ def main() -> int:
     library = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
     env = {**os.environ, **chosen["env"], "LD_PRELOAD": library}  # type: ignore[dict-item]
     command = [sys.executable, str(HERE / "scenario.py"), str(ROOT / "build" / str(chosen["build"]))]
+    command.append(str(chosen["n_threads"]))
     if setarch := shutil.which("setarch"):
         # The runtime needs addresses that a kernel with much randomness gives to others.
         command = [setarch, "--addr-no-randomize", *command]

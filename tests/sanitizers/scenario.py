@@ -90,24 +90,24 @@ def errors(llm: Any) -> None:
         raise AssertionError("no error")
 
 
-def embeddings() -> None:
+def embeddings(n_threads: int) -> None:
     """An encoder, its vectors and its scores."""
     step("embeddings")
     from llamacpp_core import Llama
 
-    with Llama(EMBEDDING_MODEL, n_threads=2) as llm:
+    with Llama(EMBEDDING_MODEL, n_threads=n_threads) as llm:
         llm.embed(["a", "b", "the cat sat on the mat"])
         llm.rerank("cat", ["a cat", "a dog"])
 
 
-def lowlevel(path: str) -> None:
+def lowlevel(path: str, n_threads: int) -> None:
     """A loop of one's own."""
     step("lowlevel")
     from llamacpp_core.lowlevel import Model, Sampler
 
     with (
         Model(path) as model,
-        model.create_context(n_ctx=64, n_threads=2) as context,
+        model.create_context(n_ctx=64, n_threads=n_threads) as context,
         Sampler(model).top_k(40).temp(0.8).dist(seed=1) as sampler,
     ):
         tokens = model.tokenize("One, two,")
@@ -166,19 +166,20 @@ def close_in_flight(options: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Runs everything."""
+    """Runs everything. Arguments: the folder of the modules, the threads of each model."""
     if len(sys.argv) > 1:
         use_build(Path(sys.argv[1]))
+    n_threads = int(sys.argv[2]) if len(sys.argv) > 2 else 2
     from llamacpp_core import Llama
 
-    options = {"n_ctx": 512, "n_parallel": 4, "n_threads": 2}
+    options = {"n_ctx": 512, "n_parallel": 4, "n_threads": n_threads}
     with Llama(CHAT_MODEL, **options) as llm:
         requests(llm)
         errors(llm)
         storm(llm)
         path = llm.info.path
-    embeddings()
-    lowlevel(path)
+    embeddings(n_threads)
+    lowlevel(path, n_threads)
     close_in_flight(options)
     step("done")
 

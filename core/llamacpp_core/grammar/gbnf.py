@@ -72,7 +72,7 @@ def parse_gbnf(text: str, *, root: str = "root") -> Grammar:
     Raises:
         GrammarError: When the grammar cannot be used; the message has line, column and an excerpt.
     """
-    return _Parser(text, root).parse()
+    return _GbnfParser(text, root).parse()
 
 
 @dataclass(slots=True)
@@ -88,7 +88,7 @@ class _Frame:
     n_prev_rules: int = 1
 
 
-class _Parser:
+class _GbnfParser:
     def __init__(self, text: str, root: str) -> None:
         _check_text(text)
         self.text = text

@@ -122,14 +122,14 @@ def parse_pattern(text: str, *, wide: bool = False) -> Node:
     Raises:
         PatternError: When it is malformed or not supported.
     """
-    parser = _Parser(text, wide)
+    parser = _PatternParser(text, wide)
     node = parser.alternatives(0)
     if parser.pos < len(text):
         parser.fail("')' without a matching '('")
     return node
 
 
-class _Parser:
+class _PatternParser:
     def __init__(self, text: str, wide: bool) -> None:
         self.text = text
         self.wide = wide

@@ -92,7 +92,7 @@ def parse(data: bytes, path: Path, file_size: int) -> ParsedHeader:
         NeedMoreBytesError: `data` ends inside the header.
         ModelLoadError: The header cannot be right.
     """
-    return _Parser(data, path, file_size).header()
+    return _FileParser(data, path, file_size).header()
 
 
 def _decode(data: bytes, element_type: str, length: int) -> list[Any]:
@@ -108,7 +108,7 @@ def _decode(data: bytes, element_type: str, length: int) -> list[Any]:
     return strings
 
 
-class _Parser:
+class _FileParser:
     def __init__(self, data: bytes, path: Path, file_size: int) -> None:
         self.data = data
         self.path = path

@@ -124,6 +124,9 @@ std::shared_ptr<lc_engine> lc_hold_open(lc_engine_ref * ref); // null when it is
 // options.cpp: llama-server's options into common_params, without its exits and side channels.
 void lc_apply_options(common_params & params, const json & options);
 
+// Lets a grammar, if there is one, know how many tokens the answer may have; -1: no bound. Throws what is wrong with it.
+std::shared_ptr<lc_constraint> lc_constrain(const lc_engine & engine, common_params_sampling & sampling, int32_t budget);
+
 // results.cpp: one result of the server core into events.
 void lc_store_result(lc_engine & engine, server_task_result & result);
 void lc_store_error(lc_engine & engine, int64_t request, const json & error);

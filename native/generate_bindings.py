@@ -44,6 +44,7 @@ OWN_HEADERS = (
     "plan.h",
     "parser.h",
     "slots.h",
+    "chooser.h",
 )
 # Where types may come from although none of their functions is bound.
 TYPE_HEADERS = ("ggml-alloc.h", "ggml-backend.h", "ggml-cpu.h", "ggml-opt.h")

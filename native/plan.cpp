@@ -104,18 +104,6 @@ int32_t budget_of(const lc_engine & e, const server_task & task) {
     return asked < 0 ? left : std::min(asked, left);
 }
 
-// Lets a grammar know the budget of the answer, and us what becomes of it.
-void constrain(lc_engine & e, lc_generation & generation, server_task & task, int32_t budget) {
-    auto & grammar = task.params.sampling.grammar;
-    if (grammar.empty()) {
-        return;
-    }
-    lc_grammar::of(e.vocab, grammar.grammar, "root"); // here its faults are errors of the caller
-    generation.constraint         = std::make_shared<lc_constraint>();
-    generation.constraint->budget = budget;
-    grammar.grammar               = lc_constraint::mark(grammar.grammar, generation.constraint);
-}
-
 // A text with its placeholders replaced by what a caller gave.
 lc_rendered fill_in(const std::string & form, const std::vector<std::pair<std::string, std::string>> & values) {
     lc_rendered out;
@@ -134,13 +122,25 @@ void enter(lc_engine & e, lc_request & request, server_task & task, int32_t budg
     task.index      = (size_t) index;
     request.task_ids.push_back(task.id);
     request.generations.emplace_back();
-    constrain(e, request.generations.back(), task, budget);
-    e.tasks[task.id] = { request.id, index };
+    request.generations.back().constraint = lc_constrain(e, task.params.sampling, budget);
+    e.tasks[task.id]                      = { request.id, index };
     e.ids.insert(task.id);
     e.queues->queue_results.add_waiting_task_id(task.id);
 }
 
 } // namespace
+
+std::shared_ptr<lc_constraint> lc_constrain(const lc_engine & e, common_params_sampling & sampling, int32_t budget) {
+    auto & grammar = sampling.grammar;
+    if (grammar.empty()) {
+        return nullptr;
+    }
+    lc_grammar::of(e.vocab, grammar.grammar, "root"); // here its faults are errors of the caller
+    auto constraint    = std::make_shared<lc_constraint>();
+    constraint->budget = budget;
+    grammar.grammar    = lc_constraint::mark(grammar.grammar, constraint);
+    return constraint;
+}
 
 extern "C" {
 

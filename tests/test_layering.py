@@ -42,7 +42,7 @@ ROOMS = {
     "request": "response engine/python_loop engine lowlevel grammar _checks errors",
     "response": "engine native errors",
     "display": "engine _checks errors",
-    "engine/python_loop": "engine/load engine lowlevel _checks errors",
+    "engine/python_loop": "engine/load engine lowlevel errors",
     "engine/load": "engine models native _checks errors",
     "engine": "native errors",
     "lowlevel": "models grammar native _checks errors",

@@ -279,6 +279,18 @@ class Engine:
             raise
         return request
 
+    def new_chooser(self, fields: dict[str, Any], index: int, n_tokens: int) -> Any:
+        """The native half of :class:`~llamacpp_core.engine.chooser.TokenChooser`.
+
+        Raises:
+            InvalidParameterError: llama.cpp refuses a field.
+        """
+        text = to_json(fields)
+        made = lib.lc_chooser_new(self._core.native, text, len(text), index, n_tokens)
+        if made == ffi.NULL:
+            raise _as_bad_request(last_report())
+        return ffi.gc(made, lib.lc_chooser_free)
+
     def slot_file(self, slot: int, path: str, *, restore: bool, timeout_s: int = 60) -> int:
         """Writes what a slot remembers to a file, or reads it back; returns how many tokens it holds.
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from llamacpp_core.engine.python_loop.sampling_chain import TokenChooser
+    from llamacpp_core.engine.chooser import TokenChooser
     from llamacpp_core.engine.python_loop.sessions import Session
     from llamacpp_core.grammar import LlamaGrammar
     from llamacpp_core.llama.llama import Llama
@@ -198,6 +198,7 @@ def sample(
         },
         grammar,
         penalize_nl,
+        len(evaluation.session.tokens),
     )
     try:
         chooser.read_prompt(evaluation.session.tokens[-64:])
@@ -281,6 +282,7 @@ def generate(
         },
         grammar,
         penalize_nl,
+        len(session.tokens) + len(ids),
     )
     try:
         chooser.read_prompt([*session.tokens, *ids][-64:])
@@ -333,15 +335,13 @@ def _choose(llama: Llama, chooser: TokenChooser, logits: NDArray[np.float32], lo
     from llamacpp_core.engine.python_loop.callbacks import callbacks, process_logits
 
     processors = callbacks("logits_processor", logits_processor)
-    session = evaluated(llama).session
-    room = max(1, llama.info.n_ctx - len(session.tokens))
-    with session.lock:
-        session.opened()
-        return chooser.choose(process_logits(processors, llama.input_ids, logits), room)
+    return evaluated(llama).session.choose(chooser, process_logits(processors, llama.input_ids, logits))
 
 
-def _new_chooser(llama: Llama, values: dict[str, Any], grammar: Any, penalize_nl: bool) -> TokenChooser:
-    from llamacpp_core.engine.python_loop.sampling_chain import TokenChooser
+def _new_chooser(
+    llama: Llama, values: dict[str, Any], grammar: Any, penalize_nl: bool, n_read: int
+) -> TokenChooser:
+    from llamacpp_core.engine.chooser import TokenChooser
     from llamacpp_core.request.constraints import grammar_text
 
     if penalize_nl is not True:
@@ -354,6 +354,6 @@ def _new_chooser(llama: Llama, values: dict[str, Any], grammar: Any, penalize_nl
         "repeat_last_n": llama.settings.last_n_tokens_size,
         "grammar": grammar_text(grammar),
     }
-    return TokenChooser(
-        llama._sessions.model, fields, seed=llama._seed, forbidden=tuple(llama._vocab.suppressed())
-    )
+    if llama._seed is not None:
+        fields["seed"] = llama._seed
+    return TokenChooser(llama._sessions.engine, fields, n_tokens=max(1, llama.info.n_ctx - n_read))

@@ -99,18 +99,6 @@ class Vocabulary:
         """The token as the vocabulary writes it, for example "Ġthe" in a BPE vocabulary."""
         return native_text(self._read(lib.llama_vocab_get_text, self.check(token)))
 
-    def suppressed(self) -> list[int]:
-        """Tokens that the model's file says must never be generated."""
-        size = ffi.new("int32_t *")
-        with self._lent() as pointer:
-            tokens = lib.llama_vocab_get_suppress_tokens(pointer, size)
-            return ffi.unpack(tokens, size[0]) if size[0] else []
-
-    def ends(self) -> list[int]:
-        """Every token that ends an answer."""
-        with self._lent() as pointer:
-            return [token for token in range(self._size) if lib.llama_vocab_is_eog(pointer, token)]
-
     def check(self, token: int, name: str = "token") -> int:
         """Returns ``token`` if it is in the vocabulary.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,7 +20,7 @@ from llamacpp_core import (
     StoppingCriteriaList,
     UnsupportedCapabilityError,
 )
-from llamacpp_core.engine.python_loop.sampling_chain import TokenChooser
+from llamacpp_core.engine.chooser import TokenChooser
 from llamacpp_core.grammar import LlamaGrammar
 
 CAPITAL = "The capital of France is"
@@ -327,10 +326,20 @@ def test_it_ends_with_the_context(small: Llama) -> None:
     assert response["usage"]["total_tokens"] == 256
 
 
-def test_a_sampler_that_cannot_be_made_leaves_none_open(llm: Llama) -> None:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        with pytest.raises(InvalidParameterError, match="exponent"):
-            TokenChooser(llm._sessions.model, {"dynatemp_exponent": -1.0}, seed=1, forbidden=())
-        gc.collect()
-    assert caught == []
+def test_a_sampler_that_cannot_be_made_is_an_error(llm: Llama) -> None:
+    with pytest.raises(InvalidParameterError, match="grammar"):
+        TokenChooser(llm._sessions.engine, {"grammar": "root ::= nowhere"})
+
+
+def test_a_chooser_gives_its_samplers_back_once(llm: Llama) -> None:
+    chooser = TokenChooser(llm._sessions.engine, {"temperature": 0})
+    chooser.read_prompt([1, 2, 3])
+    chooser.close()
+    chooser.close()
+
+
+def test_a_budget_of_reasoning_holds_here_too(llm: Llama) -> None:
+    settings = {"max_tokens": 8, "temperature": 0, "reasoning_budget_tokens": 4, "cache_prompt": False}
+    engine = llm.create_chat_completion(HELLO, **settings)
+    custom = llm.create_chat_completion(HELLO, logits_processor=same, **settings)
+    assert custom["choices"] == engine["choices"]

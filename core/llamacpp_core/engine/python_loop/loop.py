@@ -11,12 +11,11 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llamacpp_core._checks import RANDOM_SEED
+from llamacpp_core.engine.chooser import TokenChooser
 from llamacpp_core.engine.events import Event, Final, Piece
 from llamacpp_core.engine.plan import Plan
 from llamacpp_core.engine.python_loop.callbacks import StoppingCriteriaList, process_logits
 from llamacpp_core.engine.python_loop.in_flight import CustomRequest
-from llamacpp_core.engine.python_loop.sampling_chain import TokenChooser
 from llamacpp_core.engine.python_loop.text_stream import TextStream
 from llamacpp_core.errors import (
     EngineClosedError,
@@ -37,7 +36,6 @@ __all__ = ["CustomLoop"]
 _NOT_HERE = (
     "n_indent",
     "post_sampling_probs",
-    "reasoning_budget_tokens",
     "return_progress",
     "t_max_predict_ms",
 )
@@ -160,7 +158,7 @@ class _Answers:
         writer = _Writer(self, index)
         chooser = self._chooser(index)
         try:
-            chooser.read_prompt(self._prompt[-self._lookback() :] if self._lookback() else [])
+            chooser.read_prompt(self._prompt)
             stop = yield from self._generate(session, logits, chooser, writer)
         finally:
             chooser.close()
@@ -176,9 +174,7 @@ class _Answers:
             if self._loop._criteria(ids.view, logits):
                 return "eos"
             scores = process_logits(self._loop._processors, ids.view, logits)
-            with session.lock:
-                session.opened()
-                token = chooser.choose(scores, self._n_left(writer.n_tokens))
+            token = session.choose(chooser, scores)
             writer.n_tokens += 1
             if vocabulary.is_end(token):
                 return "eos"
@@ -189,11 +185,6 @@ class _Answers:
             if writer.n_tokens == self._max_tokens or len(ids.view) >= self._loop._info.n_ctx:
                 return "limit"
             logits = self._read(session, [token])
-
-    def _n_left(self, n_tokens: int) -> int:
-        """Tokens that may follow the ``n_tokens`` written so far: at least one, since one is being chosen."""
-        room = self._loop._info.n_ctx - len(self._prompt)
-        return max(1, (room if self._max_tokens is None else min(room, self._max_tokens)) - n_tokens)
 
     def _read(self, session: Session, tokens: list[int]) -> NDArray[np.float32]:
         """Decodes tokens in steps, so that a cancelled request ends soon; the logits after the last."""
@@ -223,18 +214,9 @@ class _Answers:
         return entries
 
     def _chooser(self, index: int) -> TokenChooser:
-        loop, fields = self._loop, self._fields
-        seed = fields.get("seed", loop._pool.default_seed)
-        if seed is not None:
-            seed = None if seed == RANDOM_SEED else (seed + index) % RANDOM_SEED
-        forbidden = loop._vocab.suppressed()
-        if fields.get("ignore_eos"):
-            forbidden += loop._vocab.ends()
-        return TokenChooser(loop._pool.model, fields, seed=seed, forbidden=tuple(forbidden))
-
-    def _lookback(self) -> int:
-        names = ("repeat_last_n", "dry_penalty_last_n")
-        return max(int(self._fields.get(name, 64)) for name in names)
+        room = self._loop._info.n_ctx - len(self._prompt)
+        n_tokens = room if self._max_tokens is None else min(room, self._max_tokens)
+        return TokenChooser(self._loop._pool.engine, self._fields, index=index, n_tokens=n_tokens)
 
     def _preserved(self) -> set[int]:
         """Control tokens that the parser of the answer has to see."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from llamacpp_core.engine.chooser import TokenChooser
     from llamacpp_core.lowlevel import Context, LoraAdapter, Model
 
 __all__ = ["Session", "SessionPool"]
@@ -122,6 +123,17 @@ class Session:
                 rows = [context.logits(i).copy() for i in range(len(part))]
             yield from rows
 
+    def choose(self, chooser: TokenChooser, logits: NDArray[np.float32]) -> int:
+        """The token that a chooser chooses by logits, float32 of shape [n_vocab]; it is not decoded by this.
+
+        Raises:
+            GenerationError: Every token is forbidden.
+        """
+        with self.lock:
+            context = self.opened()
+            with context._exclusive():
+                return chooser.choose(context._pointer, logits)
+
     def restore(self, data: bytes, tokens: Sequence[int]) -> None:
         """Takes on a state: llama.cpp's bytes of a sequence, and its tokens.
 
@@ -156,7 +168,7 @@ class SessionPool:
     """
 
     def __init__(self, engine: Engine, info: ModelInfo, options: LoadOptions) -> None:
-        self._engine = engine
+        self.engine = engine
         self._info = info
         self._options = options
         self._lock = threading.RLock()
@@ -166,7 +178,6 @@ class SessionPool:
         self._idle: Session | None = None
         self.closed = False
         self._pid = os.getpid()
-        self.default_seed = options.seed
         _live.add(self)
 
     @property
@@ -182,8 +193,8 @@ class SessionPool:
             if self._model is None:
                 from llamacpp_core.lowlevel import Model
 
-                with self._engine.model() as pointer:
-                    self._model = Model._borrow(pointer, self._engine)
+                with self.engine.model() as pointer:
+                    self._model = Model._borrow(pointer, self.engine)
             return self._model
 
     def adapters(self) -> list[LoraAdapter]:

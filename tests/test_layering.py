@@ -28,7 +28,7 @@ ROOMS = {
         "integrations llamacpp_core llama request response engine models types _checks errors"
     ),
     "integrations/cli": (
-        "integrations/server llamacpp_core display engine/load models grammar native _checks errors"
+        "integrations/server llamacpp_core display engine/load models grammar native types _checks errors"
     ),
     "integrations/server": "llamacpp_core _checks errors",
     "integrations": "llamacpp_core llama engine/load _checks errors",

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["Desk"]
 
 _RETRY_AFTER = 2
+#: Requests that a model which was not loaded yet may be able to run at once.
+_MOST_SLOTS = 64
 
 
 class Desk:
@@ -75,10 +77,15 @@ class Desk:
             n: How many answers the request will run at once.
 
         Raises:
+            InvalidParameterError: The request alone is more than the server takes.
             RefusedError: Too many requests wait for this model.
         """
         known = self.facts.get(name)
         room = self.settings.max_waiting + (known.n_parallel if known else 1)
+        if n > room and (known or n > room + _MOST_SLOTS):
+            raise InvalidParameterError(
+                f"n asks for {n} answers at once; this server takes {room}", parameter="n"
+            )
         if self.in_flight[name] and self.in_flight[name] + n > room:
             self.metrics.add("llamacpp_refused_total", model=name)
             raise RefusedError(

@@ -76,7 +76,8 @@ class OpenAI:
         name = self._desk.name_of(body.pop("model", None))
         texts = prompts.listed(body.pop("prompt", None))
         params = self._params(body) | {"model": name}
-        n = len(texts) * (params["n"] if isinstance(params.get("n"), int) else 1)
+        most = max((params[k] for k in ("n", "best_of") if isinstance(params.get(k), int)), default=1)
+        n = len(texts) * most
         if params.pop("stream", None):
             return await self._answers.streamed(
                 name, n, lambda llm: prompts.stream_all(llm, texts, params), encoded, stream_problem

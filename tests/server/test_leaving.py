@@ -98,6 +98,23 @@ def test_a_full_queue_says_when_to_come_again(serve_with: ServeWith, llm: Llama)
         assert served.desk.metrics.value("llamacpp_refused_total", model="chat") == 1
 
 
+@pytest.mark.parametrize(
+    ("route", "more"),
+    [
+        ("chat/completions", {"messages": LONG["messages"], "n": 900}),
+        ("completions", {"prompt": "a", "n": 900}),
+        ("completions", {"prompt": "a", "best_of": 900}),
+        ("completions", {"prompt": ["a"] * 128, "n": 10}),
+    ],
+)
+def test_a_request_for_more_than_the_server_takes(
+    serve_with: ServeWith, llm: Llama, route: str, more: dict[str, Any]
+) -> None:
+    with serve_with() as served:
+        refused = httpx.post(f"{served.url}/v1/{route}", json={"model": "chat", "max_tokens": 1, **more})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "n")
+
+
 @contextmanager
 def occupied(url: str, n: int, in_flight: Callable[[], int]) -> Iterator[None]:
     """So many streams that run on."""

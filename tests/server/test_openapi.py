@@ -16,7 +16,7 @@ from llamacpp_integrations.server.openapi import openapi_document
 
 @pytest.fixture(scope="module")
 def app(llm: Llama) -> Starlette:
-    return create_app({"chat": llm}, ServerSettings(max_tokens=2, timeout=20))
+    return create_app({"chat": llm}, ServerSettings(max_tokens=2, max_waiting=4, timeout=60))
 
 
 def operations() -> list[tuple[str, str]]:

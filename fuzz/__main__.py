@@ -13,6 +13,7 @@ from fuzz.children import run_cases
 
 #: Each machine's module, and how many of its cases a child runs.
 MACHINES = {
+    "failures": ("fuzz.failures", 5),
     "gguf": ("fuzz.gguf_files", 10),
     "grammars": ("fuzz.grammars", 200),
     "states": ("fuzz.states", 5),

@@ -150,21 +150,21 @@ def _attention(i: int) -> list[Tensor]:
     ]
 
 
-def _decoder(**more: Any) -> list[Entry]:
-    shape = {"block_count": N_LAYER, "context_length": N_CTX, "embedding_length": N_EMBD}
+def _decoder(context_length: int = N_CTX, **more: Any) -> list[Entry]:
+    shape = {"block_count": N_LAYER, "context_length": context_length, "embedding_length": N_EMBD}
     heads = {"attention__head_count": N_HEAD, "attention__head_count_kv": N_HEAD // 2}
     rest = {"feed_forward_length": N_FF, "attention__layer_norm_rms_epsilon": 1e-5}
     return _entries("llama", **shape, **heads, **rest, rope__dimension_count=16, **more) + _bpe()
 
 
-def chat() -> File:
+def chat(context_length: int = N_CTX) -> File:
     """A decoder of the llama kind."""
     tensors = [_tensor("token_embd.weight", N_EMBD, N_VOCAB), _tensor("output_norm.weight", N_EMBD)]
     for i in range(N_LAYER):
         tensors += _attention(i)
         tensors += [_tensor(f"blk.{i}.ffn_{name}.weight", N_EMBD, N_FF) for name in ("gate", "up")]
         tensors.append(_tensor(f"blk.{i}.ffn_down.weight", N_FF, N_EMBD))
-    return File(_decoder(), tensors)
+    return File(_decoder(context_length), tensors)
 
 
 def experts() -> File:

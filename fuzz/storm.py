@@ -226,13 +226,6 @@ class Storm:
             time.sleep(0.005)
 
 
-def _with_context(file: files.File) -> files.File:
-    for entry in file.entries:
-        if entry.key == "llama.context_length":
-            entry.value = N_CTX
-    return file
-
-
 async def _first(request: Any, llm: Any) -> None:
     await request(llm, code_of(2), random.Random(2))
 
@@ -290,7 +283,7 @@ def main() -> int:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="storm-") as folder:
         chat, encoder = Path(folder, "chat.gguf"), Path(folder, "encoder.gguf")
-        chat.write_bytes(_with_context(files.chat()).pack())
+        chat.write_bytes(files.chat(N_CTX).pack())
         encoder.write_bytes(files.encoder().pack())
         storm = Storm(given.model or chat, encoder, seed)
         before, after = run(storm, given.requests)

@@ -1,16 +1,18 @@
-"""The gate that every GGUF file goes through before llama.cpp opens it."""
+"""The gate that every file goes through before llama.cpp opens it."""
 
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from llamacpp_core.errors import ModelLoadError
+from llamacpp_core.errors import ModelLoadError, ModelNotFoundError
 from llamacpp_core.models.gguf.header import GGUFHeader, read_gguf_header
 from llamacpp_core.models.metadata import metadata_problem
 
-__all__ = ["check_companion", "check_loadable", "check_values"]
+__all__ = ["check_companion", "check_loadable", "check_lookup_cache", "check_values"]
 
 _OTHER_TYPES = {
     "adapter": "it is a LoRA adapter: load it beside its base model",
@@ -26,6 +28,8 @@ _COMPANIONS = {
     "projector": "its general.architecture must be 'clip'",
     "control vector": "its general.architecture must be 'controlvector'",
 }
+#: Tokens of an n-gram in a lookup cache (``LLAMA_NGRAM_MAX``).
+_NGRAM = 4
 #: Projectors whose pictures have one size, so that every patch needs a position of its own.
 _FIXED_SIZE = ("mlp", "mlp_norm", "ldp", "ldpv2")
 
@@ -56,6 +60,41 @@ def check_companion(path: str | os.PathLike[str], kind: str) -> GGUFHeader:
     if kind == "projector":
         _check_positions(header)
     return header
+
+
+def check_lookup_cache(path: str | os.PathLike[str], n_vocab: int) -> None:
+    """Check a file of continuations for lookup decoding.
+
+    It holds int32 numbers: for each n-gram its four tokens, -1 where it has fewer, how many tokens may
+    follow, and each of these with its count.
+
+    Args:
+        path: The file.
+        n_vocab: Tokens of the model.
+
+    Raises:
+        ModelNotFoundError: There is no such file.
+        ModelLoadError: It is damaged, or of another vocabulary.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ModelNotFoundError(f"{path}: the lookup cache cannot be read: {error.strerror}") from None
+    numbers = array("i")
+    numbers.frombytes(data[: len(data) // 4 * 4])
+    at, is_sound = 0, len(data) % 4 == 0
+    while is_sound and at < len(numbers):
+        end = at + _NGRAM + 1 + 2 * numbers[at + _NGRAM] if at + _NGRAM < len(numbers) else 0
+        ngram, tokens = numbers[at : at + _NGRAM], numbers[at + _NGRAM + 1 : end : 2]
+        counts = numbers[at + _NGRAM + 2 : end : 2]
+        is_sound = at + _NGRAM + 1 < end <= len(numbers) and min(counts) > 0
+        is_sound = is_sound and min(ngram) >= -1 and min(tokens) >= 0 and max(*ngram, *tokens) < n_vocab
+        at = end
+    if not is_sound:
+        raise ModelLoadError(
+            f"{path} is not a lookup cache for this model: it is damaged, or of another vocabulary",
+            path=str(path),
+        )
 
 
 def check_values(header: GGUFHeader, overrides: Mapping[str, Any] | None = None) -> None:

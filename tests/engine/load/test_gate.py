@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,9 @@ COMPANIONS: dict[str, Any] = {
     "an adapter": lambda path: {"lora": [path]},
     "a projector": lambda path: {"mmproj": path},
     "a control vector": lambda path: {"server_options": {"control-vector": path}},
+    "a lookup cache": lambda path: {
+        "server_options": {"lookup-cache-static": path, "spec-type": "ngram-cache"}
+    },
     "a scaled control vector": lambda path: {"server_options": {"control-vector-scaled": f"{path}:0.5"}},
 }
 
@@ -43,13 +47,45 @@ COMPANIONS: dict[str, Any] = {
 @pytest.mark.parametrize("kind", COMPANIONS)
 @pytest.mark.parametrize("content", [b"GGUF" + b"\xff" * 400, b"no model", b""])
 def test_damaged_companions(tmp_path: Path, smollm2_path: Path, kind: str, content: bytes) -> None:
+    if "lookup" in kind and not content:
+        return  # one that knows nothing
     path = tmp_path / "bad.gguf"
     path.write_bytes(content)
     with pytest.raises(ModelError, match=r"bad\.gguf"):
         Llama(smollm2_path, n_ctx=256, n_parallel=1, **COMPANIONS[kind](str(path)))
 
 
-@pytest.mark.parametrize("kind", [kind for kind in COMPANIONS if kind != "a draft model"])
+SOUND = [1, 2, -1, -1, 2, 3, 1, 4, 5]
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        SOUND[:-1],
+        SOUND[:3],
+        [*SOUND[:4], 0],
+        [*SOUND[:4], -1],
+        [1, 2, -1, -1, 1, 10**6, 1],
+        [1, 2, -1, -1, 1, 3, 0],
+    ],
+)
+def test_damaged_lookup_caches(tmp_path: Path, smollm2_path: Path, numbers: list[int]) -> None:
+    path = tmp_path / "lookup.bin"
+    path.write_bytes(array("i", numbers).tobytes())
+    with pytest.raises(ModelLoadError, match="not a lookup cache for this model"):
+        Llama(smollm2_path, n_ctx=256, n_parallel=1, **COMPANIONS["a lookup cache"](str(path)))
+
+
+def test_a_lookup_cache(tmp_path: Path, smollm2_path: Path) -> None:
+    path = tmp_path / "lookup.bin"
+    path.write_bytes(array("i", SOUND * 2).tobytes())
+    with Llama(smollm2_path, n_ctx=256, n_parallel=1, **COMPANIONS["a lookup cache"](str(path))) as llm:
+        assert llm.create_completion("Hello", max_tokens=3)["usage"]["completion_tokens"] == 3
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in COMPANIONS if "draft" not in kind and "lookup" not in kind]
+)
 def test_a_model_in_the_place_of_a_companion(smollm2_path: Path, kind: str) -> None:
     with pytest.raises(ModelLoadError, match="is not a"):
         Llama(smollm2_path, n_ctx=256, n_parallel=1, **COMPANIONS[kind](str(smollm2_path)))

@@ -49,7 +49,7 @@ def load_engine(
     header = resolved.header
     check_override_types(options.kv_overrides, header.metadata)
     check_values(header, options.kv_overrides)
-    _check_companions(options)
+    _check_companions(options, header.vocab_size or 0)
     embedding = _wants_embedding(resolved, options)
     encoder = embedding and _is_encoder(header)
     n_parallel = _slots(options, embedding, encoder)
@@ -80,15 +80,18 @@ def load_engine(
     return engine, reason
 
 
-def _check_companions(options: LoadOptions) -> None:
-    """Every GGUF file that is loaded beside the model."""
-    from llamacpp_core.models.loadable import check_companion
+def _check_companions(options: LoadOptions, n_vocab: int) -> None:
+    """Every file that is loaded beside the model."""
+    from llamacpp_core.models.loadable import check_companion, check_lookup_cache
 
     files: list[tuple[Any, str]] = [(path, "LoRA adapter") for path in _adapter_paths(options.lora)]
     if options.mmproj is not None:
         files.append((options.mmproj, "projector"))
     for path, kind in [*files, *server_files(options.server_options)]:
-        check_companion(path, kind)
+        if kind == "lookup cache":
+            check_lookup_cache(path, n_vocab)
+        else:
+            check_companion(path, kind)
 
 
 def _adapter_paths(lora: Sequence[Any]) -> list[Any]:

@@ -125,8 +125,10 @@ _REFUSED |= {flag: f"give {field}= to the request" for flag, field in _PER_REQUE
 _FILES = frozenset(
     {"--control-vector", "--lookup-cache-static", "--spec-draft-model", "--chat-template-file"}
 )
-_GGUF = {
+_COMPANIONS = {
     "--spec-draft-model": "draft model",
+    "--lookup-cache-static": "lookup cache",
+    "--lookup-cache-dynamic": "lookup cache",
     "--control-vector": "control vector",
     "--control-vector-scaled": "control vector",
 }
@@ -193,14 +195,14 @@ def server_flags(values: Mapping[str, Any]) -> list[list[str]]:
 
 
 def server_files(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The GGUF files that entries of ``server_options`` name, each with what it must be.
+    """The model files that entries of ``server_options`` name, each with what it must be.
 
     Args:
         values: Entries that :func:`server_flags` takes.
     """
     out = []
     for flag, *words in server_flags(values):
-        kind = next((_GGUF[name] for name in _table()[flag]["names"] if name in _GGUF), None)
+        kind = next((_COMPANIONS[name] for name in _table()[flag]["names"] if name in _COMPANIONS), None)
         for word in words if kind else ():
             for path in word.split(",") if kind == "control vector" else [word]:
                 # A scale may follow behind the last colon.

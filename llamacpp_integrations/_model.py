@@ -49,6 +49,12 @@ class LocalModel(BaseModel):
     n_gpu_layers: int | None = Field(
         default=None, description="Layers to keep on the GPU. -1: all. None: as many as fit.", frozen=True
     )
+    keep_alive: float | None = Field(
+        default=None,
+        description="Seconds without use after which the model's memory is freed, at least 1; the next use "
+        "loads it again. None: it stays.",
+        frozen=True,
+    )
     load_options: dict[str, Any] = Field(
         default_factory=dict,
         description="Any other field of llamacpp_core.LoadOptions; each may also be given as a keyword.",
@@ -106,7 +112,8 @@ class LocalModel(BaseModel):
         options = load_options(named, fields.get("load_options") or {})
         if fields.get("llama") is None:
             options = {**cls._load_defaults, **options}
-        return ModelHandle(cls.__name__, fields.get("model"), fields.get("llama"), options)
+        model, llama = fields.get("model"), fields.get("llama")
+        return ModelHandle(cls.__name__, model, llama, options, fields.get("keep_alive"))
 
     def _settle(self) -> None:
         """Loads the model and gives every field its final value."""

@@ -50,6 +50,7 @@ if _TYPE_CHECKING:
         LlamaRAMCache,
     )
     from llamacpp_core.llama.llama import Llama
+    from llamacpp_core.llama.pool import ModelPool, PooledModel
     from llamacpp_core.llama.saved_state import LlamaState
 
 __all__ = [
@@ -83,6 +84,8 @@ __all__ = [
     "ModelIntegrityError",
     "ModelLoadError",
     "ModelNotFoundError",
+    "ModelPool",
+    "PooledModel",
     "PromptCache",
     "RequestCancelledError",
     "StoppingCriteriaList",
@@ -111,6 +114,8 @@ _LATER = {
     "LogitsProcessorList": "engine.python_loop.callbacks",
     "MinTokensLogitsProcessor": "engine.python_loop.callbacks",
     "ModelInfo": "engine.info",
+    "ModelPool": "llama.pool",
+    "PooledModel": "llama.pool",
     "PromptCache": "engine.info",
     "StoppingCriteriaList": "engine.python_loop.callbacks",
 }

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from fakes import ScriptedLlama
-from integrations.kinds import KINDS, Kind
+from integrations.kinds import CHATS, KINDS, Kind
 
 from llamacpp_core import Llama
 from llamacpp_core.errors import EngineClosedError, InvalidParameterError
@@ -188,3 +189,54 @@ def test_paths_and_the_name_of_llama_cpp_python(kind: Kind, smollm2_path: Any, m
     options = {name: value for name, value in kind.model.items() if name != "model"}
     with kind.make(model=path, **options) as one, kind.make(model_path=str(path), **options) as two:
         assert one.client is two.client
+
+
+# Keeping alive
+
+
+@every_kind
+def test_an_unused_model_is_freed_and_loaded_again(kind: Kind) -> None:
+    with kind.make(**kind.model, keep_alive=1) as made:
+        first = made.client
+        assert kind.use(made, "Hello")
+        until_closed(first)
+        assert kind.use(made, "Hello")  # loaded again
+        twin = copy.copy(made)
+        assert made.client is twin.client is not first
+        assert pickle.loads(pickle.dumps(made)).keep_alive == 1
+    twin.close()
+
+
+@pytest.mark.parametrize("kind", CHATS, ids=str)
+def test_a_busy_model_and_one_that_another_keeps_stay(kind: Kind) -> None:
+    with kind.make(**kind.model, keep_alive=1) as made:
+        chunks = made.client.create_completion("Once", max_tokens=200, ignore_eos=True, stream=True)
+        next(chunks)
+        time.sleep(2.5)
+        assert is_open(made.client)
+        chunks.close()
+        with kind.make(**kind.model) as other:
+            llama = other.client
+            time.sleep(2.5)
+            assert is_open(llama)
+        until_closed(llama)
+
+
+@every_kind
+@pytest.mark.parametrize("value", [0, -1, float("nan"), "5m"])
+def test_keep_alive_is_checked(kind: Kind, value: Any) -> None:
+    with pytest.raises(ValueError, match="keep_alive"):
+        kind.make(**kind.model, keep_alive=value)
+
+
+@every_kind
+def test_a_given_model_is_not_ours_to_free(kind: Kind) -> None:
+    with pytest.raises(InvalidParameterError, match="keep_alive"):
+        kind.make(llama=ScriptedLlama(), keep_alive=5)
+
+
+def until_closed(llama: Llama) -> None:
+    deadline = time.monotonic() + 30
+    while is_open(llama):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -153,8 +153,8 @@ def create_chat_completion(
         stopping_criteria: A function of (token ids so far, logits) that says whether to stop, or several
             in a list; runs as ``logits_processor`` does.
         more: ``continue_final_message``, ``add_generation_prompt``, ``reasoning_format``,
-            ``reasoning_budget_tokens``, ``lora`` (from the position of an adapter to its scale, for this
-            request) and the names in :data:`~llamacpp_core.request.sampling.EXTRA_FIELDS`.
+            ``reasoning_budget_tokens``, ``lora`` (from the position or the file's name of an adapter to its
+            scale, for this request) and the names in :data:`~llamacpp_core.request.sampling.EXTRA_FIELDS`.
 
     Returns:
         A ``CreateChatCompletionResponse``, or with ``stream`` an iterator of

@@ -7,6 +7,7 @@ The rules of both frameworks are these:
   loads the model, or shares it, on first use.
 - :meth:`ModelHandle.close` gives one share back. A closed object refuses to work; the others go on. The model
   is freed with its last share.
+- With ``keep_alive``, a share that was not used for so long is given back, and got again on the next use.
 - A model given as ``llama=`` is never closed here.
 """
 
@@ -15,13 +16,16 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
+import time
+import weakref
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from llamacpp_core._checks import unknown_name
+from llamacpp_core._checks import number, unknown_name
 from llamacpp_core.engine.load.options import LoadOptions
 from llamacpp_core.errors import EngineClosedError, InvalidParameterError
 from llamacpp_core.llama.lease import Lease, lease
+from llamacpp_core.llama.running import is_busy
 
 if TYPE_CHECKING:
     from llamacpp_core.engine.info import ModelInfo
@@ -32,6 +36,9 @@ __all__ = ["ModelHandle", "is_load_keyword", "load_options", "sort_keywords"]
 #: Keywords of ``Llama`` that are no load options.
 _BESIDE_OPTIONS = ("progress", "verbose")
 
+# Less would end between finding the model and asking it something.
+_KEEP_ALIVE = number(1, threading.TIMEOUT_MAX)
+
 
 class ModelHandle:
     """A share in a loaded model.
@@ -41,6 +48,7 @@ class ModelHandle:
         model: What to load, as for :class:`~llamacpp_core.Llama`.
         llama: A loaded model to use in place of ``model``; it stays its owner's to close.
         options: Load options, and ``progress``. None means not given.
+        keep_alive: Seconds without use after which the share is given back, at least 1. None: never.
 
     Attributes:
         model: The name or path of the model, also of a given one.
@@ -48,11 +56,16 @@ class ModelHandle:
 
     Raises:
         InvalidParameterError: Not exactly one of ``model`` and ``llama`` was given, one of them is something
-            else, or options were given for a loaded model.
+            else, or options or ``keep_alive`` were given for a loaded model.
     """
 
     def __init__(
-        self, owner: str, model: Any = None, llama: Any = None, options: Mapping[str, Any] | None = None
+        self,
+        owner: str,
+        model: Any = None,
+        llama: Any = None,
+        options: Mapping[str, Any] | None = None,
+        keep_alive: float | None = None,
     ) -> None:
         if (model is None) == (llama is None):
             raise InvalidParameterError(
@@ -60,8 +73,9 @@ class ModelHandle:
                 parameter="model",
             )
         options = {name: value for name, value in (options or {}).items() if value is not None}
+        self._keep_alive = None if keep_alive is None else float(_KEEP_ALIVE("keep_alive", keep_alive))
         if llama is not None:
-            _check_loaded(llama, options)
+            _check_loaded(llama, options | ({} if keep_alive is None else {"keep_alive": keep_alive}))
             model, options = llama.info.path, _options_of(llama)
         elif not isinstance(model, str | os.PathLike):
             raise InvalidParameterError(
@@ -76,6 +90,8 @@ class ModelHandle:
         self._lease: Lease | None = None
         self._closed = False
         self._lock = threading.Lock()
+        self._used = 0.0  # of the monotonic clock
+        self._timer: threading.Timer | None = None
 
     @property
     def llama(self) -> Llama:
@@ -86,7 +102,7 @@ class ModelHandle:
             LlamaCppError: As :class:`~llamacpp_core.Llama` does.
         """
         held = self._lease
-        if held is not None:
+        if held is not None and self._keep_alive is None:
             return held.llama
         with self._lock:
             if self._closed:
@@ -95,7 +111,31 @@ class ModelHandle:
                 return self._given
             if self._lease is None:
                 self._lease = lease(self.model, **self.options)
+            self._used = time.monotonic()
+            self._set_timer(self._keep_alive)
             return self._lease.llama
+
+    def _set_timer(self, seconds: float | None) -> None:
+        if seconds is not None and self._timer is None:
+            self._timer = threading.Timer(seconds, _give_back_unused, [weakref.ref(self)])
+            self._timer.name, self._timer.daemon = "llamacpp-keep-alive", True
+            self._timer.start()
+
+    def _give_back_unused(self) -> None:
+        with self._lock:
+            self._timer = None
+            held = self._lease
+            if held is None or self._keep_alive is None:
+                return
+            now = time.monotonic()
+            if is_busy(held.llama):
+                self._used = now
+            left = self._used + self._keep_alive - now
+            if left > 0:
+                self._set_timer(left)
+                return
+            self._lease = None
+        held.release()
 
     @property
     def info(self) -> ModelInfo:
@@ -117,6 +157,8 @@ class ModelHandle:
         with self._lock:
             self._closed = True
             held, self._lease = self._lease, None
+            if self._timer is not None:
+                self._timer.cancel()
         if held is not None:
             held.release()
 
@@ -128,10 +170,12 @@ class ModelHandle:
     __hash__ = None  # type: ignore[assignment]
 
     def __copy__(self) -> Self:
-        twin = type(self)(self._owner, self.model, None, self.options)
+        twin = type(self)(self._owner, self.model, None, self.options, self._keep_alive)
         twin._given = self._given
         if self._lease is not None:
             twin._lease = lease(self.model, **self.options)
+            twin._used = time.monotonic()
+            twin._set_timer(self._keep_alive)
         return twin
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -142,7 +186,12 @@ class ModelHandle:
             raise TypeError(
                 f"a {self._owner} made with llama={self._given!r} cannot be pickled: give it model="
             )
-        return type(self), (self._owner, self.model, None, self.options)
+        return type(self), (self._owner, self.model, None, self.options, self._keep_alive)
+
+
+def _give_back_unused(handle: weakref.ref[ModelHandle]) -> None:
+    if (found := handle()) is not None:
+        found._give_back_unused()
 
 
 def is_load_keyword(name: str) -> bool:

@@ -190,6 +190,12 @@ class SessionPool:
                 self._adapters = [self.model.load_lora(path) for path, _ in self._info.lora]
             return self._adapters
 
+    @property
+    def n_busy(self) -> int:
+        """How many sessions somebody has."""
+        with self._lock:
+            return len(self._open) - (self._idle is not None)
+
     def new(self, n_ctx: int) -> Session:
         """A new session that holds ``n_ctx`` tokens."""
         with self._lock:

@@ -103,3 +103,29 @@ def test_adapters_that_are_not_there(adapted: Llama, llm: Llama) -> None:
         text(adapted, lora={2: 1.0})
     with pytest.raises(InvalidParameterError, match="0 adapter"):
         text(llm, lora={0: 1.0})
+
+
+def test_names_of_adapters(adapted: Llama) -> None:
+    assert text(adapted, lora={"adapter0": 0.0, "adapter1": 1.0}) == text(adapted, lora={0: 0.0, 1: 1.0})
+    assert text(adapted, lora={"0": 0.0, "1": 1.0}) == text(adapted, lora={0: 0.0, 1: 1.0})
+    message = {"role": "user", "content": "Hi"}
+    named, numbered = (
+        adapted.create_chat_completion([message], lora=lora, **GREEDY)["choices"][0]["message"]
+        for lora in ({"adapter1": 2.0}, {1: 2.0})
+    )
+    assert named == numbered
+
+
+@pytest.mark.parametrize(
+    ("lora", "part"),
+    [
+        ({"adapter2": 1.0}, "did you mean"),
+        ({"adapter0": 1.0, 0: 1.0}, "twice"),
+        ({"2": 1.0}, "2 adapter"),
+        ({"adapter0": "much"}, "lora"),
+    ],
+)
+def test_names_that_cannot_work(adapted: Llama, lora: Any, part: str) -> None:
+    with pytest.raises(InvalidParameterError, match=part) as raised:
+        text(adapted, lora=lora)
+    assert str(raised.value.parameter).startswith(("lora", "adapter2"))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +18,8 @@ from llamacpp_core import (
     ModelNotFoundError,
     ModelPool,
 )
-from llamacpp_core.llama import pool as pool_module
-from llamacpp_core.llama.footprint import Footprint
+from llamacpp_core.llama.pool import models as pool_models
+from llamacpp_core.llama.pool import pool as pool_module
 
 MIB = 2**20
 
@@ -77,7 +75,7 @@ def _fresh() -> None:
 
 @pytest.fixture
 def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., ModelPool]]:
-    monkeypatch.setattr(pool_module, "Footprint", PretendedFootprint)
+    monkeypatch.setattr(pool_models, "Footprint", PretendedFootprint)
     monkeypatch.setattr(pool_module, "_PATIENCE", 0.2)
     made: list[ModelPool] = []
 
@@ -342,90 +340,3 @@ def test_budgets(budget: Any, size: int | None) -> None:
 def test_no_such_model() -> None:
     with ModelPool({"a": "no-such-model"}) as pool, pytest.raises(ModelNotFoundError):
         touch(pool, "a")
-
-
-def test_a_context_that_was_not_given_fits_into_the_budget(smollm2_path: Path) -> None:
-    options: dict[str, Any] = {"model": str(smollm2_path)}
-    with ModelPool({"small": options, "given": options | {"n_ctx": 512}}, budget="400MiB") as pool:
-        with pool.use("small") as llm:
-            assert 512 < llm.info.n_ctx < 8192
-            assert llm.info.prompt_cache.slot_bytes <= 200 * MIB
-            assert (pool.info()["small"].bytes or 0) < 400 * MIB
-        with pool.use("given") as llm:
-            assert llm.info.n_ctx == 512
-
-
-MEASURED = """
-import gc, sys
-from llamacpp_core import ModelPool
-from llamacpp_core.llama.footprint import resident_bytes
-
-def fill(llm):
-    if not llm.info.capabilities.completion:
-        llm.embed(['word ' * 200] * 32)
-        return
-    tokens = llm.tokenize('word ' * llm.info.n_ctx)[: llm.info.n_ctx - 4]
-    rows = [{'prompt': [i + 100, *tokens], 'max_tokens': 1} for i in range(llm.info.n_parallel)]
-    list(llm.map(rows))
-
-models = {
-    'chat': {'model': sys.argv[1], 'n_ctx': 768, 'n_parallel': 1, 'n_threads': 1},
-    'vectors': {'model': sys.argv[2], 'n_threads': 1},
-}
-with ModelPool(models, budget='2GiB') as pool:
-    for name in models:  # what the first use of anything takes from the process for good
-        with pool.use(name) as llm:
-            fill(llm)
-        pool.unload(name)
-    for name in models:
-        gc.collect()
-        before = resident_bytes()
-        with pool.use(name) as llm:
-            fill(llm)
-        print((resident_bytes() - before), pool.info()[name].bytes)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not tell what is resident")
-def test_what_is_counted_is_what_is_resident(
-    run_python: Callable[..., Any], smollm2_path: Path, minilm_path: Path
-) -> None:
-    done = run_python(MEASURED, str(smollm2_path), str(minilm_path))
-    assert done.returncode == 0, done.stderr
-    for line in done.stdout.splitlines():
-        resident, counted = map(int, line.split())
-        assert counted == pytest.approx(resident, rel=0.1, abs=4 * MIB), done.stdout
-
-
-def test_the_estimate_is_near(smollm2_path: Path) -> None:
-    footprint = Footprint({"model": smollm2_path, "n_ctx": 512, "n_parallel": 1})
-    footprint.estimate(None)
-    estimated = footprint.needed
-    with footprint.load():
-        assert footprint.needed == pytest.approx(estimated, rel=0.35)
-
-
-FORKED = """
-import os, sys
-from llamacpp_core import ForkedProcessError, ModelPool
-with ModelPool({'a': {'model': sys.argv[1], 'n_ctx': 256, 'n_parallel': 1}}) as pool:
-    with pool.use('a'):
-        pass
-    if os.fork() == 0:
-        try:
-            with pool.use('a'):
-                os._exit(1)
-        except ForkedProcessError:
-            pool.close()
-            os._exit(0)
-    assert os.wait()[1] == 0
-    with pool.use('a') as llm:
-        print(len(llm('Hi', max_tokens=1)['choices']))
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
-def test_a_fork_leaves_the_pool_to_its_parent(run_python: Callable[..., Any], smollm2_path: Path) -> None:
-    done = run_python(FORKED, str(smollm2_path), flags=("-W", "ignore::DeprecationWarning"))
-    assert (done.returncode, done.stdout.strip()) == (0, "1"), done.stderr

@@ -4,7 +4,7 @@
 by subject in ``chat.py``, ``completion.py``, ``vectors.py``, ``tokens.py``, ``evaluation.py``, ``state.py``;
 ``running.py`` runs what they prepared. ``settings.py`` reads the constructor's arguments, ``chat_formats.py``
 finds what writes the prompts. ``lists/`` answers lists of requests; ``lease.py`` and ``handle.py`` let many
-owners share one loaded model, ``pool.py`` lets several models share one budget of memory.
+owners share one loaded model, ``pool/`` lets several models share one budget of memory.
 """
 
 from __future__ import annotations

@@ -154,7 +154,7 @@ def create_chat_completion(
             in a list; runs as ``logits_processor`` does.
         more: ``continue_final_message`` (a last message of the assistant is the beginning of the answer),
             ``add_generation_prompt``, ``reasoning_format``, ``reasoning_budget_tokens``, ``lora`` (from an
-            adapter's position to its scale), names in :data:`~llamacpp_core.request.sampling.EXTRA_FIELDS`.
+            adapter's position or file name to its scale), names in :data:`~llamacpp_core.request.sampling.EXTRA_FIELDS`.
 
     Returns:
         A ``CreateChatCompletionResponse``, or with ``stream`` an iterator of

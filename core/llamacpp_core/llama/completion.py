@@ -108,9 +108,9 @@ def create_completion(
         logit_bias: From token id to a number to add to its logit; -inf or False bans it.
         n: Answers to generate.
         best_of: Answers to generate and to choose the ``n`` likeliest from, per token.
-        more: ``stream_options`` (``{"include_usage": True}``), ``lora`` (from the position of an
-            adapter to its scale, for this request), ``deterministic`` (the same request gives the same
-            tokens, whatever runs beside it and is cached, in this process or another on the same
+        more: ``stream_options`` (``{"include_usage": True}``), ``lora`` (from the position or the file's
+            name of an adapter to its scale, for this request), ``deterministic`` (the same request gives
+            the same tokens, whatever runs beside it and is cached, in this process or another on the same
             machine; without a seed, the seed is 0. It is computed in steps of its own, which slows down
             what runs beside it, and uses of the cache only whole steps of ``n_batch`` tokens that
             requests of its kind have left) and the names in

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llamacpp_core.errors import EngineClosedError, UnsupportedCapabilityError
+from llamacpp_core._checks import unknown_name
+from llamacpp_core.errors import EngineClosedError, InvalidParameterError, UnsupportedCapabilityError
 from llamacpp_core.request.runner import Prepared, Runs, arun, astream, run, stream
 
 if TYPE_CHECKING:
@@ -20,8 +22,11 @@ def with_own_defaults(llama: Llama, arguments: Mapping[str, Any]) -> dict[str, A
 
     Raises:
         UnsupportedCapabilityError: The call is to be deterministic, and the model was not loaded so.
+        InvalidParameterError: ``lora`` names an adapter that is not loaded.
     """
     given = {name: value for name, value in arguments.items() if value is not None}
+    if isinstance(given.get("lora"), Mapping):
+        given["lora"] = _by_position(given["lora"], [path for path, _ in llama.info.lora])
     found = _own_defaults(llama) | given
     if found.get("deterministic") is True and (
         llama.options.kv_unified or not llama.info.prompt_cache.shares_prefixes
@@ -46,6 +51,27 @@ def _own_defaults(llama: Llama) -> dict[str, Any]:
     if llama.settings.last_n_tokens_size != 64:
         defaults["repeat_last_n"] = llama.settings.last_n_tokens_size
     return defaults
+
+
+def _by_position(scales: Mapping[Any, Any], paths: Sequence[str]) -> dict[Any, Any]:
+    """The scales of adapters by their positions; names are those of their files, without the suffix."""
+    names = [Path(path).stem for path in paths]
+    found: dict[Any, Any] = {}
+    for key, scale in scales.items():
+        position = key
+        if isinstance(key, str):
+            if names.count(key) > 1:
+                raise InvalidParameterError(
+                    f"lora: several adapters are called {key!r}: name them by their positions",
+                    parameter="lora",
+                )
+            if key not in names and not (key.isascii() and key.isdigit()):
+                raise unknown_name(key, names, "adapter of lora")
+            position = names.index(key) if key in names else int(key)
+        if position in found:
+            raise InvalidParameterError(f"lora names adapter {position} twice", parameter="lora")
+        found[position] = scale
+    return found
 
 
 def _runner(llama: Llama, prepared: Prepared) -> Runs:

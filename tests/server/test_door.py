@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from server.conftest import Served
 
 from llamacpp_core import InvalidParameterError
 from llamacpp_integrations.server import LoadedModels, ServerSettings
@@ -190,3 +191,10 @@ def test_settings_that_cannot_work(settings: dict[str, Any], field: str) -> None
 def test_a_server_without_models() -> None:
     with pytest.raises(InvalidParameterError, match="at least one"):
         LoadedModels({})
+
+
+def test_every_route_is_in_the_openapi_document(served: Served) -> None:
+    shown = set(httpx.get(f"{served.url}/openapi.json").json()["paths"])
+    aliases = {"/v2/rerank", "/rerank", "/v1/models/{name:path}", "/"}
+    routes = {route.path for route in served.app.routes}  # type: ignore[attr-defined]
+    assert shown == {path for path in routes - aliases if not path.startswith("/page/")}

@@ -19,7 +19,7 @@ from llamacpp_integrations.server import ServerSettings, create_app, serving
 if TYPE_CHECKING:
     from server.conftest import Served
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.browser
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 OpenPage = Callable[..., Page]

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "error.h"
+#include "grammar/constraint.h"
 #include "packing.h"
 #include "render.h"
 
@@ -28,9 +29,9 @@ extern "C" {
 #include "slots.h"
 }
 
-// The text of one generation, as far as it was withheld because it may begin a stop string.
 struct lc_generation {
-    std::string held;
+    std::string                    held;       // text that was withheld because it may begin a stop string
+    std::shared_ptr<lc_constraint> constraint; // if a grammar holds
 };
 
 struct lc_request {

@@ -1,6 +1,7 @@
 // Who may use an engine, and who frees it. Python can be interrupted between any two of its steps, so nothing
 // that counts is done there: a call holds the engine while it runs, and the last to let go frees it.
 #include "engine_impl.h"
+#include "grammar/vocabulary.h"
 
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -36,6 +37,7 @@ void free_engine(lc_engine * engine) {
     if (engine->process != process_id()) {
         return;
     }
+    lc_forget_vocabulary(engine->vocab);
     delete engine;
 #ifdef __GLIBC__
     malloc_trim(0); // what a model took goes back to the system, not to a later one of another size

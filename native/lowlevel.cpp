@@ -1,5 +1,9 @@
 #include "error.h"
 
+#include "grammar/grammar.h"
+#include "grammar/sampler.h"
+#include "grammar/vocabulary.h"
+
 #include "llama.h"
 
 #ifdef LLAMACPP_OWN_THREADS
@@ -55,5 +59,31 @@ extern "C" void lc_free_context(llama_context * context) {
 #ifdef LLAMACPP_OWN_THREADS
         lc_end_idle_threads();
 #endif
+    });
+}
+
+extern "C" llama_sampler * lc_grammar_sampler(const llama_vocab * vocab, const char * text, const char * root) {
+    return lc_guard<llama_sampler *>([&] { return lc_llama_sampler_init_grammar(vocab, text, root); });
+}
+
+extern "C" llama_sampler * lc_lazy_grammar_sampler(const llama_vocab * vocab, const char * text, const char * root,
+                                                   const char ** trigger_patterns, size_t n_patterns,
+                                                   const llama_token * trigger_tokens, size_t n_tokens) {
+    return lc_guard<llama_sampler *>([&] {
+        return lc_llama_sampler_init_grammar_lazy_patterns(vocab, text, root, trigger_patterns, n_patterns,
+                                                           trigger_tokens, n_tokens);
+    });
+}
+
+extern "C" void lc_grammar_limit(llama_sampler * chain, int32_t n_left) { lc_limit_tokens(chain, n_left); }
+
+extern "C" int32_t lc_grammar_least(const llama_vocab * vocab, const char * text, const char * root) {
+    return lc_guard<int32_t>(-1, [&] { return lc_cursor(lc_grammar::of(vocab, text, root)).least(); });
+}
+
+extern "C" void lc_free_model(llama_model * model) {
+    lc_guard<void>([&] {
+        lc_forget_vocabulary(llama_model_get_vocab(model));
+        llama_model_free(model);
     });
 }

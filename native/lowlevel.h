@@ -17,3 +17,19 @@ bool lc_is_set(void * data);
 
 // Frees a context, and the threads that computed for it if no other context uses them.
 void lc_free_context(struct llama_context * context);
+
+// Samplers that allow what a grammar allows, as llama_sampler_init_grammar() and
+// llama_sampler_init_grammar_lazy_patterns() make them, and much faster. Null: an exception is kept.
+struct llama_sampler * lc_grammar_sampler(const struct llama_vocab * vocab, const char * text, const char * root);
+struct llama_sampler * lc_lazy_grammar_sampler(
+    const struct llama_vocab * vocab, const char * text, const char * root, const char ** trigger_patterns,
+    size_t n_patterns, const llama_token * trigger_tokens, size_t n_tokens);
+// Grammars in a chain then keep a way to their end open. n_left: tokens that may still come, the one that ends the
+// generation included; -1: no bound.
+void lc_grammar_limit(struct llama_sampler * chain, int32_t n_left);
+// The fewest tokens known for a text of a grammar, the one that ends the generation included; -1: an exception is
+// kept.
+int32_t lc_grammar_least(const struct llama_vocab * vocab, const char * text, const char * root);
+
+// Frees a model, and what is kept for grammars over its vocabulary.
+void lc_free_model(struct llama_model * model);

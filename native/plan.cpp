@@ -1,5 +1,6 @@
 // From a plan and sampling fields to tasks of the server core.
 #include "engine_impl.h"
+#include "grammar/grammar.h"
 #include "llama_cpp/prefix/options.h"
 
 #include "chat.h"
@@ -106,11 +107,34 @@ lc_rendered fill_in(const std::string & form, const std::vector<std::pair<std::s
     return out;
 }
 
-void enter(lc_engine & e, lc_request & request, server_task & task) {
+// The tokens that an answer may have: what was asked for, and what the context leaves.
+int32_t budget_of(const lc_engine & e, const server_task & task) {
+    const int32_t asked = task.params.n_predict != -1 ? task.params.n_predict : e.params.n_predict;
+    if (task.tokens.empty() || e.params.ctx_shift) { // the server core counts a prompt with images itself
+        return asked;
+    }
+    const int32_t left = e.meta->slot_n_ctx - (int32_t) task.tokens.size();
+    return asked < 0 ? left : std::min(asked, left);
+}
+
+// Lets a grammar know the budget of the answer, and us what becomes of it.
+void constrain(lc_engine & e, lc_generation & generation, server_task & task, int32_t budget) {
+    auto & grammar = task.params.sampling.grammar;
+    if (grammar.empty()) {
+        return;
+    }
+    lc_grammar::of(e.vocab, grammar.grammar, "root"); // here its faults are errors of the caller
+    generation.constraint         = std::make_shared<lc_constraint>();
+    generation.constraint->budget = budget;
+    grammar.grammar               = lc_constraint::mark(grammar.grammar, generation.constraint);
+}
+
+void enter(lc_engine & e, lc_request & request, server_task & task, int32_t budget) {
     const int index = (int) request.generations.size();
     task.index      = (size_t) index;
     request.task_ids.push_back(task.id);
     request.generations.emplace_back();
+    constrain(e, request.generations.back(), task, budget);
     e.tasks[task.id] = { request.id, index };
     e.ids.insert(task.id);
     e.queues->queue_results.add_waiting_task_id(task.id);
@@ -189,9 +213,10 @@ int32_t lc_submit(lc_engine_ref * ref, lc_plan * plan, int64_t number, int32_t k
         std::lock_guard<std::mutex> lock(engine->mutex);
         request->id = number;
         for (auto & task : tasks) {
-            enter(*engine, *request, task);
+            const int32_t budget = budget_of(*engine, task);
+            enter(*engine, *request, task, budget);
             for (auto & child : task.child_tasks) {
-                enter(*engine, *request, child);
+                enter(*engine, *request, child, budget);
             }
         }
         request->n_open               = request->task_ids.size();

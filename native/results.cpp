@@ -84,6 +84,10 @@ std::string whole_characters(std::string text) {
 }
 
 void store_final(lc_engine & e, lc_request & request, int index, server_task_result_cmpl_final & result) {
+    const auto & constraint = request.generations[index].constraint;
+    if (constraint && !constraint->error().empty()) {
+        throw lc_exception("invalid_grammar", constraint->error());
+    }
     json out             = json::object();
     out["stop_type"]     = std::string(stop_name(result.stop));
     out["stopping_word"] = result.stopping_word;
@@ -162,6 +166,9 @@ void lc_store_result(lc_engine & e, server_task_result & result) {
         } else {
             throw std::runtime_error("a result of an unknown kind");
         }
+    } catch (const lc_exception & error) {
+        lc_store_error(e, request->id, { { "type", error.type }, { "message", error.what() } });
+        return;
     } catch (const std::exception & error) {
         lc_store_error(e, request->id, { { "type", "native" }, { "message", error.what() } });
         return;

@@ -202,22 +202,28 @@ def stream_chunk(delta: Mapping[str, Any], logprobs: Any, *, blocks: bool) -> Ch
             strings of our own, since LangChain merges neighbouring blocks whose numbers happen to agree.
     """
     text, reasoning = delta.get("content") or "", delta.get("reasoning_content") or ""
+    pieces = delta.get("tool_calls") or ()
     calls = [
         tool_call_chunk(
-            name=call.get("function", {}).get("name"),
-            args=call.get("function", {}).get("arguments", ""),
+            name=call["function"].get("name"),
+            args=call["function"].get("arguments", ""),
             id=call.get("id"),
             index=call["index"],
         )
-        for call in delta.get("tool_calls") or ()
+        for call in pieces
+        if "function" in call
     ]
+    # LangChain decides by the arguments alone which calls of a stream are valid; the rest stands beside them.
+    errors = {str(call["index"]): call["error"] for call in pieces if call.get("error")}
     function_call = delta.get("function_call")
-    if not (text or reasoning or calls or logprobs or function_call):
+    if not (text or reasoning or calls or errors or logprobs or function_call):
         return None
     metadata: dict[str, Any] = {"model_provider": PROVIDER}
     if logprobs:
         metadata["logprobs"] = logprobs
     more: dict[str, Any] = {"function_call": function_call} if function_call else {}
+    if errors:
+        more["tool_call_errors"] = errors
     content: Any = text
     if blocks:
         content = _blocks(text, reasoning, calls)

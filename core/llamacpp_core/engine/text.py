@@ -16,6 +16,8 @@ def add_call_piece(calls: dict[int, dict[str, Any]], piece: Mapping[str, Any]) -
     call["id"] = piece.get("id") or call["id"]
     for key in ("name", "arguments"):
         call["function"][key] += function.get(key) or ""
+    if piece.get("error"):
+        call["error"] = piece["error"]
 
 
 def partial_suffix(text: str, *tags: str) -> int:

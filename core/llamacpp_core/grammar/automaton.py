@@ -15,7 +15,6 @@ from llamacpp_core.grammar.charset import (
     Ranges,
     complement,
     contains,
-    intersection,
     partition,
     union,
 )
@@ -100,11 +99,21 @@ class Dfa:
 
     def edges(self, state: int) -> dict[int, Ranges]:
         """The live next states of a state, each with the code points that lead there."""
-        found: dict[int, list[Ranges]] = {}
-        for ranges, target in zip(self.classes, self.delta[state], strict=True):
+        found: dict[int, list[int]] = {}
+        for index, target in enumerate(self.delta[state]):
             if self.shortest[target] < float("inf"):
-                found.setdefault(target, []).append(ranges)
-        return {target: union(*sets) for target, sets in found.items()}
+                found.setdefault(target, []).append(index)
+        return {target: self._together(tuple(indices)) for target, indices in found.items()}
+
+    def _together(self, indices: tuple[int, ...]) -> Ranges:
+        """The code points of several classes."""
+        if indices not in self._joined:
+            self._joined[indices] = union(*(self.classes[index] for index in indices))
+        return self._joined[indices]
+
+    @cached_property
+    def _joined(self) -> dict[tuple[int, ...], Ranges]:
+        return {}
 
     def complement(self) -> Dfa:
         """The automaton of all strings that this one does not accept."""
@@ -137,13 +146,23 @@ class Dfa:
 
     def _common_classes(self, other: Dfa) -> tuple[list[Ranges], list[tuple[int, int]]]:
         """The classes of both together, and for each the two that it lies in."""
-        classes, steps = [], []
-        for i, a in enumerate(self.classes):
-            for j, b in enumerate(other.classes):
-                if common := intersection(a, b):
-                    classes.append(common)
-                    steps.append((i, j))
-        return classes, steps
+        mine, theirs = self._in_order, other._in_order
+        found: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        a = b = 0
+        while a < len(mine) and b < len(theirs):
+            low, high, i = mine[a]
+            first, last, j = theirs[b]
+            if low <= last and first <= high:
+                found.setdefault((i, j), []).append((max(low, first), min(high, last)))
+            a += high <= last
+            b += last <= high
+        steps = sorted(found)
+        return [tuple(found[step]) for step in steps], steps
+
+    @cached_property
+    def _in_order(self) -> list[tuple[int, int, int]]:
+        """The ranges of all classes with the number of the class; together they are the alphabet."""
+        return sorted((low, high, i) for i, ranges in enumerate(self.classes) for low, high in ranges)
 
     def meets(self, other: Dfa) -> bool:
         """Whether there is a string that both accept."""
@@ -219,37 +238,43 @@ class Dfa:
 
 def _refine(dfa: Dfa) -> list[int]:
     """Split the states into blocks of equivalent ones; returns the block number of every state."""
-    n_classes = len(dfa.classes)
-    sources: list[list[list[int]]] = [[[] for _ in dfa.delta] for _ in range(n_classes)]
+    sources: list[list[tuple[int, int]]] = [[] for _ in dfa.delta]
     for state, row in enumerate(dfa.delta):
         for index, target in enumerate(row):
-            sources[index][target].append(state)
+            sources[target].append((index, state))
     yes = {s for s, accepting in enumerate(dfa.accepting) if accepting}
-    no = set(range(len(dfa.delta))) - yes
-    blocks = [block for block in (yes, no) if block]
+    blocks = [block for block in (yes, set(range(len(dfa.delta))) - yes) if block]
     block_of = [0] * len(dfa.delta)
     for number, block in enumerate(blocks):
         for state in block:
             block_of[state] = number
-    work = {(0 if len(blocks) == 1 or len(blocks[0]) <= len(blocks[1]) else 1, i) for i in range(n_classes)}
+    work = {min(range(len(blocks)), key=lambda number: len(blocks[number]))}
     while work:
-        splitter, index = work.pop()
-        hits: dict[int, set[int]] = {}
-        for target in list(blocks[splitter]):
-            for state in sources[index][target]:
-                hits.setdefault(block_of[state], set()).add(state)
-        for number, part in hits.items():
-            if len(part) == len(blocks[number]):
-                continue
-            blocks[number] -= part
-            new = len(blocks)
-            blocks.append(part)
-            for state in part:
-                block_of[state] = new
-            for i in range(n_classes):
-                smaller = new if len(part) <= len(blocks[number]) else number
-                work.add((new, i) if (number, i) in work else (smaller, i))
+        # what leads into this block, by class; the block itself may be split meanwhile
+        hits: dict[int, list[int]] = {}
+        for target in blocks[work.pop()]:
+            for index, state in sources[target]:
+                hits.setdefault(index, []).append(state)
+        for states in hits.values():
+            _split(states, blocks, block_of, work)
     return block_of
+
+
+def _split(states: list[int], blocks: list[set[int]], block_of: list[int], work: set[int]) -> None:
+    """Split the blocks that only some of the states lie in; of two halves the smaller is still to be done."""
+    parts: dict[int, list[int]] = {}
+    for state in states:
+        parts.setdefault(block_of[state], []).append(state)
+    for number, part in parts.items():
+        block = blocks[number]
+        if len(part) == len(block):
+            continue
+        block.difference_update(part)
+        new = len(blocks)
+        blocks.append(set(part))
+        for state in part:
+            block_of[state] = new
+        work.add(new if number in work or len(part) <= len(block) else number)
 
 
 def determinize(nfa: Nfa) -> Dfa:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from itertools import pairwise
@@ -35,6 +36,7 @@ _CLASS_ESCAPES = {
     0x2D: "\\-",
     0x5E: "\\x5E",
 }
+_UNUSUAL = re.compile(r"[^ !#-\[\]-~]")
 _LITERAL_ESCAPES = {0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t", 0x5C: "\\\\", 0x22: '\\"'}
 
 
@@ -111,7 +113,7 @@ def gbnf_literal(text: str) -> str:
         UnicodeEncodeError: When the text holds a lone surrogate, which has no UTF-8.
     """
     text.encode()
-    return '"' + "".join(_escape(ord(c), _LITERAL_ESCAPES) for c in text) + '"'
+    return '"' + _UNUSUAL.sub(lambda found: _escape(ord(found[0]), _LITERAL_ESCAPES), text) + '"'
 
 
 def gbnf_class(ranges: Ranges) -> str:

@@ -30,7 +30,7 @@ class Values:
         self.rules = rules
         self.limits = limits
         self._strings: dict[tuple[int, int | None], str] = {}
-        self._automata: dict[str, str] = {}
+        self._automata: dict[tuple[str, tuple[tuple[str, str], ...]], str] = {}
         self._any: dict[tuple[str, int | None], str] = {}
 
     def _space(self) -> str:
@@ -110,13 +110,13 @@ class Values:
     def _added(self, made: tuple[str, dict[str, str]]) -> str:
         """The expression to start with, its rules added once."""
         start, rules = made
-        text = start + repr(rules)
-        if text not in self._automata:
+        known = (start, tuple(rules.items()))
+        if known not in self._automata:
             prefix = f"s{len(self._automata) + 1}-"
             for name, body in rules.items():
                 self.rules.rules[name.replace(PREFIX, prefix)] = body.replace(PREFIX, prefix)
-            self._automata[text] = start.replace(PREFIX, prefix)
-        return self._automata[text]
+            self._automata[known] = start.replace(PREFIX, prefix)
+        return self._automata[known]
 
     def key(self) -> str:
         """Any property name."""

@@ -334,9 +334,10 @@ def _choose(llama: Llama, chooser: TokenChooser, logits: NDArray[np.float32], lo
 
     processors = callbacks("logits_processor", logits_processor)
     session = evaluated(llama).session
+    room = max(1, llama.info.n_ctx - len(session.tokens))
     with session.lock:
         session.opened()
-        return chooser.choose(process_logits(processors, llama.input_ids, logits))
+        return chooser.choose(process_logits(processors, llama.input_ids, logits), room)
 
 
 def _new_chooser(llama: Llama, values: dict[str, Any], grammar: Any, penalize_nl: bool) -> TokenChooser:

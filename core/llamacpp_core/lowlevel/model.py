@@ -96,7 +96,7 @@ class Model(NativeObject):
         progress.raise_if_failed()
         if pointer == ffi.NULL:
             raise ModelLoadError(f"llama.cpp cannot load {file}{because(reasons)}", path=str(file))
-        super().__init__(NativeHandle(pointer, lib.llama_model_free))
+        super().__init__(NativeHandle(pointer, lib.lc_free_model))
         self._vocab_only = vocab_only
 
     @classmethod

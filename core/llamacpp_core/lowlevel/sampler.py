@@ -243,7 +243,7 @@ class Sampler(NativeObject):
         """
         native = arguments.grammar(grammar, root)
         vocabulary = lib.llama_model_get_vocab(self.model._pointer)
-        return self._add("grammar", lib.llama_sampler_init_grammar, vocabulary, *native, error=GrammarError)
+        return self._add("grammar", lib.lc_grammar_sampler, vocabulary, *native, error=GrammarError)
 
     def grammar_lazy_patterns(
         self,
@@ -266,10 +266,19 @@ class Sampler(NativeObject):
         triggers = arguments.triggers(trigger_patterns, trigger_tokens, len(self.model.vocabulary))
         return self._add(
             "grammar_lazy_patterns",
-            lib.llama_sampler_init_grammar_lazy_patterns,
+            lib.lc_lazy_grammar_sampler,
             *(lib.llama_model_get_vocab(self.model._pointer), *native, *triggers),
             error=GrammarError,
         )
+
+    def limit_grammar(self, n_tokens: int | None) -> None:
+        """Lets grammars allow only what can end within ``n_tokens``, the token that ends it included.
+
+        None is no bound; with fewer tokens than the shortest way takes, nothing is held back.
+        """
+        with self._exclusive(alone=True):
+            chain = self._pointer
+            lib.lc_grammar_limit(chain, -1 if n_tokens is None else integer(1)("n_tokens", n_tokens))
 
     def penalties(
         self, last_n: int = 64, *, repeat: float = 1.0, frequency: float = 0.0, presence: float = 0.0

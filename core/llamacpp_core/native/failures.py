@@ -9,6 +9,7 @@ from llamacpp_core.errors import (
     ContextOverflowError,
     EngineClosedError,
     GenerationError,
+    GrammarError,
     InvalidParameterError,
     LlamaCppError,
     UnsupportedCapabilityError,
@@ -50,6 +51,8 @@ def error_from_report(report: dict[str, Any]) -> LlamaCppError:
         return EngineClosedError(message)
     if kind == "invalid_request":
         return InvalidParameterError(message)
+    if kind == "invalid_grammar":
+        return GrammarError(message, parameter="grammar")
     if kind == "not_supported":
         return UnsupportedCapabilityError(message)
     return GenerationError(message)

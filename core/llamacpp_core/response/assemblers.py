@@ -205,10 +205,8 @@ class ChatAssembler(_Assembler):
     def _finished(self, index: int, choice: _Choice) -> dict[str, Any]:
         text = "".join(choice.text)
         calls = [choice.calls[i] for i in sorted(choice.calls)]
-        for call in calls if self.check_call is not None else ():
-            problem = self.check_call(call["function"])  # type: ignore[misc]
-            if problem is not None:
-                call["error"] = problem
+        for piece in self._problems(choice):
+            choice.calls[piece["index"]]["error"] = piece["error"]
         message: dict[str, Any] = {"role": "assistant", "content": text if text or not calls else None}
         if choice.reasoning:
             message["reasoning_content"] = "".join(choice.reasoning)
@@ -220,6 +218,13 @@ class ChatAssembler(_Assembler):
             message["tool_calls"] = calls
         logprobs = {"content": choice.logprobs} if self.n_logprobs is not None else None
         return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": reason}
+
+    def _problems(self, choice: _Choice) -> list[dict[str, Any]]:
+        """What is wrong with the calls of an answer that has ended, as pieces of calls."""
+        if self.check_call is None:
+            return []
+        found = ((index, self.check_call(call["function"])) for index, call in sorted(choice.calls.items()))
+        return [{"index": index, "error": problem} for index, problem in found if problem is not None]
 
     def chunks(self, event: Event) -> list[dict[str, Any]]:
         """The chunks that an event of a streamed request gives."""
@@ -240,6 +245,9 @@ class ChatAssembler(_Assembler):
         if probs:
             out.append(self._chunk(event.position, {}, probs))
         if isinstance(event, Final):
+            problems = [] if self.legacy_functions else self._problems(choice)
+            if problems:
+                out.append(self._chunk(event.position, {"tool_calls": problems}))
             reason = choice.finish_reason
             if reason == "tool_calls" and self.legacy_functions:
                 reason = "function_call"

@@ -32,7 +32,8 @@ class MessageSoFar:
         for piece in delta.get("tool_calls") or ():
             function = piece.get("function") or {}
             known = self.calls.get(piece["index"], {"id": "", "function": {"name": "", "arguments": ""}})
-            self.calls[piece["index"]] = {
+            error = {"error": piece["error"]} if piece.get("error") else {}
+            self.calls[piece["index"]] = error | {
                 "id": piece.get("id") or known["id"],
                 "type": "function",
                 "function": {
@@ -89,7 +90,8 @@ def check_complete(message: Mapping[str, Any], finish_reason: str | None, params
     if cut:
         limit = params.get("max_tokens")
         why = (
-            f"{after}: raise max_tokens (now {limit}) or n_ctx, or bound the schema's strings with maxLength"
+            f"{after}: raise max_tokens (now {limit}) or n_ctx, or bound the schema's strings and "
+            "arrays with maxLength and maxItems"
         )
     else:
         why = f"{after}, at one of the strings in stop: {params['stop']!r:.200}"

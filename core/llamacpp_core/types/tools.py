@@ -52,12 +52,16 @@ class ChatCompletionMessageToolCallChunkFunction(TypedDict):
 
 
 class ChatCompletionMessageToolCallChunk(TypedDict):
-    """Part of a streamed tool call. Keys: ``index``, which call; ``id`` and ``type``, in its first chunk."""
+    """Part of a streamed tool call. Keys: ``index``, which call; ``id`` and ``type``, in its first chunk.
+
+    ``error`` comes last and alone: why the whole call is not valid.
+    """
 
     index: int
     id: NotRequired[str]
     type: NotRequired[Literal["function"]]
-    function: ChatCompletionMessageToolCallChunkFunction
+    function: NotRequired[ChatCompletionMessageToolCallChunkFunction]
+    error: NotRequired[str]
 
 
 class ChatCompletionFunction(TypedDict):

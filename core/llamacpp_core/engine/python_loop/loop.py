@@ -178,7 +178,7 @@ class _Answers:
             scores = process_logits(self._loop._processors, ids.view, logits)
             with session.lock:
                 session.opened()
-                token = chooser.choose(scores)
+                token = chooser.choose(scores, self._n_left(writer.n_tokens))
             writer.n_tokens += 1
             if vocabulary.is_end(token):
                 return "eos"
@@ -189,6 +189,11 @@ class _Answers:
             if writer.n_tokens == self._max_tokens or len(ids.view) >= self._loop._info.n_ctx:
                 return "limit"
             logits = self._read(session, [token])
+
+    def _n_left(self, n_tokens: int) -> int:
+        """Tokens that may follow the ``n_tokens`` written so far: at least one, since one is being chosen."""
+        room = self._loop._info.n_ctx - len(self._prompt)
+        return max(1, (room if self._max_tokens is None else min(room, self._max_tokens)) - n_tokens)
 
     def _read(self, session: Session, tokens: list[int]) -> NDArray[np.float32]:
         """Decodes tokens in steps, so that a cancelled request ends soon; the logits after the last."""

@@ -107,11 +107,12 @@ class TokenChooser:
         for token in tokens:
             self._chain.accept(token)
 
-    def choose(self, logits: NDArray[np.float32]) -> int:
+    def choose(self, logits: NDArray[np.float32], n_left: int) -> int:
         """The next token.
 
         Args:
             logits: float32 of shape [n_vocab].
+            n_left: Tokens that the answer may still have, this one included.
 
         Raises:
             GenerationError: Every token is forbidden.
@@ -123,6 +124,7 @@ class TokenChooser:
         token = self._selected(candidates)
         if self._grammar is None:
             return self._accept(token)
+        self._grammar.limit_grammar(n_left)
         # Most tokens fit: asking the grammar about one is far cheaper than about the whole vocabulary.
         alone = Candidates.from_logits(logits[token : token + 1])
         alone.ids[0] = token

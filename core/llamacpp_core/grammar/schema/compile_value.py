@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from llamacpp_core.errors import GrammarError
 from llamacpp_core.grammar.formats import PATTERNS, STRUCTURED
-from llamacpp_core.grammar.pattern import PatternError, parse_pattern
+from llamacpp_core.grammar.pattern import PatternError
 from llamacpp_core.grammar.rules import choice
 from llamacpp_core.grammar.schema.arrays import ArrayCompiler
 from llamacpp_core.grammar.schema.document import Document, Node
@@ -18,8 +18,8 @@ from llamacpp_core.grammar.schema.objects import ObjectCompiler
 from llamacpp_core.grammar.schema.own import loosened, own_shape
 from llamacpp_core.grammar.schema.shapes import Shapes
 from llamacpp_core.grammar.schema.validity import fits
-from llamacpp_core.grammar.strings import bounded_rules, quoted
-from llamacpp_core.grammar.structural import structural
+from llamacpp_core.grammar.strings import bounded_rules
+from llamacpp_core.grammar.structural import structural_rules
 from llamacpp_core.grammar.values import Values
 
 __all__ = ["ValueCompiler"]
@@ -232,8 +232,7 @@ class ValueCompiler:
 
     def _format(self, name: str) -> str:
         """The symbol for strings of a format."""
-        inside = structural(parse_pattern(PATTERNS[name]), self.rules, name, self.limits.max_pattern_length)
-        return self.rules.add(name, quoted(inside))
+        return self.values.automaton(structural_rules(PATTERNS[name], self.limits.max_pattern_length), name)
 
     def name_fits(self, name: str, keys: Node | None) -> bool:
         """Whether a property name is valid under ``propertyNames``."""

@@ -1,0 +1,28 @@
+// What a grammar sampler and whoever started the generation know of each other.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+
+class lc_constraint {
+  public:
+    int32_t budget = -1; // tokens that the answer may have, the one that ends it included; -1: no bound
+
+    std::atomic<bool> complete{ false }; // whether the text so far is a whole answer
+
+    void        fail(const std::string & message);
+    std::string error() const; // why the generation was given up; empty if it was not
+
+    // The text of a grammar, marked so that the sampler that is made of it finds the constraint. The server core
+    // hands a grammar's text on, and nothing else that could carry it.
+    static std::string mark(const std::string & text, const std::shared_ptr<lc_constraint> & constraint);
+    // Takes the mark off a text; null if there is none, or the constraint is gone.
+    static std::shared_ptr<lc_constraint> of(std::string & text);
+
+  private:
+    mutable std::mutex mutex;
+    std::string        message;
+};

@@ -1,0 +1,40 @@
+// Which tokens a grammar allows at a place.
+#pragma once
+
+#include "grammar/automaton.h"
+
+#include <cstdint>
+#include <list>
+#include <map>
+#include <memory>
+#include <vector>
+
+// The tokens that may come, those that end the generation not among them.
+struct lc_mask {
+    std::vector<llama_token> few;     // sorted; empty if `bits` is used
+    std::vector<uint64_t>    bits;    // one bit per token
+    bool                     ends     = false; // whether the tokens that end the generation may come
+    size_t                   count    = 0;
+    int32_t                  farthest = 0; // the most tokens that the answer still needs behind one of them
+
+    bool   has(llama_token token) const;
+    size_t bytes() const { return few.size() * sizeof(llama_token) + bits.size() * sizeof(uint64_t) + 64; }
+};
+
+// Walks the trie: what cannot follow takes everything under it away.
+//   max_left: only tokens behind which the answer can end with this many more.
+lc_mask lc_make_mask(lc_automaton & automaton, const lc_vocabulary & vocabulary, const lc_position & at, int32_t max_left);
+
+// The masks of one automaton that were used last.
+class lc_masks {
+  public:
+    std::shared_ptr<const lc_mask> at(lc_automaton & automaton, const lc_vocabulary & vocabulary, const lc_position & at);
+
+  private:
+    using key   = std::pair<int32_t, std::pair<uint32_t, int32_t>>;
+    using entry = std::pair<key, std::shared_ptr<const lc_mask>>;
+
+    std::list<entry>                          entries; // used last first
+    std::map<key, std::list<entry>::iterator> by_key;
+    size_t                                    n_bytes = 0;
+};

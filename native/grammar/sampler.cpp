@@ -1,0 +1,331 @@
+#include "grammar/sampler.h"
+
+#include "grammar/grammar.h"
+#include "sampling.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace {
+
+struct triggers {
+    bool                                        awaited = false; // the grammar does not hold yet
+    std::vector<llama_token>                    tokens;
+    std::vector<llama_grammar_trigger_pattern>  patterns;
+    std::string                                 text;      // what was generated while waiting
+    std::vector<std::pair<llama_token, size_t>> generated; // the tokens, and where the text of each ends
+};
+
+struct sampler {
+    lc_cursor                      cursor;
+    triggers                       trigger;
+    std::shared_ptr<lc_constraint> constraint;
+    std::shared_ptr<int32_t>       n_generated = std::make_shared<int32_t>(0);
+    int32_t                        n_left      = -1; // tokens that may still come, for samplers without a constraint
+    bool                           given_up    = false;
+
+    explicit sampler(std::shared_ptr<lc_grammar> grammar) : cursor(std::move(grammar)) {}
+
+    void    accept(llama_token token);
+    void    apply(llama_token_data_array & candidates);
+    int32_t max_left();
+
+  private:
+    void                       accept_awaiting(llama_token token);
+    void                       accept_text(llama_token token, const std::string & text);
+    void                       replay(size_t start);
+    void                       mark(llama_token_data_array & candidates);
+    void                       keep(llama_token_data_array & candidates, const lc_mask & mask);
+    template <typename F> void guarded(F && work);
+};
+
+// How many tokens may follow the next one, such that the answer can still end.
+int32_t sampler::max_left() {
+    const bool bounded = constraint && constraint->budget >= 0;
+    if (!bounded && n_left < 0) {
+        return INT32_MAX;
+    }
+    const int32_t left  = bounded ? constraint->budget - *n_generated : n_left;
+    const int32_t least = cursor.least();
+    if (least <= left) {
+        return left - 1;
+    }
+    // without the token that ends the generation it fits; else there is no way
+    return least - 1 == left ? left : INT32_MAX;
+}
+
+// What goes wrong while an engine samples ends that generation and nothing else.
+template <typename F> void sampler::guarded(F && work) {
+    if (!constraint) {
+        work();
+        return;
+    }
+    try {
+        work();
+    } catch (const std::exception & error) {
+        constraint->fail(error.what());
+        given_up = true;
+    }
+}
+
+void sampler::accept(llama_token token) {
+    guarded([&] {
+        if (given_up) {
+            return;
+        }
+        if (trigger.awaited) {
+            accept_awaiting(token);
+        } else {
+            accept_text(token, cursor.vocabulary().pieces.at(token));
+        }
+        if (constraint) {
+            constraint->complete = !trigger.awaited && cursor.is_complete();
+        }
+    });
+}
+
+void sampler::accept_text(llama_token token, const std::string & text) {
+    if (cursor.vocabulary().is_eog(token)) {
+        if (!cursor.is_complete()) {
+            throw lc_grammar_error("the generation ended where the grammar does not end");
+        }
+    } else if (!text.empty()) {
+        cursor.accept(token, text);
+    }
+}
+
+void sampler::accept_awaiting(llama_token token) {
+    const std::string & text = cursor.vocabulary().pieces.at(token);
+    if (std::find(trigger.tokens.begin(), trigger.tokens.end(), token) != trigger.tokens.end()) {
+        trigger.awaited = false;
+        trigger.text.clear();
+        accept_text(token, text);
+        return;
+    }
+    trigger.text += text;
+    trigger.generated.emplace_back(token, trigger.text.size());
+    for (const auto & pattern : trigger.patterns) {
+        const size_t start = pattern.find(trigger.text);
+        if (start != std::string::npos) {
+            trigger.awaited = false;
+            replay(start);
+            return;
+        }
+    }
+}
+
+// Reads what was generated from `start` on by the grammar.
+void sampler::replay(size_t start) {
+    size_t begin = 0;
+    for (const auto & [token, end] : trigger.generated) {
+        if (end > start) {
+            const size_t from = std::max(begin, start);
+            accept_text(token, trigger.text.substr(from, end - from));
+        }
+        begin = end;
+    }
+    trigger.text.clear();
+    trigger.generated.clear();
+}
+
+void sampler::apply(llama_token_data_array & candidates) {
+    if (trigger.awaited) {
+        return;
+    }
+    guarded([&] {
+        if (given_up) {
+            return;
+        }
+        if (candidates.size == 1) {
+            if (!cursor.allows(candidates.data[0].id, max_left())) {
+                candidates.data[0].logit = -INFINITY;
+            }
+        } else if (!constraint) {
+            mark(candidates);
+        } else {
+            const auto mask = cursor.mask(max_left());
+            if (mask->count == 0 && !mask->ends) {
+                throw lc_grammar_error("no token of this model goes on with what the grammar allows");
+            }
+            keep(candidates, *mask);
+        }
+    });
+    if (given_up) {
+        lc_mask only_ends;
+        only_ends.ends = true;
+        if (candidates.size > 1) {
+            keep(candidates, only_ends);
+        } else if (!cursor.vocabulary().is_eog(candidates.data[0].id)) {
+            candidates.data[0].logit = -INFINITY;
+        }
+    }
+}
+
+// As llama.cpp does it: what is forbidden stays, and cannot be chosen.
+void sampler::mark(llama_token_data_array & candidates) {
+    const auto mask = cursor.mask(max_left());
+    for (size_t i = 0; i < candidates.size; i++) {
+        const llama_token id = candidates.data[i].id;
+        if (cursor.vocabulary().is_eog(id) ? !mask->ends : !mask->has(id)) {
+            candidates.data[i].logit = -INFINITY;
+        }
+    }
+}
+
+// Leaves only what is allowed, so that the samplers behind have little to do.
+void sampler::keep(llama_token_data_array & candidates, const lc_mask & mask) {
+    const auto & vocabulary = cursor.vocabulary();
+    const bool   by_id      = candidates.size == (size_t) vocabulary.size() && !candidates.sorted;
+    if (by_id && mask.bits.empty()) {
+        std::vector<llama_token_data> kept;
+        for (const llama_token id : mask.few) {
+            kept.push_back(candidates.data[id]);
+        }
+        if (mask.ends) {
+            for (const llama_token id : vocabulary.eog_tokens) {
+                kept.push_back(candidates.data[id]);
+            }
+        }
+        std::copy(kept.begin(), kept.end(), candidates.data);
+        candidates.size = kept.size();
+        return;
+    }
+    size_t n = 0;
+    for (size_t i = 0; i < candidates.size; i++) {
+        const llama_token id = candidates.data[i].id;
+        if (vocabulary.is_eog(id) ? mask.ends : mask.has(id)) {
+            candidates.data[n++] = candidates.data[i];
+        }
+    }
+    candidates.size = n;
+}
+
+// llama.cpp's interface of a sampler
+
+sampler & of(const llama_sampler * smpl) { return *(sampler *) smpl->ctx; }
+
+void copy_state(const llama_sampler * from, llama_sampler * to) {
+    auto own           = of(to).n_generated; // the counter beside it has its own copy
+    of(to)             = of(from);
+    of(to).n_generated = own;
+}
+
+llama_sampler * clone(const llama_sampler * smpl);
+
+void reset(llama_sampler * smpl) {
+    auto & s = of(smpl);
+    s.cursor.restart();
+    s.given_up        = false;
+    s.trigger.awaited = !s.trigger.tokens.empty() || !s.trigger.patterns.empty();
+    s.trigger.text.clear();
+    s.trigger.generated.clear();
+}
+
+llama_sampler_i make_interface() {
+    llama_sampler_i made = {};
+    made.name            = [](const llama_sampler *) { return "grammar"; };
+    made.accept          = [](llama_sampler * smpl, llama_token token) { of(smpl).accept(token); };
+    made.apply           = [](llama_sampler * smpl, llama_token_data_array * candidates) { of(smpl).apply(*candidates); };
+    made.reset           = reset;
+    made.clone           = clone;
+    made.free            = [](llama_sampler * smpl) { delete (sampler *) smpl->ctx; };
+    made.copy_state      = copy_state;
+    return made;
+}
+
+llama_sampler_i grammar_interface = make_interface();
+
+llama_sampler * clone(const llama_sampler * smpl) {
+    auto * made       = new sampler(of(smpl));
+    made->n_generated = std::make_shared<int32_t>(*made->n_generated);
+    return llama_sampler_init(&grammar_interface, made);
+}
+
+} // namespace
+
+// Counts the tokens that are generated: unlike the grammar, the chain sees those before a trigger too. Tokens of the
+// prompt are accepted without having been sampled.
+namespace {
+
+struct counter {
+    std::shared_ptr<int32_t> n_generated;
+    bool                     sampled = false;
+};
+
+counter & counter_of(const llama_sampler * smpl) { return *(counter *) smpl->ctx; }
+
+llama_sampler * clone_counter(const llama_sampler * smpl);
+
+llama_sampler_i make_counter_interface() {
+    llama_sampler_i made = {};
+    made.name            = [](const llama_sampler *) { return "generated"; };
+    made.apply           = [](llama_sampler * smpl, llama_token_data_array *) { counter_of(smpl).sampled = true; };
+    made.accept          = [](llama_sampler * smpl, llama_token) {
+        *counter_of(smpl).n_generated += counter_of(smpl).sampled;
+        counter_of(smpl).sampled = false;
+    };
+    made.clone      = clone_counter;
+    made.free       = [](llama_sampler * smpl) { delete (counter *) smpl->ctx; };
+    made.copy_state = [](const llama_sampler * from, llama_sampler * to) {
+        *counter_of(to).n_generated = *counter_of(from).n_generated;
+        counter_of(to).sampled      = counter_of(from).sampled;
+    };
+    return made;
+}
+
+llama_sampler_i counter_interface = make_counter_interface();
+
+llama_sampler * new_counter(std::shared_ptr<int32_t> n_generated) {
+    return llama_sampler_init(&counter_interface, new counter{ std::move(n_generated) });
+}
+
+llama_sampler * clone_counter(const llama_sampler * smpl) {
+    return new_counter(std::make_shared<int32_t>(*counter_of(smpl).n_generated));
+}
+
+thread_local llama_sampler * newest = nullptr; // the grammar sampler that this thread made last
+
+llama_sampler * make(const llama_vocab * vocab, const char * text, const char * root) {
+    std::string grammar    = text;
+    auto        constraint = lc_constraint::of(grammar);
+    auto        made       = std::make_unique<sampler>(lc_grammar::of(vocab, grammar, root));
+    made->constraint       = std::move(constraint);
+    return newest          = llama_sampler_init(&grammar_interface, made.release());
+}
+
+} // namespace
+
+extern "C" llama_sampler * lc_llama_sampler_init_grammar(const llama_vocab * vocab, const char * text, const char * root) {
+    return make(vocab, text, root);
+}
+
+extern "C" llama_sampler * lc_llama_sampler_init_grammar_lazy_patterns(
+    const llama_vocab * vocab, const char * text, const char * root, const char ** trigger_patterns, size_t n_patterns,
+    const llama_token * trigger_tokens, size_t n_tokens) {
+    llama_sampler * made    = make(vocab, text, root);
+    auto &          trigger = of(made).trigger;
+    trigger.awaited         = true;
+    trigger.tokens.assign(trigger_tokens, trigger_tokens + n_tokens);
+    for (size_t i = 0; i < n_patterns; i++) {
+        trigger.patterns.push_back({ trigger_patterns[i], std::regex(trigger_patterns[i]) });
+    }
+    return made;
+}
+
+void lc_limit_tokens(llama_sampler * chain, int32_t n_left) {
+    for (int i = 0; i < llama_sampler_chain_n(chain); i++) {
+        const llama_sampler * part = llama_sampler_chain_get(chain, i);
+        if (part->iface == &grammar_interface) {
+            of(part).n_left = n_left;
+        }
+    }
+}
+
+common_sampler * lc_common_sampler_init(const llama_model * model, common_params_sampling & params) {
+    newest                = nullptr;
+    common_sampler * made = common_sampler_init(model, params);
+    if (newest) {
+        llama_sampler_chain_add(common_sampler_get(made), new_counter(of(newest).n_generated));
+    }
+    return made;
+}

@@ -1,0 +1,133 @@
+"""A grammar that knows how many tokens are left ends within them, whatever the logits say."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from grammar.schemas import SCHEMAS
+from jsonschema import Draft202012Validator
+
+from llamacpp_core import errors
+from llamacpp_core.grammar import json_schema_to_gbnf
+from llamacpp_core.lowlevel import Candidates, Model, Sampler
+from llamacpp_core.native import lib
+
+NAMED = {"type": "object", "properties": {"type": {"type": "string"}, "name": {"type": "string"}}}
+NAMED["required"] = ["type", "name"]
+# LlamaIndex's SchemaLLMPathExtractor and LangChain's write_todos ask for these.
+TRIPLETS = {
+    "type": "object",
+    "properties": {
+        "triplets": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"subject": NAMED, "relation": {"enum": ["OF", "IN"]}, "object": NAMED},
+                "required": ["subject", "relation", "object"],
+            },
+        }
+    },
+    "required": ["triplets"],
+}
+TODOS = {
+    "type": "object",
+    "properties": {
+        "todos": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "properties": {
+                    "content": {"type": "string"},
+                    "status": {"enum": ["pending", "in_progress", "completed"]},
+                },
+                "required": ["content", "status"],
+            },
+        }
+    },
+    "required": ["todos"],
+}
+ALL: dict[str, Any] = {name: schema for name, (schema, _) in SCHEMAS.items()} | {
+    "triplets": TRIPLETS,
+    "todos": TODOS,
+}
+
+
+def write(model: Model, text: str, budget: int | None, seed: int, most: int = 10_000) -> tuple[str, int]:
+    """What comes out under random logits; the text and the number of its tokens, the end included."""
+    rng = np.random.default_rng(seed)
+    pieces = b""
+    with Sampler(model).grammar(text).dist(seed) as sampler:
+        for n_tokens in range(most):
+            sampler.limit_grammar(None if budget is None else max(1, budget - n_tokens))
+            candidates = Candidates.from_logits(rng.normal(0, 3, len(model.vocabulary)).astype(np.float32))
+            sampler.apply(candidates)
+            token = candidates.selected
+            assert token is not None
+            if model.vocabulary.is_end(token):
+                return pieces.decode(), n_tokens + 1
+            sampler.accept(token)
+            pieces += model.token_to_piece(token)
+    return pieces.decode(errors="replace"), most
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_least_budget_and_more(model: Model, name: str) -> None:
+    text = json_schema_to_gbnf(ALL[name])
+    least = lib.lc_grammar_least(lib.llama_model_get_vocab(model._pointer), text.encode(), b"root")
+    assert least > 1
+    for more in (0, 1, 20):
+        written, n_tokens = write(model, text, least + more, seed=more)
+        assert n_tokens <= least + more
+        Draft202012Validator(ALL[name]).validate(json.loads(written))
+
+
+def test_what_is_written_fills_the_budget(model: Model) -> None:
+    text = 'root ::= [a-z]* ("(" root ")" | "!")'
+    for budget in (2, 3, 10, 50):
+        written, n_tokens = write(model, text, budget, seed=budget)
+        assert n_tokens <= budget
+        assert written.count("(") == written.count(")")
+        assert written.strip(")").endswith("!")
+
+
+def test_characters_of_several_tokens(model: Model) -> None:
+    for budget in range(4, 12):
+        written, n_tokens = write(model, "root ::= [丂-丆]+ [ꙮ]", budget + 2, seed=budget)
+        assert written.endswith("ꙮ")
+        assert n_tokens <= budget + 2
+
+
+def test_without_room_for_the_end_the_text_is_whole(model: Model) -> None:
+    text = 'root ::= "a"{3} "b"{2,}'
+    least = lib.lc_grammar_least(lib.llama_model_get_vocab(model._pointer), text.encode(), b"root")
+    written, _ = write(model, text, least - 1, seed=0, most=least - 1)
+    assert written == "aaabb"
+
+
+def test_a_budget_that_is_too_small_holds_nothing_back(model: Model) -> None:
+    written, n_tokens = write(model, 'root ::= [a-z]{40} "."', 3, seed=0)
+    assert written.endswith(".")
+    assert n_tokens > 3
+
+
+@pytest.mark.parametrize("part", ['"a"? ', '"a"* ', '("a" | "aa")* ', '("a"?)* '])
+def test_many_ways_to_read_one_text(model: Model, part: str) -> None:
+    written, n_tokens = write(model, "root ::= " + part * 200 + '"b"', 30, seed=1)
+    assert written.endswith("b")
+    assert n_tokens <= 30
+
+
+def test_too_many_ways_are_an_error(model: Model) -> None:
+    text = 'root ::= "a" root "b" root | "a" root "c" root | "a"'
+    token = model.tokenize("a", add_special=False)[0]
+
+    def accept_many(sampler: Sampler) -> None:
+        for _ in range(100):
+            sampler.accept(token)
+
+    with Sampler(model).grammar(text).greedy() as sampler, pytest.raises(errors.GrammarError, match="ways"):
+        accept_many(sampler)

@@ -78,19 +78,17 @@ class Sampler(NativeObject):
             raise self._no_choice()
         index = context._check_output(index)
         with self._exclusive(), context._exclusive():
-            chain, native = self._pointer, context._pointer
-            token = int(self._call(lib.lc_sample, chain, native, index))
+            token = int(self._call(lib.lc_sample, self._pointer, context._pointer, index))
             if token < 0:
                 raise self._no_token(token, index)
             if accept:
-                self._call(lib.llama_sampler_accept, chain, token)
+                self._call(lib.llama_sampler_accept, self._pointer, token)
             return token
 
     def apply(self, candidates: Candidates) -> None:
         """Runs the chain over candidates, without accepting anything."""
         with self._exclusive():
-            chain = self._pointer
-            self._call(lib.llama_sampler_apply, chain, candidates._native)
+            self._call(lib.llama_sampler_apply, self._pointer, candidates._native)
 
     def accept(self, token: int) -> None:
         """Tells the chain which token was chosen: penalties, grammars and the like go on from it.
@@ -100,20 +98,17 @@ class Sampler(NativeObject):
         """
         self.model.vocabulary.check(token)
         with self._exclusive():
-            chain = self._pointer
-            self._call(lib.llama_sampler_accept, chain, token, error=GrammarError)
+            self._call(lib.llama_sampler_accept, self._pointer, token, error=GrammarError)
 
     def reset(self) -> None:
         """Forgets the tokens that were accepted, and starts the random numbers again."""
         with self._exclusive():
-            chain = self._pointer
-            self._call(lib.llama_sampler_reset, chain)
+            self._call(lib.llama_sampler_reset, self._pointer)
 
     def clone(self) -> Sampler:
         """A chain in the same state that goes its own way."""
         with self._exclusive():
-            chain = self._pointer
-            pointer = self._call(lib.llama_sampler_clone, chain)
+            pointer = self._call(lib.llama_sampler_clone, self._pointer)
         twin = type(self).__new__(type(self))
         twin._start(self.model, pointer, list(self._names), selects=self._selects)
         return twin
@@ -376,11 +371,10 @@ class Sampler(NativeObject):
         if self._selects:
             raise InvalidParameterError(f"{self._names[-1]} already chooses the token: no {name} after it")
         with self._exclusive(alone=True):
-            chain = self._pointer
             part = checked(error, make, *(a.pointer if isinstance(a, arguments.Kept) else a for a in native))
             if part == ffi.NULL:
                 raise error(f"llama.cpp could not make the sampler {name}")
-            lib.llama_sampler_chain_add(chain, part)
+            lib.llama_sampler_chain_add(self._pointer, part)
         self._names.append(name)
         self._selects = selects
         return self

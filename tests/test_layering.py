@@ -27,7 +27,7 @@ ROOMS = {
     "integrations/llama_index": (
         "integrations llamacpp_core llama request response engine models types _checks errors"
     ),
-    "integrations/cli": "llamacpp_core display engine/load models grammar native _checks errors",
+    "integrations/cli": "llamacpp_core display engine/load models grammar native types _checks errors",
     "integrations": "llamacpp_core llama engine/load _checks errors",
     "llamacpp_core": "llama engine engine/load engine/python_loop grammar errors",
     "llama": (

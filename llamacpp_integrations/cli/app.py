@@ -23,6 +23,7 @@ COMMAND_MODULES = (
     "llamacpp_integrations.cli.chat",
     "llamacpp_integrations.cli.complete",
     "llamacpp_integrations.cli.embed",
+    "llamacpp_integrations.cli.run",
     "llamacpp_integrations.cli.models",
     "llamacpp_integrations.cli.bench",
     "llamacpp_integrations.cli.doctor",

@@ -18,7 +18,19 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["READABLE", "WRITABLE", "Row", "Table", "column_taken", "format_of", "write_rows"]
+__all__ = [
+    "READABLE",
+    "ROWS_AT_ONCE",
+    "WRITABLE",
+    "Row",
+    "Table",
+    "cell",
+    "column_taken",
+    "delimiter_of",
+    "format_of",
+    "replacing",
+    "write_rows",
+]
 
 Row = dict[str, Any]
 
@@ -33,7 +45,8 @@ _SUFFIXES = {
     ".pq": "parquet",
     ".txt": "txt",
 }
-_ROWS_AT_ONCE = 1024
+#: Rows of parquet that are held at a time.
+ROWS_AT_ONCE = 1024
 
 
 def format_of(path: str, given: str | None, allowed: Sequence[str], option: str) -> str:
@@ -91,7 +104,8 @@ class Table:
             if self.form == "parquet":
                 yield from self._parquet(stream)
                 return
-            text = io.TextIOWrapper(stream, "utf-8-sig", newline="" if self.form in ("csv", "tsv") else None)
+            newline = "" if self.form in ("csv", "tsv") else None
+            text = io.TextIOWrapper(stream, "utf-8-sig", self._on_bad_bytes, newline)
             try:
                 yield from {"jsonl": self._jsonl, "txt": self._lines}.get(self.form, self._csv)(text)
             except UnicodeDecodeError:
@@ -127,11 +141,24 @@ class Table:
                 )
         return sum(1 for _ in self.rows())
 
+    def parquet_types(self) -> dict[str, Any]:
+        """The types of a parquet file's columns."""
+        with self._open() as stream:
+            schema = require("pyarrow.parquet", "parquet", extra="data").read_schema(stream)
+            return dict(zip(schema.names, schema.types, strict=True))
+
     def _open(self) -> Any:
         return Path(self.path).open("rb") if self._data is None else io.BytesIO(self._data)
 
     def _bad(self, what: str) -> InvalidParameterError:
         return InvalidParameterError(f"{self.name}: {what}", parameter="input")
+
+    #: What is done about bytes that are no UTF-8; a name of Python's codecs.
+    _on_bad_bytes = "strict"
+
+    def _bad_row(self, what: str) -> Row:
+        """What stands in a bad row's place; here the table ends with its error."""
+        raise self._bad(what)
 
     def _lines(self, text: TextIO) -> Iterator[Row]:
         for line in text:
@@ -143,22 +170,23 @@ class Table:
                 continue
             try:
                 value = json.loads(line)
-            except ValueError as error:
-                raise self._bad(f"line {number} is not JSON: {error}") from None
+            except (ValueError, RecursionError) as error:
+                value = self._bad_row(f"line {number} is not JSON: {error}")
             if isinstance(value, str):
                 value = {self.column: value}
             if not isinstance(value, dict):
-                raise self._bad(f"line {number} is neither a JSON object nor a string")
+                value = self._bad_row(f"line {number} is neither a JSON object nor a string")
             yield value
 
     def _csv(self, text: TextIO) -> Iterator[Row]:
         csv.field_size_limit(2**31 - 1)
-        reader = csv.DictReader(text, delimiter=_delimiter(self.form), strict=True)
+        reader = csv.DictReader(text, delimiter=delimiter_of(self.form), strict=True)
         try:
             for number, row in enumerate(reader, 1):
                 if None in row or None in row.values():
-                    raise self._bad(f"row {number} has not as many fields as the header")
-                yield dict(row)
+                    yield self._bad_row(f"row {number} has not as many fields as the header")
+                else:
+                    yield dict(row)
         except csv.Error as error:
             raise self._bad(f"line {reader.line_num}: {error}") from None
 
@@ -166,13 +194,14 @@ class Table:
         parquet = require("pyarrow.parquet", "parquet", extra="data")
         arrow = require("pyarrow", "parquet", extra="data")
         try:
-            for batch in parquet.ParquetFile(stream).iter_batches(batch_size=_ROWS_AT_ONCE):
+            for batch in parquet.ParquetFile(stream).iter_batches(batch_size=ROWS_AT_ONCE):
                 yield from batch.to_pylist()
         except arrow.ArrowInvalid as error:
             raise self._bad(str(error)) from None
 
 
-def _delimiter(form: str) -> str:
+def delimiter_of(form: str) -> str:
+    """What separates the cells of a form of CSV."""
     return "\t" if form == "tsv" else ","
 
 
@@ -194,13 +223,14 @@ def write_rows(path: Path | None, form: str, rows: Rows, column: str) -> None:
     Raises:
         InvalidParameterError: A row has such a column already, or the rows do not make a table.
     """
-    with _replacing(path) as target:
+    with replacing(path) as target:
         writer: Callable[..., None] = {"jsonl": _write_jsonl, "parquet": _write_parquet}.get(form, _write_csv)
-        writer(target, _unused(rows, column), column, _delimiter(form))
+        writer(target, _unused(rows, column), column, delimiter_of(form))
 
 
 @contextmanager
-def _replacing(path: Path | None) -> Iterator[Any]:
+def replacing(path: Path | None) -> Iterator[Any]:
+    """A binary stream that takes the place of a file as a whole, at the end; with None it is stdout."""
     if path is None:
         yield sys.stdout.buffer
         sys.stdout.flush()
@@ -256,12 +286,13 @@ def _write_csv(target: Any, rows: Rows, column: str, delimiter: str) -> None:
                     f"{', '.join(row)}): write JSON Lines",
                     parameter="output",
                 )
-            writer.writerow([*(_cell(row[name]) for name in names), _numbers(vector)])
+            writer.writerow([*(cell(row[name]) for name in names), _numbers(vector)])
     finally:
         text.detach()
 
 
-def _cell(value: Any) -> Any:
+def cell(value: Any) -> Any:
+    """A value as CSV holds it: what is no text or number as JSON text."""
     if value is None or isinstance(value, str | int | float):
         return value
     return json.dumps(value, ensure_ascii=False, default=str)
@@ -298,7 +329,7 @@ def _batches(rows: Rows) -> Iterator[list[tuple[Row, NDArray[np.float32]]]]:
     batch: list[tuple[Row, NDArray[np.float32]]] = []
     for item in rows:
         batch.append(item)
-        if len(batch) == _ROWS_AT_ONCE:
+        if len(batch) == ROWS_AT_ONCE:
             yield batch
             batch = []
     if batch:

@@ -13,7 +13,7 @@ from llamacpp_core.engine.info import ModelInfo, draw_with
 from llamacpp_core.engine.load.loading import load_engine, model_info
 from llamacpp_core.engine.load.options import LoadOptions
 from llamacpp_core.errors import InvalidParameterError
-from llamacpp_core.llama import chat, completion, evaluation, state, tokens, vectors
+from llamacpp_core.llama import chat, completion, evaluation, lists, state, tokens, vectors
 from llamacpp_core.llama.chat_formats import chat_handler_for, chat_template_for
 from llamacpp_core.llama.settings import Settings, make_load_options, read_settings, show_log
 from llamacpp_core.request.chat import ChatPreparer
@@ -282,6 +282,7 @@ class Llama:
     embed_stream, aembed_stream = vectors.embed_stream, vectors.aembed_stream
     create_embedding, acreate_embedding = vectors.create_embedding, vectors.acreate_embedding
     rerank, arerank = vectors.rerank, vectors.arerank
+    map, amap = lists.map, lists.amap
 
     tokenize, detokenize, tokenizer = tokens.tokenize, tokens.detokenize, tokens.tokenizer
     token_bos, token_eos, token_nl = tokens.token_bos, tokens.token_eos, tokens.token_nl

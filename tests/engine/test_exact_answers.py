@@ -1,0 +1,65 @@
+"""One request at a time: an answer is the same to the last bit, whether its beginning was read before or not.
+
+For prompts that go on for 64 tokens or more behind what they have in common with others.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from llamacpp_core import Llama
+from llamacpp_core.native import lib, text
+
+N_PROMPTS = 50
+WORDS = b"the sea and sky met in a line of light as gulls cried over boats that came home"
+#: Elsewhere the kernels for one token and for many round differently; the texts are the same all the same.
+TO_THE_BIT = "AVX2 = 1" in text(lib.llama_print_system_info())
+
+Answer = tuple[str, list[float]]
+
+
+@pytest.fixture(scope="module")
+def llm(smollm2_path: Path) -> Iterator[Llama]:
+    with Llama(smollm2_path, n_ctx=1024, n_parallel=2) as loaded:
+        yield loaded
+
+
+@pytest.fixture(scope="module")
+def forgetful(smollm2_path: Path) -> Iterator[Llama]:
+    """An engine of its own for requests without a cache, which leave nothing of what their slot held."""
+    with Llama(smollm2_path, n_ctx=1024, n_parallel=1) as loaded:
+        yield loaded
+
+
+def tokens(llm: Llama, chosen: random.Random, n: int) -> list[int]:
+    words = WORDS.split()
+    return llm.tokenize(b" ".join(chosen.choice(words) for _ in range(n + 20)))[:n]
+
+
+def answer(llm: Llama, prompt: list[int], cache_prompt: bool = True) -> tuple[Answer, int]:
+    """The answer, and how many tokens of its prompt were not read again."""
+    response = llm.create_completion(
+        prompt, max_tokens=12, temperature=0, logprobs=1, cache_prompt=cache_prompt
+    )
+    choice = response["choices"][0]
+    logprobs = list(choice["logprobs"]["token_logprobs"]) if TO_THE_BIT else []
+    return (choice["text"], logprobs), response["usage"]["prompt_tokens_details"]["cached_tokens"]
+
+
+def test_answers_to_prompts_that_begin_like_others(llm: Llama, forgetful: Llama) -> None:
+    chosen = random.Random(5)
+    before, shared = [tokens(llm, chosen, 300)], 0
+    for number in range(N_PROMPTS):
+        beginning = chosen.choice(before[-2:])
+        prompt = beginning[: chosen.randrange(len(beginning))] + tokens(
+            llm, chosen, chosen.randrange(64, 200)
+        )
+        before.append(prompt[:700])
+        got, cached = answer(llm, before[-1])
+        shared += cached
+        assert got == answer(forgetful, before[-1], cache_prompt=False)[0], number
+    assert shared > 48 * N_PROMPTS

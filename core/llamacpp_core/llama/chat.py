@@ -153,8 +153,8 @@ def create_chat_completion(
         stopping_criteria: A function of (token ids so far, logits) that says whether to stop, or several
             in a list; runs as ``logits_processor`` does.
         more: ``continue_final_message`` (a last message of the assistant is the beginning of the answer),
-            ``add_generation_prompt``, ``reasoning_format``, ``reasoning_budget_tokens``, ``lora`` (from an
-            adapter's position or file name to its scale), names in :data:`~llamacpp_core.request.sampling.EXTRA_FIELDS`.
+            ``add_generation_prompt``, ``reasoning_format``, ``reasoning_budget_tokens``, ``lora`` (scales by
+            position or name), names in :data:`~llamacpp_core.request.sampling.EXTRA_FIELDS`.
 
     Returns:
         A ``CreateChatCompletionResponse``, or with ``stream`` an iterator of

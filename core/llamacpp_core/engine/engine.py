@@ -280,11 +280,7 @@ class Engine:
         return request
 
     def new_chooser(self, fields: dict[str, Any], index: int, n_tokens: int) -> Any:
-        """The native half of :class:`~llamacpp_core.engine.chooser.TokenChooser`.
-
-        Raises:
-            InvalidParameterError: llama.cpp refuses a field.
-        """
+        """The native half of a :class:`~llamacpp_core.engine.chooser.TokenChooser`; raises as :meth:`submit`."""
         text = to_json(fields)
         made = lib.lc_chooser_new(self._core.native, text, len(text), index, n_tokens)
         if made == ffi.NULL:

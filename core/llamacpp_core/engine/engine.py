@@ -280,7 +280,7 @@ class Engine:
         return request
 
     def new_chooser(self, fields: dict[str, Any], index: int, n_tokens: int) -> Any:
-        """The native half of a :class:`~llamacpp_core.engine.chooser.TokenChooser`; raises as :meth:`submit`."""
+        """The native half of a ``TokenChooser``; raises as :meth:`submit` does."""
         text = to_json(fields)
         made = lib.lc_chooser_new(self._core.native, text, len(text), index, n_tokens)
         if made == ffi.NULL:

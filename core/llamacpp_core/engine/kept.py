@@ -29,6 +29,11 @@ class Kept(Generic[K, V]):
         """How many are kept."""
         return len(self._values)
 
+    def clear(self) -> None:
+        """Forgets all."""
+        with self._lock:
+            self._values.clear()
+
     def get(self, key: K, make: Callable[[], V]) -> V:
         """The value of a key; made without the lock where there is none, so that it may be made twice."""
         with self._lock:

@@ -271,9 +271,8 @@ class Sampler(NativeObject):
 
         None is no bound; with fewer tokens than the shortest way takes, nothing is held back.
         """
-        left = -1 if n_tokens is None else integer(1)("n_tokens", n_tokens)
         with self._exclusive(alone=True):
-            lib.lc_grammar_limit(self._pointer, left)
+            lib.lc_grammar_limit(self._pointer, -1 if n_tokens is None else integer(1)("n_tokens", n_tokens))
 
     def penalties(
         self, last_n: int = 64, *, repeat: float = 1.0, frequency: float = 0.0, presence: float = 0.0

@@ -103,7 +103,7 @@ def plan_formatted(
     variables = dict(shape.template_kwargs)
     if shape.reasoning_effort is not None:
         variables["reasoning_effort"] = shape.reasoning_effort
-    if not shape.add_generation_prompt:
+    if not shape.add_generation_prompt and prefill is None:
         variables["add_generation_prompt"] = False
     choice = None if not tools else "required" if settings.use.mode == "forced" else "auto"
     given = {"messages": conversation, "tools": list(tools) or None, **variables}

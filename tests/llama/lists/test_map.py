@@ -120,12 +120,13 @@ def test_answers_do_not_wait_for_a_slow_source(llm: Llama) -> None:
             yield chat("a")
 
     llm.chat_handler = handler
+    answers = llm.map(source())
     try:
-        answers = llm.map(source())
         next(answers)
-        assert read == 20
+        assert read <= 20
         assert len(list(answers)) == 59
     finally:
+        answers.close()
         llm.chat_handler = None
 
 

@@ -57,8 +57,13 @@ def test_a_client_that_leaves_frees_its_slot(
     serve_with: ServeWith, llm: Llama, idle: Callable[[], None], stream: bool
 ) -> None:
     with serve_with() as served:
-        with suppress(httpx.ReadTimeout):
-            httpx.post(f"{served.url}/v1/chat/completions", json=LONG | {"stream": stream}, timeout=0.3)
+        url, body = f"{served.url}/v1/chat/completions", LONG | {"stream": stream}
+        if stream:
+            with httpx.stream("POST", url, json=body, timeout=60) as answer:
+                next(answer.iter_lines())
+        else:
+            with suppress(httpx.ReadTimeout):
+                httpx.post(url, json=body, timeout=0.3)
         wait_until_idle(llm)
         assert served.desk.in_flight["chat"] == 0
         until(lambda: served.desk.metrics.value("llamacpp_disconnects_total") == 1)

@@ -10,8 +10,10 @@ import pytest
 
 # Interrupts come as fast as the loop runs, so that they hit every step of it in some round.
 LOOP = """
-import random, signal, sys, time
+import faulthandler, random, signal, sys, time
 from llamacpp_core import Llama
+
+faulthandler.dump_traceback_later(250, exit=True)  # what hangs says where
 
 llm = Llama("smollm2-135m-instruct", n_ctx=256, n_parallel=2)
 numbers = random.Random(7)

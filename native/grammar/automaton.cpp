@@ -135,6 +135,53 @@ int32_t lc_automaton::follow(int32_t from, uint32_t code_point) {
     return next;
 }
 
+const lc_automaton::run & lc_automaton::run_from(int32_t from) {
+    if (runs.size() <= (size_t) from) {
+        n_bytes += (states.size() - runs.size()) * sizeof(run);
+        runs.resize(states.size());
+    }
+    if (runs[from].target == UNKNOWN) {
+        std::vector<run>    found; // by target
+        size_t              most   = 0;
+        size_t              n_most = 0;
+        std::vector<size_t> counts;
+        for (uint8_t byte = 1; byte < 0x80; byte++) {
+            const int32_t target = follow(from, byte);
+            const auto    same   = std::find_if(found.begin(), found.end(), [&](const run & r) { return r.target == target; });
+            const size_t  index  = (size_t) (same - found.begin());
+            if (same == found.end()) {
+                found.push_back({ {}, target });
+                counts.push_back(0);
+            }
+            found[index].bytes.add(byte);
+            if (target >= 0 && ++counts[index] > n_most) {
+                n_most = counts[index];
+                most   = index;
+            }
+        }
+        runs[from] = n_most > 0 ? found[most] : run{ {}, -1 };
+    }
+    return runs[from];
+}
+
+bool lc_automaton::takes_all(const lc_position & at, const lc_subtree & subtree, int32_t & farthest) {
+    if (at.n_remain != 0 || !subtree.is_ascii) {
+        return false;
+    }
+    int32_t most = farthest;
+    int32_t from = at.state;
+    for (uint16_t depth = 0; depth < subtree.height; depth++) {
+        const run next = run_from(from);
+        if (next.target < 0 || !subtree.bytes.within(next.bytes)) {
+            return false;
+        }
+        from = next.target;
+        most = std::max(most, least({ from, 0, 0 }));
+    }
+    farthest = most;
+    return true;
+}
+
 bool lc_automaton::may_become(int32_t from, uint32_t value, int32_t n_remain) const {
     const lc_code_points range(value, n_remain);
     for (const int32_t id : states[from].stacks) {

@@ -54,6 +54,10 @@ class lc_automaton {
     // The fewest tokens known to end the answer, the one that ends the generation included.
     int32_t least(const lc_position & at);
 
+    // Whether every text of a subtree may follow, as inside of strings, which is found out without walking it. Then
+    // `farthest` becomes the most tokens that the answer still needs behind one of them.
+    bool takes_all(const lc_position & at, const lc_subtree & subtree, int32_t & farthest);
+
     size_t bytes() const { return n_bytes; } // about what is kept
 
     void allow_work(int64_t amount) { work = amount; }
@@ -74,6 +78,12 @@ class lc_automaton {
 
     static constexpr int32_t UNKNOWN = -2;
 
+    // The 7-bit characters behind which a state is followed by one other, the same for all of them.
+    struct run {
+        lc_ascii_set bytes;
+        int32_t      target = UNKNOWN;
+    };
+
     void                         spend(size_t amount);
     int32_t                      push(int32_t position, int32_t under);
     int32_t                      advanced(int32_t stack_id, int32_t position); // the stack when its top moves on to `position`
@@ -81,6 +91,7 @@ class lc_automaton {
     int32_t                      follow(int32_t from, uint32_t code_point);
     int32_t                      follow_token(int32_t from, llama_token token);
     int32_t                      state_of(std::vector<int32_t> stacks);
+    const run &                  run_from(int32_t from);
     bool                         may_become(int32_t from, uint32_t value, int32_t n_remain) const;
     const lc_ending &            ending(int32_t stack_id);
     void                         collect(int32_t stack_id, std::vector<int32_t> & out);
@@ -97,6 +108,7 @@ class lc_automaton {
     std::unordered_map<int32_t, std::unique_ptr<lc_ending>> known_endings;
 
     std::vector<state>                      states;
+    std::vector<run>                        runs; // of the states for which they were asked
     std::map<std::vector<int32_t>, int32_t> state_ids;
     size_t                                  n_bytes = 0;
     int64_t                                 work    = 0;

@@ -77,6 +77,14 @@ lc_mask lc_make_mask(lc_automaton & automaton, const lc_vocabulary & vocabulary,
     for (int32_t i = 1; i < (int32_t) nodes.size();) {
         const lc_trie_node & node = nodes[i];
         path.resize(node.depth);
+        int32_t farthest = mask.farthest;
+        if (automaton.takes_all(path.back(), vocabulary.subtrees[i], farthest) && farthest <= max_left) {
+            mask.farthest = farthest;
+            for (; i < node.end; i++) {
+                found.add_node(nodes[i]);
+            }
+            continue;
+        }
         const lc_position next = automaton.step(path.back(), node.byte, node.depth <= at.n_remain);
         if (!next.alive()) {
             i = node.end;

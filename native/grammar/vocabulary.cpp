@@ -119,6 +119,25 @@ void lc_vocabulary::add_nodes(const std::vector<llama_token> & sorted) {
     close(0);
     nodes[0].end = (int32_t) nodes.size();
     add_roots();
+    add_subtrees();
+}
+
+void lc_vocabulary::add_subtrees() {
+    subtrees.resize(nodes.size());
+    for (int32_t i = (int32_t) nodes.size() - 1; i > 0; i--) {
+        auto & made   = subtrees[i];
+        made.is_ascii = nodes[i].byte > 0 && nodes[i].byte < 0x80;
+        if (made.is_ascii) {
+            made.bytes.add(nodes[i].byte);
+        }
+        for (int32_t under = i + 1; under < nodes[i].end; under = nodes[under].end) {
+            const auto & below = subtrees[under];
+            made.is_ascii      = made.is_ascii && below.is_ascii;
+            made.height        = std::max<uint16_t>(made.height, below.height + 1);
+            made.bytes.low |= below.bytes.low;
+            made.bytes.high |= below.bytes.high;
+        }
+    }
 }
 
 void lc_vocabulary::add_roots() {

@@ -18,6 +18,22 @@ struct lc_trie_node {
     bool     plain; // some token with this text is written out as text: it is no control token
 };
 
+// Some of the 7-bit characters.
+struct lc_ascii_set {
+    uint64_t low  = 0;
+    uint64_t high = 0;
+
+    void add(uint8_t byte) { (byte < 64 ? low : high) |= 1ull << (byte % 64); }
+    bool within(const lc_ascii_set & other) const { return (low & ~other.low) == 0 && (high & ~other.high) == 0; }
+};
+
+// What a node and all nodes under it have in common.
+struct lc_subtree {
+    lc_ascii_set bytes;
+    uint16_t     height   = 1;    // bytes of the longest way down, the node's own among them
+    bool         is_ascii = true; // all its bytes are 7-bit characters, and none is NUL
+};
+
 class lc_vocabulary {
   public:
     // The trie of a vocabulary. Throws std::bad_alloc.
@@ -36,6 +52,7 @@ class lc_vocabulary {
     bool matches(const llama_vocab * vocab) const;
 
     std::vector<lc_trie_node> nodes;
+    std::vector<lc_subtree>   subtrees; // of each node
     std::vector<llama_token>  same;   // of each token: the next one with the same text, or -1
     std::vector<std::string>  pieces; // of each token: its text up to a NUL; empty if a grammar never allows it
     std::vector<llama_token>  plain;  // tokens with a text that are no control tokens
@@ -47,6 +64,7 @@ class lc_vocabulary {
   private:
     void add_nodes(const std::vector<llama_token> & sorted);
     void add_roots();
+    void add_subtrees();
 
     int32_t roots[256] = {}; // the children of the root
 };

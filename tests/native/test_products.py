@@ -72,6 +72,7 @@ def test_numbers_of_tokens(name: str, n_threads: int) -> None:
 
 
 @needs_products
+@pytest.mark.changes("products")
 @pytest.mark.parametrize("name", ALIKE)
 @pytest.mark.parametrize("changes", [{}, {"n_out": 130, "n_in": 1280, "n_threads": 3}, {"n_experts": 3}])
 def test_a_tokens_results_are_the_same_whatever_their_number(name: str, changes: dict[str, int]) -> None:
@@ -82,6 +83,7 @@ def test_a_tokens_results_are_the_same_whatever_their_number(name: str, changes:
 
 
 @needs_products
+@pytest.mark.changes("products")
 @pytest.mark.parametrize("name", ALIKE)
 def test_the_results_are_the_same_with_any_number_of_threads(name: str) -> None:
     for n_tokens in (1, 5, 40):

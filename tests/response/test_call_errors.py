@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
-
 from llamacpp_core.engine.events import Final, Piece
 from llamacpp_core.response.assemblers import ChatAssembler
 from llamacpp_core.response.cut_off import MessageSoFar
@@ -71,7 +69,8 @@ def test_legacy_functions_have_no_place_for_it() -> None:
 
 
 def test_langchain_keeps_it_beside_the_call() -> None:
-    messages = pytest.importorskip("llamacpp_integrations.langchain._messages")
+    from llamacpp_integrations.langchain import _messages as messages
+
     made = assembler()
     chunks = [
         messages.stream_chunk(chunk["choices"][0]["delta"], None, blocks=False)

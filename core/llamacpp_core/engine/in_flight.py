@@ -86,7 +86,7 @@ class Request:
         self._ended = False
 
     def __del__(self) -> None:
-        if not self._ended and self._pid == os.getpid():
+        if not getattr(self, "_ended", True) and self._pid == os.getpid():
             self.cancel()
 
     def deliver(self, event: NativeEvent) -> Any:

@@ -41,7 +41,7 @@ class NativeHandle:
         self._keeps = keeps
 
     def __del__(self) -> None:
-        free, self._free = self._free, None
+        free = getattr(self, "_free", None)  # Ctrl-C can end __init__ before it is there
         if free is not None:
             free(self.pointer)
 

@@ -10,6 +10,8 @@ from llamacpp_core import InvalidParameterError, Llama, ModelLoadError
 from llamacpp_core.engine.load.template_check import check_templates
 from llamacpp_core.errors import InvalidMessageError
 
+pytestmark = pytest.mark.changes("templates")
+
 MODEL = "smollm2-135m-instruct"
 ALL_MESSAGES = "{% for message in messages %}{{ message.content }}{% endfor %}"
 ENDLESS = {

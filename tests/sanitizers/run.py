@@ -41,13 +41,19 @@ SANITIZERS = {
 }
 
 
+def _file_of(compiler: str, library: str) -> str:
+    """Where the compiler finds a library."""
+    asked = [compiler, f"-print-file-name={library}"]
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def main() -> int:
     """Runs the scenario; returns its exit status, which is not 0 after a report."""
     chosen = SANITIZERS[sys.argv[1]]
     compiler = os.environ.get("CC", "cc")
-    asked = [compiler, f"-print-file-name={chosen['library']}"]
-    library = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
-    env = {**os.environ, **chosen["env"], "LD_PRELOAD": library}  # type: ignore[dict-item]
+    # The runtime looks for the functions that throw when it starts, so libstdc++ has to be there by then.
+    preloaded = ":".join(_file_of(compiler, name) for name in (str(chosen["library"]), "libstdc++.so.6"))
+    env = {**os.environ, **chosen["env"], "LD_PRELOAD": preloaded}  # type: ignore[dict-item]
     command = [sys.executable, str(HERE / "scenario.py"), str(ROOT / "build" / str(chosen["build"]))]
     command.append(str(chosen["n_threads"]))
     if setarch := shutil.which("setarch"):

@@ -20,8 +20,9 @@ from llamacpp_integrations.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from llamacpp_core import Llama
+    from llamacpp_core import Llama, ModelPool
     from llamacpp_integrations.server import ServerSettings
+    from llamacpp_integrations.server.models import Models
 
 __all__ = ["register"]
 
@@ -65,6 +66,17 @@ def serve_command(
     max_tokens: Annotated[int, typer.Option(help="Tokens of an answer at most; 0: the whole context.")] = 0,
     timeout: Annotated[float, typer.Option(help="Seconds that a request may take; 0: any.")] = 600,
     grace: Annotated[int, typer.Option(help="Seconds for running requests when the server is stopped.")] = 10,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help='Memory for all models, like "8GiB": they are loaded when they are asked for.',
+            show_default="all stay loaded",
+        ),
+    ] = None,
+    keep_alive: Annotated[
+        float | None,
+        typer.Option(help="Seconds without use after which a model is unloaded.", show_default="never"),
+    ] = None,
     page: Annotated[bool, typer.Option(help="Serve the page to chat in.")] = True,
     n_ctx: ContextSize = 0,
     n_gpu_layers: GpuLayers = None,
@@ -72,6 +84,7 @@ def serve_command(
 ) -> None:
     """Serve models over HTTP."""
     from llamacpp_integrations.server import create_app, serve
+    from llamacpp_integrations.server.models import LoadedModels
 
     settings = _settings(
         host,
@@ -84,9 +97,14 @@ def serve_command(
         page=page,
     )
     options = {"n_ctx": n_ctx, "n_gpu_layers": n_gpu_layers, "n_threads": threads, "n_parallel": parallel}
-    with ExitStack() as loaded:
-        app = create_app(_load(models or [CHAT_MODEL], options, loaded), settings)
-        serve(app, host=host, port=port, grace_seconds=grace)
+    chosen = {name: value for name, value in options.items() if value is not None}
+    wanted = [_named(entry) for entry in models or [CHAT_MODEL]]
+    with ExitStack() as opened:
+        if budget is None and keep_alive is None:
+            served: Models = LoadedModels(_load(wanted, chosen, opened))
+        else:
+            served = opened.enter_context(_pool(wanted, chosen, budget, keep_alive))
+        serve(create_app(served, settings), host=host, port=port, grace_seconds=grace)
 
 
 def _settings(host: str, **limits: Any) -> ServerSettings:
@@ -110,21 +128,39 @@ def _keys(path: Path | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
 
 
-def _load(wanted: list[str], options: dict[str, Any], loaded: ExitStack) -> dict[str, Llama]:
+def _load(
+    wanted: list[tuple[str | None, str]], options: dict[str, Any], opened: ExitStack
+) -> dict[str, Llama]:
+    """All models, loaded, by name."""
     from llamacpp_core import Llama
 
     found: dict[str, Llama] = {}
-    chosen = {name: value for name, value in options.items() if value is not None}
-    for entry in wanted:
-        alias, model = _named(entry)
-        llm = loaded.enter_context(Llama(model, **chosen))
-        name = alias or llm.info.name
-        if name in found:
-            raise typer.BadParameter(
-                f"two models are called {name!r}: give one NAME=MODEL", param_hint="MODEL"
-            )
-        found[name] = llm
+    for alias, model in wanted:
+        llm = opened.enter_context(Llama(model, **options))
+        _put(found, alias or llm.info.name, llm)
     return found
+
+
+def _pool(
+    wanted: list[tuple[str | None, str]],
+    options: dict[str, Any],
+    budget: str | None,
+    keep_alive: float | None,
+) -> ModelPool:
+    """All models, fetched and not loaded yet."""
+    from llamacpp_core import ModelPool
+    from llamacpp_core.models import resolve_model
+
+    found: dict[str, dict[str, Any]] = {}
+    for alias, model in wanted:
+        _put(found, alias or resolve_model(model).name, {"model": model, **options})
+    return ModelPool(found, budget=budget, keep_alive=keep_alive)
+
+
+def _put(found: dict[str, Any], name: str, model: Any) -> None:
+    if name in found:
+        raise typer.BadParameter(f"two models are called {name!r}: give one NAME=MODEL", param_hint="MODEL")
+    found[name] = model
 
 
 def _named(entry: str) -> tuple[str | None, str]:

@@ -1,4 +1,4 @@
-"""Runs ``scenario.py`` on a module that was compiled with a sanitizer: ``make asan`` and ``make tsan``.
+"""Runs ``scenario.py`` under a sanitizer or valgrind: ``make asan``, ``make tsan`` and ``make valgrind``.
 
 The interpreter itself is not compiled with the sanitizer, so its runtime is loaded before everything else.
 """
@@ -9,56 +9,94 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+#: The exit status after a report.
+REPORTED = 66
 
-SANITIZERS = {
-    "address": {
-        "library": "libasan.so",
-        "build": "asan",
-        "n_threads": 2,
-        # No search for leaks: the interpreter frees little at its end, and tests/engine/test_memory_growth.py
-        # watches what the engine holds. Python's own allocator would hide writes beyond its objects.
-        "env": {
+
+@dataclass(frozen=True)
+class Watcher:
+    """What watches the scenario.
+
+    Attributes:
+        n_threads: Threads of each model.
+        library: A sanitizer's runtime.
+        command: A program that runs the interpreter.
+        env: Further variables of the environment.
+    """
+
+    n_threads: int
+    library: str = ""
+    command: tuple[str, ...] = ()
+    env: dict[str, str] = field(default_factory=dict)
+
+
+# Python's own allocator would hide writes beyond its objects.
+PLAIN_MALLOC = {"PYTHONMALLOC": "malloc"}
+
+WATCHERS = {
+    # No search for leaks: the interpreter frees little at its end, and tests/engine/test_memory_growth.py
+    # watches what the engine holds.
+    "asan": Watcher(
+        n_threads=2,
+        library="libasan.so",
+        env={
             "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=1:check_initialization_order=1"
-            ":strict_init_order=1:abort_on_error=0:exitcode=66",
-            "PYTHONMALLOC": "malloc",
+            f":strict_init_order=1:abort_on_error=0:exitcode={REPORTED}",
+            **PLAIN_MALLOC,
         },
-    },
-    "thread": {
-        "library": "libtsan.so",
-        "build": "tsan",
-        # ggml is compiled without the sanitizer, which sees what its threads copy with memcpy() and not the
-        # atomic variables by which they wait for one another: several would do nothing but cause reports.
-        "n_threads": 1,
-        "env": {
-            "TSAN_OPTIONS": f"suppressions={HERE / 'thread.supp'}:history_size=4:exitcode=66"
-            ":second_deadlock_stack=1",
+    ),
+    # ggml is compiled without the sanitizer, which sees what its threads copy with memcpy() and not the
+    # atomic variables by which they wait for one another: several would do nothing but cause reports.
+    "tsan": Watcher(
+        n_threads=1,
+        library="libtsan.so",
+        env={
+            "TSAN_OPTIONS": f"suppressions={HERE / 'thread.supp'}:history_size=4:exitcode={REPORTED}"
+            ":second_deadlock_stack=1"
         },
-    },
+    ),
+    # One thread: valgrind runs one at a time, and those that wait for another would spin.
+    "valgrind": Watcher(
+        n_threads=1,
+        command=(
+            *("valgrind", "--quiet", "--leak-check=no", "--fair-sched=yes", "--num-callers=25"),
+            f"--error-exitcode={REPORTED}",
+            f"--suppressions={HERE / 'valgrind.supp'}",
+        ),
+        env=PLAIN_MALLOC,
+    ),
 }
 
 
-def _file_of(compiler: str, library: str) -> str:
-    """Where the compiler finds a library."""
-    asked = [compiler, f"-print-file-name={library}"]
-    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+def _preloaded(library: str) -> str:
+    """The runtime, and libstdc++: when it starts, the runtime looks there for the functions that throw."""
+    compiler = os.environ.get("CC", "cc")
+    paths = []
+    for name in (library, "libstdc++.so.6"):
+        asked = [compiler, f"-print-file-name={name}"]
+        paths.append(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip())
+    return ":".join(paths)
 
 
 def main() -> int:
     """Runs the scenario; returns its exit status, which is not 0 after a report."""
-    chosen = SANITIZERS[sys.argv[1]]
-    compiler = os.environ.get("CC", "cc")
-    # The runtime looks for the functions that throw when it starts, so libstdc++ has to be there by then.
-    preloaded = ":".join(_file_of(compiler, name) for name in (str(chosen["library"]), "libstdc++.so.6"))
-    env = {**os.environ, **chosen["env"], "LD_PRELOAD": preloaded}  # type: ignore[dict-item]
-    command = [sys.executable, str(HERE / "scenario.py"), str(ROOT / "build" / str(chosen["build"]))]
-    command.append(str(chosen["n_threads"]))
-    if setarch := shutil.which("setarch"):
-        # The runtime needs addresses that a kernel with much randomness gives to others.
-        command = [setarch, "--addr-no-randomize", *command]
+    name = sys.argv[1]
+    watcher = WATCHERS[name]
+    env = {**os.environ, **watcher.env}
+    scenario = [str(HERE / "scenario.py"), str(ROOT / "build" / name), str(watcher.n_threads)]
+    command = [*watcher.command, sys.executable, *scenario]
+    if watcher.library:
+        env["LD_PRELOAD"] = _preloaded(watcher.library)
+        if setarch := shutil.which("setarch"):
+            # The runtime needs addresses that a kernel with much randomness gives to others.
+            command = [setarch, "--addr-no-randomize", *command]
+    elif not shutil.which(command[0]):
+        sys.exit(f"{command[0]} is not installed, e.g.: apt install {command[0]}")
     return subprocess.run(command, env=env, check=False).returncode
 
 

@@ -6,8 +6,6 @@ import json
 import re
 from pathlib import Path
 
-import pytest
-
 from llamacpp_core.native import ffi, lib, text
 
 LLAMA_H = "include/llama.h"
@@ -54,7 +52,9 @@ def test_every_function_of_llama_h_is_bound(llama_cpp_source: Path) -> None:
 
 
 def test_only_what_is_used_of_ggml_is_bound() -> None:
-    used = {name for path in (NATIVE.parent / "core").rglob("*.py") for name in _USED.findall(path.read_text())}
+    used = {
+        name for path in (NATIVE.parent / "core").rglob("*.py") for name in _USED.findall(path.read_text())
+    }
     assert {name for name in dir(lib) if name.startswith(("ggml_", "gguf_", "mtmd_"))} == used
 
 

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from llamacpp_core.native import checked, ffi, lib, text
 from llamacpp_core.errors import EngineError
+from llamacpp_core.native import checked, ffi, lib, text
 
 
 def fail() -> object:

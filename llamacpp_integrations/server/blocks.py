@@ -55,12 +55,14 @@ class BlockReader:
     Attributes:
         blocks: The blocks so far.
         finish_reason: Why the answer ended; None before that.
+        stop_reason: The stop string that ended it; None where none did.
         usage: Its tokens; None before its end.
     """
 
     def __init__(self) -> None:
         self.blocks: list[Block] = []
         self.finish_reason: str | None = None
+        self.stop_reason: str | None = None
         self.usage: Mapping[str, Any] | None = None
         self._open: Block | None = None
         self._call = -1
@@ -78,6 +80,7 @@ class BlockReader:
             for call in delta.get("tool_calls") or ():
                 yield from self._call_piece(call)
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
+            self.stop_reason = choice.get("stop_reason") or self.stop_reason
 
     def finish(self) -> Iterator[Step]:
         """What happens at the end."""

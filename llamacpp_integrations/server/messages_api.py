@@ -63,7 +63,7 @@ class Anthropic:
                     )
 
             return await self._answers.streamed(
-                name, 1, start, lambda chunks: _events(chunks, name), _stream_problem
+                name, 1, start, lambda chunks: _events(chunks, name, params), _stream_problem
             )
 
         async def work(llm: Llama) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Anthropic:
         choice = answer["choices"][0]
         message = _message(name)
         message["content"] = [_content(block) for block in blocks_of(choice)]
-        message["stop_reason"] = _STOPS[choice["finish_reason"]]
+        message |= _ending(choice["finish_reason"], choice.get("stop_reason"), params)
         message["usage"] = _usage(answer["usage"])
         return JSONResponse(message)
 
@@ -134,7 +134,14 @@ def _arguments(text: str) -> Any:
         return {}
 
 
-async def _events(chunks: Chunks, model: str) -> AsyncIterator[bytes]:
+def _ending(finish_reason: str, word: str | None, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Why an answer ended; strings by which a template ends answers are the model's own end."""
+    if word is not None and word in (params.get("stop") or ()):
+        return {"stop_reason": "stop_sequence", "stop_sequence": word}
+    return {"stop_reason": _STOPS[finish_reason], "stop_sequence": None}
+
+
+async def _events(chunks: Chunks, model: str, params: Mapping[str, Any]) -> AsyncIterator[bytes]:
     reader = BlockReader()
     yield _event("message_start", message=_message(model))
     async for chunk in chunks:
@@ -142,7 +149,7 @@ async def _events(chunks: Chunks, model: str) -> AsyncIterator[bytes]:
             yield _step(step)
     for step in reader.finish():
         yield _step(step)
-    delta = {"stop_reason": _STOPS[reader.finish_reason or "stop"], "stop_sequence": None}
+    delta = _ending(reader.finish_reason or "stop", reader.stop_reason, params)
     yield _event("message_delta", delta=delta, usage=_usage(reader.usage))
     yield _event("message_stop")
 

@@ -124,10 +124,24 @@ def test_stop(llm: Llama, stop: Any) -> None:
     free = content(llm.create_chat_completion(HELLO, max_tokens=20, temperature=0))
     words = [stop] if isinstance(stop, str) else stop
     cut = min((free.index(word) for word in words if word in free), default=len(free))
+    first = next((word for word in words if free[cut:].startswith(word)), None)
     response = llm.create_chat_completion(HELLO, max_tokens=20, temperature=0, stop=stop)
     assert content(response) == free[:cut]
+    assert response["choices"][0].get("stop_reason") == first
     chunks = list(llm.create_chat_completion(HELLO, max_tokens=20, temperature=0, stop=stop, stream=True))
     assert joined(chunks) == free[:cut]
+    assert chunks[-1]["choices"][0].get("stop_reason") == first
+
+
+def test_the_stop_string_that_ended_an_answer_is_named(llm: Llama) -> None:
+    free = llm.create_completion("One, two,", max_tokens=12, temperature=0)["choices"][0]["text"]
+    stop = ["no such text", free[6:9]]
+    in_python = {"logits_processor": lambda ids, scores: scores}
+    for way in ({}, in_python):
+        answer = llm.create_completion("One, two,", max_tokens=12, temperature=0, stop=stop, **way)
+        assert answer["choices"][0]["stop_reason"] == stop[1]
+    whole = llm.create_completion("One, two,", max_tokens=4, temperature=0)["choices"][0]
+    assert "stop_reason" not in whole
 
 
 def test_json_schema(llm: Llama) -> None:

@@ -118,7 +118,12 @@ def test_tokens_are_counted(anthropic: Anthropic, llm: Llama) -> None:
 
 
 def test_stop_sequences_end_the_answer(anthropic: Anthropic) -> None:
-    answer = anthropic.messages.create(**ASK | {"stop_sequences": ["aris"], "max_tokens": 20})
+    asked = ASK | {"stop_sequences": ["nowhere", "aris"], "max_tokens": 20}
+    answer = anthropic.messages.create(**asked)
+    assert (answer.stop_reason, answer.stop_sequence) == ("stop_sequence", "aris")
+    with anthropic.messages.stream(**asked) as stream:
+        final = stream.get_final_message()
+    assert (final.stop_reason, final.stop_sequence) == ("stop_sequence", "aris")
     assert "aris" not in answer.content[0].text  # type: ignore[union-attr]
 
 

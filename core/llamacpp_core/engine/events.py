@@ -42,6 +42,7 @@ class Final:
     Attributes:
         position: Which of the request's answers has ended.
         stop_type: "eos", "word" (a stop string) or "limit".
+        stopping_word: The stop string that ended it; empty for none.
         n_prompt: Tokens of the prompt.
         n_cached: Those of them that were in the cache.
         n_decoded: Tokens of the answer.
@@ -60,6 +61,7 @@ class Final:
     text: str = ""
     id_slot: int = -1
     probs: Sequence[dict[str, Any]] = ()
+    stopping_word: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

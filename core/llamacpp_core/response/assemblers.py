@@ -57,6 +57,13 @@ class _Choice:
             return "length"
         return "tool_calls" if self.calls else "stop"
 
+    @property
+    def ending(self) -> dict[str, Any]:
+        """Why the answer ended, for its choice."""
+        assert self.final is not None
+        word = self.final.stopping_word
+        return {"finish_reason": self.finish_reason} | ({"stop_reason": word} if word else {})
+
 
 class _Assembler:
     """What chat and text completions share."""
@@ -210,14 +217,18 @@ class ChatAssembler(_Assembler):
         message: dict[str, Any] = {"role": "assistant", "content": text if text or not calls else None}
         if choice.reasoning:
             message["reasoning_content"] = "".join(choice.reasoning)
-        reason = choice.finish_reason
         if calls and self.legacy_functions:
             message["function_call"] = calls[0]["function"]
-            reason = "function_call" if reason == "tool_calls" else reason
         elif calls:
             message["tool_calls"] = calls
         logprobs = {"content": choice.logprobs} if self.n_logprobs is not None else None
-        return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": reason}
+        return {"index": index, "message": message, "logprobs": logprobs, **self._ending(choice)}
+
+    def _ending(self, choice: _Choice) -> dict[str, Any]:
+        ending = choice.ending
+        if self.legacy_functions and ending["finish_reason"] == "tool_calls":
+            ending["finish_reason"] = "function_call"
+        return ending
 
     def _problems(self, choice: _Choice) -> list[dict[str, Any]]:
         """What is wrong with the calls of an answer that has ended, as pieces of calls."""
@@ -248,10 +259,7 @@ class ChatAssembler(_Assembler):
             problems = [] if self.legacy_functions else self._problems(choice)
             if problems:
                 out.append(self._chunk(event.position, {"tool_calls": problems}))
-            reason = choice.finish_reason
-            if reason == "tool_calls" and self.legacy_functions:
-                reason = "function_call"
-            out.append(self._chunk(event.position, {}, finish_reason=reason))
+            out.append(self._chunk(event.position, {}, ending=self._ending(choice)))
             if self.done:
                 out[-1] |= {"usage": self.usage(), "timings": self.timings()}
                 if self.include_usage:
@@ -269,13 +277,13 @@ class ChatAssembler(_Assembler):
         index: int,
         delta: Delta,
         probs: list[dict[str, Any]] | None = None,
-        finish_reason: str | None = None,
+        ending: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         choice = {
             "index": index,
             "delta": delta,
             "logprobs": {"content": probs} if probs else None,
-            "finish_reason": finish_reason,
+            **(ending or {"finish_reason": None}),
         }
         return self.envelope("chat.completion.chunk", [choice])
 
@@ -351,7 +359,7 @@ class CompletionAssembler(_Assembler):
             "text": self.echo + "".join(choice.text),
             "index": index,
             "logprobs": logprobs,
-            "finish_reason": choice.finish_reason,
+            **choice.ending,
         }
 
     def chunks(self, event: Event) -> list[dict[str, Any]]:
@@ -373,7 +381,7 @@ class CompletionAssembler(_Assembler):
             logprobs = completion_logprobs(probs, offset) if probs else None
             out.append(self._chunk(event.position, text, logprobs))
         if isinstance(event, Final):
-            out.append(self._chunk(event.position, "", None, choice.finish_reason))
+            out.append(self._chunk(event.position, "", None, choice.ending))
             if self.done:
                 out[-1] |= {"usage": self.usage(), "timings": self.timings()}
                 if self.include_usage:
@@ -382,7 +390,7 @@ class CompletionAssembler(_Assembler):
         return out
 
     def _chunk(
-        self, index: int, text: str, logprobs: dict[str, Any] | None, finish_reason: str | None = None
+        self, index: int, text: str, logprobs: dict[str, Any] | None, ending: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        choice = {"text": text, "index": index, "logprobs": logprobs, "finish_reason": finish_reason}
+        choice = {"text": text, "index": index, "logprobs": logprobs, **(ending or {"finish_reason": None})}
         return self.envelope("text_completion", [choice])

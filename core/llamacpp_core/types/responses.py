@@ -102,12 +102,17 @@ class CompletionLogprobs(TypedDict):
 
 
 class CompletionChoice(TypedDict):
-    """One text, or the next piece of it. Keys: ``text``, ``index``, ``logprobs``, ``finish_reason``."""
+    """One text, or the next piece of it.
+
+    Keys: ``text``, ``index``, ``logprobs``, ``finish_reason``; ``stop_reason``, the stop string that ended
+    it, absent where none did.
+    """
 
     text: str
     index: int
     logprobs: NotRequired[CompletionLogprobs | None]
     finish_reason: Literal["stop", "length"] | None
+    stop_reason: NotRequired[str]
 
 
 class CreateCompletionResponse(TypedDict):
@@ -167,12 +172,17 @@ class ChatCompletionResponseMessage(TypedDict):
 
 
 class ChatCompletionResponseChoice(TypedDict):
-    """One answer. Keys: ``index``, its place among ``n``; ``message``; ``finish_reason``; ``logprobs``."""
+    """One answer.
+
+    Keys: ``index``, its place among ``n``; ``message``; ``finish_reason``; ``logprobs``; ``stop_reason``, the
+    stop string that ended it, absent where none did.
+    """
 
     index: int
     message: ChatCompletionResponseMessage
     finish_reason: ChatCompletionFinishReason | None
     logprobs: NotRequired[ChatCompletionLogprobs | None]
+    stop_reason: NotRequired[str]
 
 
 class CreateChatCompletionResponse(TypedDict):
@@ -210,12 +220,17 @@ class ChatCompletionStreamResponseDelta(TypedDict, total=False):
 
 
 class ChatCompletionStreamResponseChoice(TypedDict):
-    """A chunk's part of one answer. Keys: ``delta``; ``finish_reason``, null but in the last chunk."""
+    """A chunk's part of one answer.
+
+    Keys: ``delta``; ``finish_reason``, null but in the last chunk; ``stop_reason`` there, the stop string
+    that ended it, absent where none did.
+    """
 
     index: int
     delta: ChatCompletionStreamResponseDelta
     finish_reason: ChatCompletionFinishReason | None
     logprobs: NotRequired[ChatCompletionLogprobs | None]
+    stop_reason: NotRequired[str]
 
 
 class CreateChatCompletionStreamResponse(TypedDict):

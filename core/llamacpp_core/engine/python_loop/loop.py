@@ -282,6 +282,7 @@ class _Writer:
             n_decoded=self.n_tokens,
             timings=clock.timings(n_prompt - n_cached, n_cached, self.n_tokens),
             probs=() if stop == "word" else self._waiting,
+            stopping_word=self.text.stopped_by if stop == "word" else "",
         )
 
 

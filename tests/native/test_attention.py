@@ -10,6 +10,8 @@ import pytest
 from llamacpp_core.native import ffi, lib
 from llamacpp_core.native.failures import last_report
 
+pytestmark = pytest.mark.changes("attention")
+
 # Mean squared difference over mean square. Adding up in half precision, as llama.cpp's own code does, comes
 # to 1e-6, a query that misses one of its keys to over 1e-3.
 TOLERANCE = 1e-5

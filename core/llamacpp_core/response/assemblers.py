@@ -143,6 +143,7 @@ class ChatAssembler(_Assembler):
         count_tokens: Counts the tokens of a text, for the usage of reasoning.
         piece: The bytes of a token, for ``logprobs``.
         check_call: Says what is wrong with a call that no grammar could hold in full.
+        report: What is said about an answer's schemas, from its text and the functions of its calls.
     """
 
     prefix = "chatcmpl-"
@@ -159,9 +160,11 @@ class ChatAssembler(_Assembler):
         count_tokens: Callable[[str], int] | None = None,
         piece: Callable[[int], bytes] | None = None,
         check_call: Callable[[dict[str, Any]], str | None] | None = None,
+        report: Callable[[str, list[dict[str, Any]]], dict[str, Any]] | None = None,
     ) -> None:
         super().__init__(model=model, n=n, n_logprobs=n_logprobs, include_usage=include_usage, piece=piece)
         self.check_call = check_call
+        self.report = report
         self.legacy_functions = legacy_functions
         self.count_tokens = count_tokens
         if new_parser is not None:
@@ -217,7 +220,14 @@ class ChatAssembler(_Assembler):
         elif calls:
             message["tool_calls"] = calls
         logprobs = {"content": choice.logprobs} if self.n_logprobs is not None else None
-        return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": reason}
+        finished = {"index": index, "message": message, "logprobs": logprobs, "finish_reason": reason}
+        return finished | self._reported(choice)
+
+    def _reported(self, choice: _Choice) -> dict[str, Any]:
+        if self.report is None:
+            return {}
+        functions = [choice.calls[index]["function"] for index in sorted(choice.calls)]
+        return {"schema_report": self.report("".join(choice.text), functions)}
 
     def _problems(self, choice: _Choice) -> list[dict[str, Any]]:
         """What is wrong with the calls of an answer that has ended, as pieces of calls."""
@@ -252,6 +262,7 @@ class ChatAssembler(_Assembler):
             if reason == "tool_calls" and self.legacy_functions:
                 reason = "function_call"
             out.append(self._chunk(event.position, {}, finish_reason=reason))
+            out[-1]["choices"][0] |= self._reported(choice)
             if self.done:
                 out[-1] |= {"usage": self.usage(), "timings": self.timings()}
                 if self.include_usage:

@@ -39,6 +39,7 @@ __all__ = [
     "EmbeddingUsage",
     "PromptTokensDetails",
     "RerankResult",
+    "SchemaReport",
     "Timings",
 ]
 
@@ -166,13 +167,28 @@ class ChatCompletionResponseMessage(TypedDict):
     refusal: NotRequired[str | None]
 
 
+class SchemaReport(TypedDict):
+    """What no grammar held of the schemas of a request with ``schema_strictness="report"``.
+
+    Keys: ``left_out``, what was left to validation, by JSON path and reason; ``error``, what is wrong with
+    the answer, null for nothing.
+    """
+
+    left_out: list[str]
+    error: str | None
+
+
 class ChatCompletionResponseChoice(TypedDict):
-    """One answer. Keys: ``index``, its place among ``n``; ``message``; ``finish_reason``; ``logprobs``."""
+    """One answer.
+
+    Keys: ``index``, its place among ``n``; ``message``; ``finish_reason``; ``logprobs``; ``schema_report``.
+    """
 
     index: int
     message: ChatCompletionResponseMessage
     finish_reason: ChatCompletionFinishReason | None
     logprobs: NotRequired[ChatCompletionLogprobs | None]
+    schema_report: NotRequired[SchemaReport]
 
 
 class CreateChatCompletionResponse(TypedDict):
@@ -210,12 +226,16 @@ class ChatCompletionStreamResponseDelta(TypedDict, total=False):
 
 
 class ChatCompletionStreamResponseChoice(TypedDict):
-    """A chunk's part of one answer. Keys: ``delta``; ``finish_reason``, null but in the last chunk."""
+    """A chunk's part of one answer.
+
+    Keys: ``delta``; ``finish_reason``, null but in the last chunk, where ``schema_report`` comes, too.
+    """
 
     index: int
     delta: ChatCompletionStreamResponseDelta
     finish_reason: ChatCompletionFinishReason | None
     logprobs: NotRequired[ChatCompletionLogprobs | None]
+    schema_report: NotRequired[SchemaReport]
 
 
 class CreateChatCompletionStreamResponse(TypedDict):

@@ -43,6 +43,7 @@ _NOT_SAMPLING = (
     "reasoning_effort",
     "reasoning_format",
     "response_format",
+    "schema_strictness",
     "stream",
     "stream_options",
     "suffix",
@@ -61,6 +62,7 @@ class Answer:
         content: Its text.
         reasoning: What the model thinks before it.
         tool_calls: Names and arguments of calls; arguments may be text, to script broken ones.
+        problem: What is found to be wrong with its calls, or with its text.
         cut: Whether it ends because of ``max_tokens``.
         cached: Prompt tokens reported as reused.
         delay: Seconds before each piece.
@@ -69,6 +71,7 @@ class Answer:
     content: str = ""
     reasoning: str = ""
     tool_calls: Sequence[tuple[str, Mapping[str, Any] | str]] = ()
+    problem: str | None = None
     cut: bool = False
     cached: int = 0
     delay: float = 0.0
@@ -203,7 +206,11 @@ class ScriptedLlama:
             count_tokens=lambda text: len(text.split()),
             new_parser=_Deltas,
         )
-        return assembler, self._answer(checked, params), n_prompt
+        answer = self._answer(checked, params)
+        assembler.check_call = lambda _: answer.problem
+        if params.get("schema_strictness") == "report":
+            assembler.report = lambda *_: {"left_out": ["$: something"], "error": answer.problem}
+        return assembler, answer, n_prompt
 
     def _text(self, prompt: Any, params: dict[str, Any]) -> tuple[CompletionAssembler, Answer, int]:
         self._check(params)

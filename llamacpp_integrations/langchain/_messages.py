@@ -160,8 +160,9 @@ def chat_result(response: Mapping[str, Any]) -> ChatResult:
         message = _answer(choice["message"])
         message.usage_metadata = None if generations else usage  # counts all answers: once is enough
         message.response_metadata = shared | {"finish_reason": choice["finish_reason"]}
-        if choice.get("logprobs"):
-            message.response_metadata["logprobs"] = choice["logprobs"]
+        for key in ("logprobs", "schema_report"):
+            if choice.get(key):
+                message.response_metadata[key] = choice[key]
         generations.append(
             ChatGeneration(message=message, generation_info={"finish_reason": choice["finish_reason"]})
         )
@@ -249,6 +250,9 @@ def _blocks(text: str, reasoning: str, calls: Sequence[Mapping[str, Any]]) -> li
 def final_chunk(chunk: Mapping[str, Any], finish_reason: str, *, blocks: bool) -> ChatGenerationChunk:
     """The last piece of a streamed answer: usage and metadata."""
     metadata = _response_metadata(chunk) | {"finish_reason": finish_reason}
+    report = chunk["choices"][0].get("schema_report")
+    if report:
+        metadata["schema_report"] = report
     if blocks:
         metadata["output_version"] = "v1"
     message = AIMessageChunk(

@@ -14,7 +14,7 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_json_schema
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
-from llamacpp_core._checks import boolean, shown, unknown_name
+from llamacpp_core._checks import boolean, choice, shown, unknown_name
 from llamacpp_core.errors import InvalidParameterError
 from llamacpp_integrations.langchain._tools import has_tools, openai_tools
 
@@ -90,6 +90,7 @@ def structured_output(
     include_raw: bool,
     strict: bool | None,
     tools: Any,
+    schema_strictness: str = "exact",
 ) -> Runnable[Any, Any]:
     """Builds the chain of ``with_structured_output``."""
     if method not in METHODS:
@@ -105,29 +106,31 @@ def structured_output(
         boolean("strict", strict)
     if tools and method != "json_schema":
         raise InvalidParameterError("tools beside a schema need method='json_schema'", parameter="tools")
-    traced: dict[str, Any] = {}
+    bound: dict[str, Any] = {}
+    if choice("exact", "report")("schema_strictness", schema_strictness) != "exact":
+        bound["schema_strictness"] = schema_strictness
     if schema is not None:
         described = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
-        traced = {"ls_structured_output_format": described}
+        bound["ls_structured_output_format"] = described
     if method == "function_calling":
-        model, parser = _by_call(llm, schema, strict, traced)
+        model, parser = _by_call(llm, schema, strict, bound)
     else:
         model = llm.bind_tools(
-            tools if has_tools(tools) else [], response_format=_format(schema, method, strict), **traced
+            tools if has_tools(tools) else [], response_format=_format(schema, method, strict), **bound
         )
         parser = _text_parser(schema, may_call=bool(tools))
     return _with_raw(model, parser) if include_raw else model | parser
 
 
 def _by_call(
-    llm: ChatLlamaCpp, schema: Any, strict: bool | None, traced: dict[str, Any]
+    llm: ChatLlamaCpp, schema: Any, strict: bool | None, bound: dict[str, Any]
 ) -> tuple[Runnable[Any, Any], Runnable[Any, Any]]:
     described = schema
     if isinstance(schema, Mapping) and not {"title", "name", "function", "toolSpec"} & set(schema):
         described = {"title": "response", **schema}
     (tool,) = openai_tools([described], strict=strict)
     name = tool["function"]["name"]
-    model = llm.bind_tools([tool], tool_choice=name, parallel_tool_calls=False, **traced)
+    model = llm.bind_tools([tool], tool_choice=name, parallel_tool_calls=False, **bound)
     if isinstance(schema, type) and is_basemodel_subclass(schema):
         return model, PydanticToolsParser(tools=[schema], first_tool_only=True)
     return model, JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)

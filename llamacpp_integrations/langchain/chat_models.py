@@ -331,6 +331,7 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
         include_raw: bool = False,
         strict: bool | None = None,
         tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool] | None = None,
+        schema_strictness: Literal["exact", "report"] = "exact",
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
         """Answers as objects of a schema.
@@ -345,6 +346,8 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
                 "function_calling", "json_schema" holds to the schema as it is.
             tools: Tools that may be called instead of answering ("json_schema" only); then, ``parsed`` is
                 None.
+            schema_strictness: "report" takes schemas that no grammar holds in full; what it left out and what
+                is wrong with the answer is the raw message's ``response_metadata["schema_report"]``.
             kwargs: No others are known.
 
         Raises:
@@ -355,7 +358,13 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
             if kwargs:
                 raise InvalidParameterError(f"with_structured_output knows no {sorted(kwargs)[0]!r}")
             return structured_output(
-                self, schema, method=method, include_raw=include_raw, strict=strict, tools=tools
+                self,
+                schema,
+                method=method,
+                include_raw=include_raw,
+                strict=strict,
+                tools=tools,
+                schema_strictness=schema_strictness,
             )
 
     # Tokens

@@ -33,7 +33,7 @@ def call_names() -> frozenset[str]:
     from llamacpp_core.types.parameters import ChatCompletionParameters, CompletionParameters
 
     both = {**ChatCompletionParameters.__annotations__, **CompletionParameters.__annotations__}
-    return frozenset((*both, "schema_limits"))
+    return frozenset(both)
 
 
 def check_arguments(given: Mapping[str, Any], *, n_vocab: int) -> None:

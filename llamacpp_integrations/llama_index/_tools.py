@@ -103,12 +103,19 @@ def tool_choice_of(choice: Any, required: bool, tools: Sequence[Mapping[str, Any
 def tool_selections(response: ChatResponse, *, error_on_no_tool_call: bool) -> list[ToolSelection]:
     """The calls of a response, also of one that is still being streamed.
 
+    A call that is not valid under its tool's schema is left out: its ``error`` stands beside it among the
+    message's ``additional_kwargs["tool_calls"]``.
+
     Raises:
-        MissingToolCallError: There is none, and that is an error.
+        MissingToolCallError: There is none, or none that is valid, and that is an error.
     """
     selections = []
+    raw = response.message.additional_kwargs.get("tool_calls") or ()
+    problems = {call["id"]: call["error"] for call in raw if isinstance(call, dict) and call.get("error")}
     for block in response.message.blocks:
         if isinstance(block, ToolCallBlock):
+            if block.tool_call_id in problems:
+                continue
             arguments = block.tool_kwargs
             if isinstance(arguments, str):
                 arguments = partial_json(arguments)
@@ -119,6 +126,10 @@ def tool_selections(response: ChatResponse, *, error_on_no_tool_call: bool) -> l
                     tool_kwargs=arguments if isinstance(arguments, dict) else {},
                 )
             )
+    if not selections and problems and error_on_no_tool_call:
+        raise MissingToolCallError(
+            f"the model's call is not valid under its tool's schema: {next(iter(problems.values()))}"
+        )
     if not selections and error_on_no_tool_call:
         raise MissingToolCallError(
             f"the model called no tool and said {response.message.content!r:.200}: pass tool_required=True "

@@ -73,6 +73,8 @@ _CHAT: dict[str, Schema] = {
     "tool_choice": {"type": ["string", "object", "null"]},
     "parallel_tool_calls": _BOOLEAN,
     "response_format": _OBJECT,
+    "schema_limits": _OBJECT,
+    "schema_strictness": {"enum": ["exact", "report", None]},
     "logprobs": _BOOLEAN,
     "top_logprobs": {"type": ["integer", "null"], "minimum": 0, "maximum": 100},
     "max_completion_tokens": _INTEGER,

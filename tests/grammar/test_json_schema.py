@@ -176,7 +176,7 @@ def test_forbidden_properties_do_not_come_back_as_others() -> None:
 
 
 def test_property_order() -> None:
-    schema = {"type": "object", "properties": {"b": INT, "a": INT}, "required": ["a", "b"]}
+    schema = {"type": "object", "properties": {"b": INT, "a": INT}, "required": ["b", "a"]}
     assert accepts(json_schema_to_gbnf(schema), '{"b": 1, "a": 2}')
     assert not accepts(json_schema_to_gbnf(schema), '{"a": 1, "b": 2}')
     assert accepts(json_schema_to_gbnf(schema, property_order="sorted"), '{"a": 1, "b": 2}')

@@ -11,8 +11,8 @@ from grammar.matcher import accepts
 from llamacpp_core import Llama
 from llamacpp_core.errors import GrammarError
 from llamacpp_core.grammar import call_or_answer_gbnf, loose_tools, problem_of, tool_call_gbnf
-from llamacpp_core.request.constraints import call_check
 from llamacpp_core.request.tool_choice import ToolChoice
+from llamacpp_core.request.validation import call_check
 
 ROWS = {"type": "array", "items": {"type": "array"}, "uniqueItems": True}
 WORD = {"type": "string", "pattern": r"\bword\b"}

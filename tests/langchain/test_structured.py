@@ -157,3 +157,28 @@ def test_streamed_dicts_on_the_real_model(chat: ChatLlamaCpp) -> None:
     parts = list(bound.with_structured_output(JSON_SCHEMA).stream("Anna is 31 years old."))
     assert set(parts[-1]) == {"name", "age"}
     assert len(parts) > 2
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_report_on_what_no_grammar_holds(method: str) -> None:
+    llm = scripted(method, problem="$.name: odd" if method != "function_calling" else None)
+    chain = llm.with_structured_output(
+        JSON_SCHEMA, method=method, include_raw=True, schema_strictness="report"
+    )
+    found = chain.invoke("x")
+    assert found["parsed"] == ANNA
+    report = found["raw"].response_metadata["schema_report"]
+    assert report["left_out"] == ["$: something"]
+    assert report["error"] == (None if method == "function_calling" else "$.name: odd")
+    assert llm.client.calls[-1][2]["schema_strictness"] == "report"
+
+
+def test_streams_end_with_the_report() -> None:
+    llm = scripted("json_schema").bind(schema_strictness="report")
+    chunks = list(llm.stream("x"))
+    assert chunks[-1].response_metadata["schema_report"] == {"left_out": ["$: something"], "error": None}
+
+
+def test_another_strictness_is_refused() -> None:
+    with pytest.raises(InvalidParameterError, match="schema_strictness"):
+        scripted("json_schema").with_structured_output(JSON_SCHEMA, schema_strictness="loose")

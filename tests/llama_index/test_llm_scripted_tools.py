@@ -24,6 +24,28 @@ from llamacpp_core.errors import MissingToolCallError
 # Tools
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_that_is_not_valid_is_no_selection(stream: bool) -> None:
+    model, _ = scripted(*[Answer(tool_calls=[CALL], problem="$.a: too small")] * 2)
+    if stream:
+        response = list(model.stream_chat_with_tools([TOOL], "1+2?"))[-1]
+    else:
+        response = model.chat_with_tools([TOOL], "1+2?")
+    assert response.message.additional_kwargs["tool_calls"][0]["error"] == "$.a: too small"
+    assert model.get_tool_calls_from_response(response, error_on_no_tool_call=False) == []
+    with pytest.raises(MissingToolCallError, match=r"not valid under its tool's schema: \$.a: too small"):
+        model.get_tool_calls_from_response(response)
+    with pytest.raises(MissingToolCallError, match="too small"):
+        model.predict_and_call([TOOL], "1+2?")
+
+
+def test_the_report_on_schemas_is_in_the_raw_answer() -> None:
+    model, llama = scripted("{}")
+    response = model.chat(HI, schema_strictness="report", response_format={"type": "json_object"})
+    assert params(llama)["schema_strictness"] == "report"
+    assert response.raw["choices"][0]["schema_report"] == {"left_out": ["$: something"], "error": None}
+
+
 @pytest.mark.parametrize(
     ("arguments", "choice"),
     [

@@ -18,7 +18,12 @@ from llamacpp_core.grammar.generic import (
     LIST_GBNF,
 )
 from llamacpp_core.grammar.grammar import LLAMA_GRAMMAR_DEFAULT_ROOT, LlamaGrammar
-from llamacpp_core.grammar.json_schema import SchemaCompiler, json_schema_to_gbnf
+from llamacpp_core.grammar.json_schema import (
+    LooseSchema,
+    SchemaCompiler,
+    json_schema_to_gbnf,
+    loose_schema,
+)
 from llamacpp_core.grammar.limits import SchemaLimits
 from llamacpp_core.grammar.tool_call import (
     call_or_answer_gbnf,
@@ -39,10 +44,12 @@ __all__ = [
     "LLAMA_GRAMMAR_DEFAULT_ROOT",
     "Grammar",
     "LlamaGrammar",
+    "LooseSchema",
     "SchemaCompiler",
     "SchemaLimits",
     "call_or_answer_gbnf",
     "json_schema_to_gbnf",
+    "loose_schema",
     "loose_tools",
     "parse_gbnf",
     "problem_of",

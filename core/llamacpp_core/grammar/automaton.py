@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+from llamacpp_core.grammar.blocks import blocks_of
 from llamacpp_core.grammar.charset import (
     ALPHABET,
     Ranges,
@@ -33,11 +34,13 @@ class Dfa:
         classes: A partition of the alphabet.
         delta: For every state the next state by class.
         accepting: For every state whether a string may end there.
+        minimal: No smaller automaton is equivalent.
     """
 
     classes: list[Ranges]
-    delta: list[list[int]]
+    delta: list[tuple[int, ...]]
     accepting: list[bool]
+    minimal: bool = False
 
     def accepts(self, text: str) -> bool:
         """Whether the automaton accepts a string."""
@@ -97,8 +100,12 @@ class Dfa:
         """Whether no string at all is accepted."""
         return self.shortest[0] == float("inf")
 
-    def edges(self, state: int) -> dict[int, Ranges]:
-        """The live next states of a state, each with the code points that lead there."""
+    @cached_property
+    def edges(self) -> list[dict[int, Ranges]]:
+        """For every state its live next states, each with the code points that lead there."""
+        return [self._edges(state) for state in range(len(self.delta))]
+
+    def _edges(self, state: int) -> dict[int, Ranges]:
         found: dict[int, list[int]] = {}
         for index, target in enumerate(self.delta[state]):
             if self.shortest[target] < float("inf"):
@@ -117,30 +124,40 @@ class Dfa:
 
     def complement(self) -> Dfa:
         """The automaton of all strings that this one does not accept."""
-        return Dfa(self.classes, self.delta, [not accepting for accepting in self.accepting])
+        return self._complement
+
+    @cached_property
+    def _complement(self) -> Dfa:
+        return Dfa(self.classes, self.delta, [not accepting for accepting in self.accepting], self.minimal)
 
     def intersect(self, other: Dfa) -> Dfa:
         """The automaton of the strings that both accept."""
+        for one, another in ((self, other), (other, self)):
+            if len(one.delta) == 1 and one.accepting[0]:
+                return another
         classes, steps = self._common_classes(other)
-        alive, others = [d < float("inf") for d in self.shortest], [d < float("inf") for d in other.shortest]
+        endless = float("inf")
+        mine, theirs = self.shortest, other.shortest
+        dead = (-1, -1)
         numbers = {(0, 0): 0}
         todo = [(0, 0)]
-        dead = (-1, -1)
         delta = []
-        for a_state, b_state in todo:
-            row = []
+        for state in todo:
+            if state is dead:
+                delta.append((numbers[dead],) * len(steps))
+                continue
+            row, a_row, b_row = [], self.delta[state[0]], other.delta[state[1]]
             for i, j in steps:
-                pair = dead
-                if a_state >= 0:
-                    pair = (self.delta[a_state][i], other.delta[b_state][j])
-                    if not (alive[pair[0]] and others[pair[1]]):
-                        pair = dead
-                if pair not in numbers:
-                    numbers[pair] = check_states(len(numbers))
+                pair = (a_row[i], b_row[j])
+                if mine[pair[0]] == endless or theirs[pair[1]] == endless:
+                    pair = dead
+                number = numbers.get(pair)
+                if number is None:
+                    number = numbers[pair] = check_states(len(numbers))
                     todo.append(pair)
-                row.append(numbers[pair])
-            delta.append(row)
-        accepting = [a >= 0 and self.accepting[a] and other.accepting[b] for a, b in todo]
+                row.append(number)
+            delta.append(tuple(row))
+        accepting = [s is not dead and self.accepting[s[0]] and other.accepting[s[1]] for s in todo]
         made = Dfa(classes, delta, accepting)
         return made.minimize() if len(delta) > _MANY_STATES else made
 
@@ -194,16 +211,16 @@ class Dfa:
         todo = [key]
         delta = []
         for state, need, left in todo:
-            row = []
-            for target in self.delta[state]:
+            following: dict[int, int] = {}
+            for target in dict.fromkeys(self.delta[state]):
                 key = self._bounded_key(target, max(0, need - 1), left - 1)
                 if key not in numbers:
                     if len(numbers) >= most:
                         return None
                     numbers[key] = len(numbers)
                     todo.append(key)
-                row.append(numbers[key])
-            delta.append(row)
+                following[target] = numbers[key]
+            delta.append(tuple([following[target] for target in self.delta[state]]))
         return Dfa(
             self.classes, delta, [self.accepting[s] and not n and left >= 0 for s, n, left in todo]
         ).minimize()
@@ -219,8 +236,10 @@ class Dfa:
         return next((s for s, d in enumerate(self.shortest) if d == float("inf")), 0)
 
     def minimize(self) -> Dfa:
-        """The equivalent automaton with the fewest states (Hopcroft's algorithm)."""
-        block_of = _refine(self)
+        """The equivalent automaton with the fewest states."""
+        if self.minimal:
+            return self
+        block_of = blocks_of(self.delta, self.accepting)
         numbers: dict[int, int] = {block_of[0]: 0}
         representatives = [0]
         delta = []
@@ -232,90 +251,59 @@ class Dfa:
                     numbers[block] = len(numbers)
                     representatives.append(target)
                 row.append(numbers[block])
-            delta.append(row)
-        return Dfa(self.classes, delta, [self.accepting[s] for s in representatives])
-
-
-def _refine(dfa: Dfa) -> list[int]:
-    """Split the states into blocks of equivalent ones; returns the block number of every state."""
-    sources: list[list[tuple[int, int]]] = [[] for _ in dfa.delta]
-    for state, row in enumerate(dfa.delta):
-        for index, target in enumerate(row):
-            sources[target].append((index, state))
-    yes = {s for s, accepting in enumerate(dfa.accepting) if accepting}
-    blocks = [block for block in (yes, set(range(len(dfa.delta))) - yes) if block]
-    block_of = [0] * len(dfa.delta)
-    for number, block in enumerate(blocks):
-        for state in block:
-            block_of[state] = number
-    work = {min(range(len(blocks)), key=lambda number: len(blocks[number]))}
-    while work:
-        # what leads into this block, by class; the block itself may be split meanwhile
-        hits: dict[int, list[int]] = {}
-        for target in blocks[work.pop()]:
-            for index, state in sources[target]:
-                hits.setdefault(index, []).append(state)
-        for states in hits.values():
-            _split(states, blocks, block_of, work)
-    return block_of
-
-
-def _split(states: list[int], blocks: list[set[int]], block_of: list[int], work: set[int]) -> None:
-    """Split the blocks that only some of the states lie in; of two halves the smaller is still to be done."""
-    parts: dict[int, list[int]] = {}
-    for state in states:
-        parts.setdefault(block_of[state], []).append(state)
-    for number, part in parts.items():
-        block = blocks[number]
-        if len(part) == len(block):
-            continue
-        block.difference_update(part)
-        new = len(blocks)
-        blocks.append(set(part))
-        for state in part:
-            block_of[state] = new
-        work.add(new if number in work or len(part) <= len(block) else number)
+            delta.append(tuple(row))
+        return Dfa(self.classes, delta, [self.accepting[s] for s in representatives], minimal=True)
 
 
 def determinize(nfa: Nfa) -> Dfa:
     """The minimal deterministic automaton of a nondeterministic one (subset construction)."""
     classes = partition(edge[0] for edge in nfa.edges if edge is not None)
-    moves: list[tuple[list[int], int]] = []
     closures = nfa.closures()
     used_by: dict[Ranges, list[int]] = {}
-    for edge in nfa.edges:
+    readers = [0] * len(classes)
+    for state, edge in enumerate(nfa.edges):
         if edge is None:
-            moves.append(([], 0))
             continue
         if edge[0] not in used_by:
             used_by[edge[0]] = [i for i, c in enumerate(classes) if contains(edge[0], c[0][0])]
-        moves.append((used_by[edge[0]], closures[edge[1]]))
-    closures_end = closures[nfa.end]
+        for index in used_by[edge[0]]:
+            readers[index] |= 1 << state
     start = nfa.start_closure()
+    reached = {0: 0}
     numbers = {start: 0}
     todo = [start]
     delta = []
     for subset in todo:
-        row = [0] * len(classes)
-        for state in bits(subset):
-            used, closure = moves[state]
-            for index in used:
-                row[index] |= closure
-        # Past the end of a match anything may follow: the other states no longer matter.
-        row = [closures_end if target >> nfa.end & 1 else target for target in row]
-        for target in row:
+        row = []
+        for mask in readers:
+            here = subset & mask
+            if here not in reached:
+                reached[here] = _after(nfa, here, closures)
+            target = reached[here]
             if target not in numbers:
                 numbers[target] = check_states(len(numbers))
                 todo.append(target)
-        delta.append([numbers[target] for target in row])
+            row.append(numbers[target])
+        delta.append(tuple(row))
     final = nfa.final_states()
     return Dfa(classes, delta, [bool(subset & final) for subset in todo]).minimize()
+
+
+def _after(nfa: Nfa, states: int, closures: dict[int, int]) -> int:
+    """Where the edges of some states lead to."""
+    found = 0
+    for state in bits(states):
+        edge = nfa.edges[state]
+        assert edge is not None
+        found |= closures[edge[1]]
+    # Past the end of a match anything may follow: the other states no longer matter.
+    return closures[nfa.end] if found >> nfa.end & 1 else found
 
 
 @lru_cache(maxsize=1)
 def all_strings() -> Dfa:
     """The automaton of every string."""
-    return Dfa([ALPHABET], [[0]], [True])
+    return Dfa([ALPHABET], [(0,)], [True])
 
 
 @lru_cache(maxsize=256)
@@ -347,7 +335,7 @@ def not_these(texts: tuple[str, ...]) -> Dfa:
         row = [
             leaf if (t := trie[node].get(c)) in leaves else free if t is None else numbers[t] for c in letters
         ]
-        rows.append([*row, free])
-    rows += [[free] * (len(letters) + 1)] * 2
+        rows.append((*row, free))
+    rows += [(free,) * (len(letters) + 1)] * 2
     accepting = [*(node not in ends for node in kept), False, True]
     return Dfa([*classes, others], rows, accepting)

@@ -27,6 +27,9 @@ ALPHABET: Ranges = ((0x0, 0xD7FF), (0xE000, 0x10FFFF))
 #: What a JSON string may hold unescaped (RFC 8259, section 7), less the control character DEL.
 _PLAIN: Ranges = ((0x20, 0x21), (0x23, 0x5B), (0x5D, 0x7E), (0x80, 0xD7FF), (0xE000, 0x10FFFF))
 _SHORT_ESCAPES = {0x22: '"', 0x5C: "\\", 0x08: "b", 0x0C: "f", 0x0A: "n", 0x0D: "r", 0x09: "t"}
+#: Control characters without a short escape, by the first digit of their code.
+_CONTROLS = [(row, [row * 16 + d for d in range(16) if row * 16 + d not in _SHORT_ESCAPES]) for row in (0, 1)]
+_CONTROLS.append((7, [0x7F]))
 _CLASS_ESCAPES = {
     0x0A: "\\n",
     0x0D: "\\r",
@@ -112,6 +115,11 @@ def gbnf_literal(text: str) -> str:
     Raises:
         UnicodeEncodeError: When the text holds a lone surrogate, which has no UTF-8.
     """
+    if text.isascii() and text.isprintable():
+        if '"' not in text and "\\" not in text:
+            return f'"{text}"'
+        plain = text.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{plain}"'
     text.encode()
     return '"' + _UNUSUAL.sub(lambda found: _escape(ord(found[0]), _LITERAL_ESCAPES), text) + '"'
 
@@ -151,14 +159,8 @@ def json_text_of(ranges: Ranges) -> tuple[str, ...]:
     short = union((ord(letter), ord(letter)) for cp, letter in _SHORT_ESCAPES.items() if contains(ranges, cp))
     if short:
         alternatives.append(_after(r"\\", short))
-    for row in range(8):
-        digits = [
-            digit
-            for digit in range(16)
-            if contains(ranges, cp := row * 16 + digit)
-            and cp not in _SHORT_ESCAPES
-            and (row < 2 or cp == 0x7F)
-        ]
+    for row, controls in _CONTROLS:
+        digits = [code_point % 16 for code_point in controls if contains(ranges, code_point)]
         if digits:
             hexadecimal = union((ord(f"{digit:x}"), ord(f"{digit:x}")) for digit in digits)
             alternatives.append(_after(rf"\\u00{row}", hexadecimal))

@@ -2,8 +2,9 @@
 
 What a grammar made here accepts is valid under the schema. What cannot be enforced is refused by its JSON
 path, never dropped. Where a schema leaves something open the grammar is narrower than the schema:
-:class:`~llamacpp_core.grammar.limits.SchemaLimits` bounds lengths and depths, properties come in one order,
-``additionalProperties`` is false unless the schema says otherwise, and a schema without ``type`` stands for
+:class:`~llamacpp_core.grammar.limits.SchemaLimits` bounds lengths and depths, properties come in the order of
+the schema or in that of ``required``, ``additionalProperties`` is false unless the schema says otherwise or
+lists no property of an inner object, and a schema without ``type`` stands for
 the types that its keywords speak of.
 """
 
@@ -13,7 +14,7 @@ import json
 import math
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from llamacpp_core.errors import GrammarError, InvalidParameterError
 from llamacpp_core.grammar.elements import MAX_GRAMMAR_BYTES
@@ -24,7 +25,10 @@ from llamacpp_core.grammar.schema.document import Document
 from llamacpp_core.grammar.unroll import unroll
 from llamacpp_core.grammar.values import Values
 
-__all__ = ["PropertyOrder", "SchemaCompiler", "dump_schema", "json_schema_to_gbnf", "load_schema"]
+__all__ = [
+    "LooseSchema", "PropertyOrder", "SchemaCompiler", "dump_schema", "json_schema_to_gbnf", "load_schema",
+    "loose_schema",
+]  # fmt: skip
 
 PropertyOrder = Literal["schema", "sorted"]
 
@@ -60,6 +64,43 @@ def json_schema_to_gbnf(
 def _compile_text(text: str, limits: SchemaLimits, root: str, property_order: PropertyOrder) -> str:
     compiler = SchemaCompiler(limits=limits, root=root, property_order=property_order)
     return compiler.render(compiler._add(load_schema(text), "value"))
+
+
+class LooseSchema(NamedTuple):
+    """A grammar that holds what it can of a schema.
+
+    Attributes:
+        gbnf: GBNF text.
+        left_out: What it does not hold, as the messages of the errors that it would have been.
+    """
+
+    gbnf: str
+    left_out: tuple[str, ...]
+
+
+def loose_schema(
+    schema: Mapping[str, Any] | bool | str, *, limits: SchemaLimits | None = None
+) -> LooseSchema:
+    """Compile a JSON schema as far as a grammar can enforce it; the rest is left to a validation.
+
+    Results are cached by the schema's text.
+
+    Args:
+        schema: The schema, or its JSON text.
+        limits: As for :func:`json_schema_to_gbnf`.
+
+    Raises:
+        GrammarError: The schema is malformed, or no value is valid under it.
+    """
+    text = schema if isinstance(schema, str) else dump_schema(schema)
+    return _loosely(text, limits or SchemaLimits())
+
+
+@lru_cache(maxsize=128)
+def _loosely(text: str, limits: SchemaLimits) -> LooseSchema:
+    compiler = SchemaCompiler(limits=limits, lenient=True)
+    gbnf = compiler.render(compiler._add(load_schema(text), "value"))
+    return LooseSchema(gbnf, tuple(dict.fromkeys(compiler.left_out)))
 
 
 def dump_schema(schema: Any) -> str:

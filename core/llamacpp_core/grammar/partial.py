@@ -35,7 +35,7 @@ class Partial:
 
 def plain(dfa: Dfa) -> Partial:
     """An automaton as it is."""
-    return Partial({state: dfa.edges(state) for state in range(len(dfa.delta))}, dfa.accepting)
+    return Partial(dict(enumerate(dfa.edges)), dfa.accepting)
 
 
 def unroll_circles(dfa: Dfa, rounds: int) -> Partial:
@@ -43,7 +43,7 @@ def unroll_circles(dfa: Dfa, rounds: int) -> Partial:
 
     Only strings that the given automaton accepts are accepted, the shortest among them.
     """
-    edges = {state: dfa.edges(state) for state in range(len(dfa.delta))}
+    edges = dict(enumerate(dfa.edges))
     component = _components(edges)
     depth = {0: 0}
     todo = [0]

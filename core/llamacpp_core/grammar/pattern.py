@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NoReturn
 
 from llamacpp_core.grammar.charset import Ranges, complement, union
@@ -108,7 +107,6 @@ _QUANTIFIER = re.compile(r"\{(\d+)(?:(,)(\d*))?\}")
 _GROUP = re.compile(r"\((?:\?(?::|P?<([A-Za-z_]\w*)>))?")
 
 
-@lru_cache(maxsize=1024)
 def parse_pattern(text: str, *, wide: bool = False) -> Node:
     """Parse a pattern.
 

@@ -11,10 +11,10 @@ from llamacpp_core.grammar.elements import MAX_REPETITIONS
 __all__ = ["ATOM", "MAX_REPETITIONS", "SYMBOL", "RuleSet", "choice", "literal_choice", "repeat"]
 
 #: A single GBNF symbol: a rule name, a literal or a character class.
-ATOM = re.compile(r'[A-Za-z0-9-]+|"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]')
+ATOM = re.compile(r'[A-Za-z0-9-]++|"(?:[^"\\]++|\\.)*+"|\[(?:[^\]\\]++|\\.)*+\]')
 _NOT_NAME = re.compile(r"[^A-Za-z0-9-]+")
 #: A rule name, or a literal or class to be passed over.
-SYMBOL = re.compile(r'"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]|\{[0-9,]*\}|([A-Za-z0-9-]+)')
+SYMBOL = re.compile(r'"(?:[^"\\]++|\\.)*+"|\[(?:[^\]\\]++|\\.)*+\]|\{[0-9,]*\}|([A-Za-z0-9-]++)')
 _MAX_HINT = 40
 _BLOCK = 1000
 _MAX_TRIE_DEPTH = 50
@@ -32,10 +32,14 @@ class RuleSet:
         self.rules: dict[str, str] = {}
         self._by_body: dict[str, str] = {}
         self._counters: dict[str, int] = {}
+        self._bases: dict[str, str] = {}
+        self._names: dict[str, list[str]] = {}
 
     def reserve(self, hint: str) -> str:
         """A new rule name like ``hint``, to be defined later."""
-        base = _NOT_NAME.sub("-", hint)[-_MAX_HINT:].strip("-") or "rule"
+        base = self._bases.get(hint)
+        if base is None:
+            base = self._bases[hint] = _NOT_NAME.sub("-", hint)[-_MAX_HINT:].strip("-") or "rule"
         name = base
         while name in self.rules or name == self.root:
             self._counters[base] = self._counters.get(base, 1) + 1
@@ -49,21 +53,27 @@ class RuleSet:
 
     def add(self, hint: str, body: str) -> str:
         """A symbol for ``body``: itself if it is one, else a rule, shared with an equal body."""
-        if ATOM.fullmatch(body):
-            return body
         name = self._by_body.get(body)
         if name is None:
+            if ATOM.fullmatch(body):
+                return body
             name = self.reserve(hint)
             self.define(name, body)
             self._by_body[body] = name
         return name
+
+    def names_in(self, body: str) -> list[str]:
+        """The names in a body, each once; "" may be among them."""
+        if body not in self._names:
+            self._names[body] = list(dict.fromkeys(SYMBOL.findall(body)))
+        return self._names[body]
 
     def keep_reachable(self, start: str) -> None:
         """Take out the rules that an expression does not lead to."""
         seen: dict[str, None] = {}
         todo = [start]
         while todo:
-            for name in SYMBOL.findall(todo.pop()):
+            for name in self.names_in(todo.pop()):
                 if name in self.rules and name not in seen:
                     seen[name] = None
                     todo.append(self.rules[name])

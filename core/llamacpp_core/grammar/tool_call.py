@@ -30,6 +30,7 @@ def tool_call_gbnf(
     limits: SchemaLimits | None = None,
     root: str = "root",
     max_calls: int = _MAX_CALLS,
+    lenient: bool = False,
 ) -> str:
     """A grammar for calls of the given tools and nothing else.
 
@@ -41,6 +42,8 @@ def tool_call_gbnf(
         limits: Bounds on what the schemas of the arguments leave open.
         root: Name of the start rule.
         max_calls: Most calls in the array.
+        lenient: Leave out what cannot be enforced of the arguments instead of refusing it; see
+            :func:`loose_tools`.
 
     Returns:
         GBNF text.
@@ -51,7 +54,7 @@ def tool_call_gbnf(
     """
     _check_max_calls(max_calls)
     text = dump_schema([_function(tool, f"tools[{index}]") for index, tool in enumerate(tools)])
-    return _call_text(text, limits or SchemaLimits(), root, max_calls if parallel else 0)
+    return _call_text(text, limits or SchemaLimits(), root, max_calls if parallel else 0, lenient)
 
 
 def _check_max_calls(max_calls: int) -> None:
@@ -88,6 +91,7 @@ def call_or_answer_gbnf(
     limits: SchemaLimits | None = None,
     max_calls: int = _MAX_CALLS,
     lenient: bool = False,
+    lenient_answer: bool = False,
 ) -> str:
     """A grammar for calls between tags, or else an answer by a schema.
 
@@ -101,6 +105,7 @@ def call_or_answer_gbnf(
         max_calls: Most calls.
         lenient: Leave out what cannot be enforced of the arguments instead of refusing it; see
             :func:`loose_tools`.
+        lenient_answer: The same for the answer; see :func:`loose_schema`.
 
     Raises:
         GrammarError: As :func:`tool_call_gbnf`, or when the schema cannot be enforced.
@@ -109,7 +114,8 @@ def call_or_answer_gbnf(
     answer = None if schema is None else dump_schema(schema)
     _check_max_calls(max_calls)
     calls = max_calls if parallel else 1
-    return _call_or_answer_text(text, answer, limits or SchemaLimits(), (opening, closing), calls, lenient)
+    loose = (lenient, lenient_answer)
+    return _call_or_answer_text(text, answer, limits or SchemaLimits(), (opening, closing), calls, loose)
 
 
 def loose_tools(tools: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
@@ -146,23 +152,23 @@ def _call_or_answer_text(
     limits: SchemaLimits,
     tags: tuple[str, str],
     max_calls: int,
-    lenient: bool,
+    lenient: tuple[bool, bool],
 ) -> str:
     opening, closing = tags
-    compiler = SchemaCompiler(limits=limits, lenient=lenient)
+    compiler = SchemaCompiler(limits=limits, lenient=lenient[0])
     call = f"{gbnf_literal(opening)} {_add_call(compiler, load_schema(text))} {gbnf_literal(closing)}"
     if max_calls > 1:
         tagged = compiler.rules.add("tagged-call", call)
         call = f"{tagged} ({gbnf_literal(chr(10))}? {tagged}){{0,{max_calls - 1}}}"
-    compiler.lenient = False
+    compiler.lenient = lenient[1]
     return compiler.render(
         call if answer is None else f"{call} | {compiler.add(load_schema(answer), 'answer')}"
     )
 
 
 @lru_cache(maxsize=128)
-def _call_text(text: str, limits: SchemaLimits, root: str, max_calls: int) -> str:
-    compiler = SchemaCompiler(limits=limits, root=root)
+def _call_text(text: str, limits: SchemaLimits, root: str, max_calls: int, lenient: bool) -> str:
+    compiler = SchemaCompiler(limits=limits, root=root, lenient=lenient)
     call = _add_call(compiler, load_schema(text))
     if not max_calls:
         return compiler.render(call)

@@ -6,9 +6,8 @@ GBNF: names, literals, character classes, groups, alternatives and repetitions.
 
 from __future__ import annotations
 
-import functools
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from llamacpp_core.grammar.rules import ATOM, SYMBOL, RuleSet
@@ -52,52 +51,132 @@ def unroll(
         The expression for the start rule to use from now on; None when no text has so few levels.
     """
     counted = set(recursive) & rules.rules.keys()
-    circular = _reaching(rules.rules, counted)
+    circular = _reaching(rules, counted)
     bodies = {name: _parse(rules.rules[name]) for name in circular}
     if levels is None:
-        first, made = _parse(start), bodies
+        made = bodies
+        possible = _possible(made)
+        first = _text(_pruned(_parse(start), made, possible))
+        copies = {
+            name: _text(_pruned(body, made, possible)) for name, body in made.items() if name in possible
+        }
     else:
         size = sum(len(rules.rules[name]) for name in circular)
         levels = max(min(levels, 2), min(levels, _MAX_BYTES // max(1, size)))
-        first, made = _copied(rules, bodies, _parse(start), counted, levels)
-    possible = _possible(made)
-    pruned = _pruned(first, made, possible)
-    if pruned and change:
+        uses = {name: [n for n in rules.names_in(rules.rules[name]) if n in circular] for name in circular}
+        first, copies = _Copies(rules, bodies, uses, counted, levels).from_start(_parse(start))
+    if first and change:
         rules.rules = {name: body for name, body in rules.rules.items() if name not in circular}
-        rules.rules = {name: body for name, body in rules.rules.items() if body} | {
-            name: _text(_pruned(body, made, possible)) for name, body in made.items() if name in possible
+        rules.rules = {name: body for name, body in rules.rules.items() if body} | copies
+    return first or None
+
+
+class _Copies:
+    """Writes one copy of the circular rules for each level.
+
+    Args:
+        rules: Gives the copies their names.
+        bodies: The circular rules.
+        uses: The circular rules in each of them.
+        counted: Those whose uses are counted.
+        levels: How many of those may be inside each other.
+    """
+
+    def __init__(
+        self,
+        rules: RuleSet,
+        bodies: dict[str, _Body],
+        uses: dict[str, list[str]],
+        counted: set[str],
+        levels: int,
+    ) -> None:
+        self.rules = rules
+        self.bodies = bodies
+        self.counted = counted
+        self.levels = levels
+        self.needed = _needed(bodies, uses, counted, levels)
+        self._names: dict[tuple[str, int], str] = {}
+        self._todo: list[tuple[str, int]] = []
+        self._possible: dict[int, set[str]] = {}
+        self._pieces: dict[tuple[str, int], list[str]] = {}
+        self._deepest = {
+            name: max((self.needed[inner] for inner in inside), default=0) for name, inside in uses.items()
         }
-    return _text(pruned) if pruned else None
+
+    def from_start(self, start: _Body) -> tuple[str, dict[str, str]]:
+        """The expression to start with ("" when no text has so few levels), and the copies."""
+        copies: dict[str, str] = {}
+        first = self._copy(self._left(start, self.levels), 0)
+        while self._todo:
+            name, level = self._todo.pop()
+            copies[self._names[name, level]] = self._copy(self._parts(name, self.levels - level), level)
+        return first, copies
+
+    def _parts(self, name: str, levels: int) -> list[str]:
+        """The text of a rule under which so many levels are left: text and names in turn."""
+        key = (name, min(levels, self._deepest[name]))
+        if key not in self._pieces:
+            self._pieces[key] = self._left(self.bodies[name], levels)
+        return self._pieces[key]
+
+    def _left(self, body: _Body, levels: int) -> list[str]:
+        if levels not in self._possible:
+            self._possible[levels] = {name for name, needed in self.needed.items() if needed <= levels}
+        text = _text(_pruned(body, self.bodies, self._possible[levels]))
+        pieces, position = [], 0
+        for found in SYMBOL.finditer(text):
+            if found[1] in self.bodies:
+                pieces += [text[position : found.start()], found[1]]
+                position = found.end()
+        return [*pieces, text[position:]]
+
+    def _copy(self, pieces: list[str], level: int) -> str:
+        written = list(pieces)
+        for index in range(1, len(written), 2):
+            written[index] = self._at_level(written[index], level)
+        return "".join(written)
+
+    def _at_level(self, name: str, level: int) -> str:
+        counted = name in self.counted
+        key = (name, level + counted)
+        if key not in self._names:
+            self._names[key] = name if level == 0 else self.rules.reserve(name)
+            self._todo.append(key)
+        return self._names[key]
 
 
-def _copied(
-    rules: RuleSet,
-    bodies: dict[str, _Body],
-    start: _Body,
-    counted: set[str],
-    levels: int,
-) -> tuple[_Body, dict[str, _Body]]:
-    """The start and the circular rules, one copy for each level."""
-    made: dict[str, _Body] = {}
-    names: dict[tuple[str, int], str] = {}
-    todo: list[tuple[str, int]] = []
-
-    def at_level(name: str, level: int) -> str:
-        if name not in bodies:
-            return name
-        level += name in counted
-        key = (name, level)
-        if key not in names:
-            names[key] = name if level <= (name in counted) else rules.reserve(name)
-            todo.append(key)
-        return names[key]
-
-    first = _renamed(start, functools.partial(at_level, level=0))
+def _needed(
+    bodies: Mapping[str, _Body], uses: Mapping[str, list[str]], counted: set[str], most: int
+) -> dict[str, int]:
+    """For every rule how many counted rules are at least inside each other in it, itself one of them."""
+    needed = dict.fromkeys(bodies, most + 1)
+    users: dict[str, list[str]] = {}
+    for name, inside in uses.items():
+        for inner in inside:
+            users.setdefault(inner, []).append(name)
+    todo = dict.fromkeys(bodies)
     while todo:
-        name, level = todo.pop()
-        body = bodies[name] if level <= levels else []
-        made[names[name, level]] = _renamed(body, functools.partial(at_level, level=level))
-    return first, made
+        name = todo.popitem()[0]
+        found = min(most + 1, _least(bodies[name], needed) + (name in counted))
+        if found < needed[name]:
+            needed[name] = found
+            todo.update(dict.fromkeys(users.get(name, ())))
+    return needed
+
+
+def _least(body: _Body, needed: Mapping[str, int]) -> int:
+    """The levels that a body needs: those of its easiest alternative."""
+    return min(
+        max(
+            (
+                needed.get(item.symbol, 0) if item.group is None else _least(item.group, needed)
+                for item in alternative
+                if not item.optional
+            ),
+            default=0,
+        )
+        for alternative in body
+    )
 
 
 def _parse(text: str) -> _Body:
@@ -139,23 +218,11 @@ def _names(body: _Body) -> Iterable[str]:
                 yield item.symbol
 
 
-def _renamed(body: _Body, name: Callable[[str], str]) -> _Body:
-    return [
-        [
-            item._replace(group=_renamed(item.group, name))
-            if item.group is not None
-            else item._replace(symbol=name(item.symbol) if _NAME.fullmatch(item.symbol) else item.symbol)
-            for item in alternative
-        ]
-        for alternative in body
-    ]
-
-
-def _reaching(bodies: Mapping[str, str], targets: set[str]) -> set[str]:
+def _reaching(rules: RuleSet, targets: set[str]) -> set[str]:
     """Rules from which one of the targets can be reached, the targets included."""
     users: dict[str, list[str]] = {}
-    for name, body in bodies.items():
-        for inner in set(SYMBOL.findall(body)):
+    for name, body in rules.rules.items():
+        for inner in rules.names_in(body):
             users.setdefault(inner, []).append(name)
     found, todo = set(targets), list(targets)
     while todo:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from llamacpp_core.grammar.automaton import all_strings
@@ -15,6 +16,7 @@ from llamacpp_core.grammar.strings import CHAR_RULE, PREFIX, bounded_rules, quot
 
 __all__ = ["Values"]
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 _PRETTY = r'"" | " " | "\n" [ \t]{0,20}'
 
 
@@ -31,22 +33,24 @@ class Values:
         self.limits = limits
         self._strings: dict[tuple[int, int | None], str] = {}
         self._automata: dict[tuple[str, tuple[tuple[str, str], ...]], str] = {}
+        self._keys: dict[str, str] = {}
         self._any: dict[tuple[str, int | None], str] = {}
 
+    @cached_property
     def _space(self) -> str:
         if self.limits.whitespace == "none":
             return ""
         return self.rules.add("ws", '"" | " "' if self.limits.whitespace == "space" else _PRETTY)
 
-    @property
+    @cached_property
     def comma(self) -> str:
         """Between two items."""
-        return f'"," {self._space()}'.strip()
+        return f'"," {self._space}'.strip()
 
-    @property
+    @cached_property
     def edge(self) -> str:
         """After an opening bracket, and before a closing one."""
-        return self._space() if self.limits.whitespace == "pretty" else ""
+        return self._space if self.limits.whitespace == "pretty" else ""
 
     def bracketed(self, brackets: str, content: str, *, may_be_empty: bool) -> str:
         """An array or object around its content; an empty ``content`` means none."""
@@ -60,16 +64,18 @@ class Values:
     @staticmethod
     def json_text(value: Any) -> str:
         """A JSON scalar as it is written."""
-        return json.dumps(value, ensure_ascii=False)
+        return _encode(value)
 
     def member(self, name: str, value: str) -> str:
         """A property with a given name."""
-        key = gbnf_literal(self.json_text(name) + ":")
-        return " ".join(p for p in (key, self._space(), value) if p)
+        key = self._keys.get(name)
+        if key is None:
+            key = self._keys[name] = gbnf_literal(self.json_text(name) + ":")
+        return " ".join([p for p in (key, self._space, value) if p])
 
     def entry(self, key: str, value: str) -> str:
         """A property whose name is a symbol."""
-        return " ".join(p for p in (key, '":"', self._space(), value) if p)
+        return " ".join([p for p in (key, '":"', self._space, value) if p])
 
     def literals(self, values: Sequence[Any], hint: str) -> str:
         """One of the given JSON values, as they are."""

@@ -150,9 +150,9 @@ def create_chat_completion(
         reasoning_effort: "none" to "xhigh", for templates that know it.
         chat_template_kwargs: Variables for the template.
         stream_options: ``{"include_usage": True}`` sends the usage as a last chunk of its own.
-        stopping_criteria: A function of (token ids so far, logits) that says whether to stop, or several
-            in a list; runs as ``logits_processor`` does.
-        more: ``continue_final_message`` (a last message of the assistant is the beginning of the answer),
+        stopping_criteria: As ``logits_processor``, but what it returns says whether to stop.
+        more: ``schema_limits`` and ``schema_strictness`` (see :doc:`/how-to/structured-output`),
+            ``continue_final_message`` (a last message of the assistant is the beginning of the answer),
             ``add_generation_prompt``, ``reasoning_format``, ``reasoning_budget_tokens``, ``lora`` (scales by
             position or name), names in :data:`~llamacpp_core.request.sampling.EXTRA_FIELDS`.
 

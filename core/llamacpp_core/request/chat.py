@@ -11,7 +11,7 @@ from llamacpp_core.engine.plan import Plan
 from llamacpp_core.errors import ContextOverflowError, UnsupportedCapabilityError
 from llamacpp_core.request.answer_format import AnswerFormat, FreeFormats, constrained, possible_calls
 from llamacpp_core.request.chat_settings import ChatSettings, PromptShape
-from llamacpp_core.request.constraints import Constraint, call_check, constraint_for
+from llamacpp_core.request.constraints import Constraint, constraint_for
 from llamacpp_core.request.formatted import Formatter, call_parser, describes_tools, plan_formatted
 from llamacpp_core.request.history import generic_history, with_instructions
 from llamacpp_core.request.messages import dump_tools, normalize_messages
@@ -19,6 +19,7 @@ from llamacpp_core.request.reasoning_first import AnswerPart
 from llamacpp_core.request.runner import Prepared
 from llamacpp_core.request.template import Begin, ChatPlanner, PlannedChat
 from llamacpp_core.request.tool_choice import call_instructions
+from llamacpp_core.request.validation import call_check, schema_report
 from llamacpp_core.response.assemblers import ChatAssembler
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class ChatPreparer:
             fields, follows = self._in_two_parts(planned, fields, answer, settings.shape)
         else:
             fields |= answer.fields
+        report = schema_report(settings)
         assembler = ChatAssembler(
             model=settings.model or self._info.name,
             n=fields.get("n", 1),
@@ -91,7 +93,8 @@ class ChatPreparer:
             legacy_functions=settings.legacy_functions,
             count_tokens=self._count,
             piece=self._vocab.token_to_piece,
-            check_call=None if constraint is None else call_check(settings.use),
+            check_call=call_check(settings.use, report=settings.report_schemas),
+            report=None if report is None else report.of,
         )
         return Prepared(
             planned.plan,

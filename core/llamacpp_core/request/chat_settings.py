@@ -58,6 +58,7 @@ class ChatSettings:
         grammar: GBNF text that the answer has to follow.
         schema: The JSON schema of the answer.
         limits: Bounds on what schemas leave open.
+        report_schemas: Hold what can be held of schemas, and report on the rest, instead of refusing it.
         max_tokens: Tokens to generate at most; None for no bound.
         shape: What shapes the prompt.
         stream: Answer in chunks.
@@ -74,6 +75,7 @@ class ChatSettings:
     grammar: str | None
     schema: Mapping[str, Any] | bool | None
     limits: SchemaLimits
+    report_schemas: bool
     max_tokens: int | None
     shape: PromptShape
     stream: bool
@@ -86,6 +88,7 @@ class ChatSettings:
 
 
 _TOP_LOGPROBS = integer(0, 100)
+_STRICTNESS = choice("exact", "report")
 _SHAPE: dict[str, Callable[[str, Any], Any]] = {
     "add_generation_prompt": boolean,
     "continue_final_message": boolean,
@@ -96,7 +99,8 @@ _SHAPE: dict[str, Callable[[str, Any], Any]] = {
 #: What is read here; everything else has to be a sampling parameter.
 _READ_HERE = frozenset(
     {"chat_template_kwargs", "function_call", "functions", "grammar", "logits_processor", "logprobs", "model"}
-    | {"parallel_tool_calls", "response_format", "schema_limits", "stopping_criteria", "stream"}
+    | {"parallel_tool_calls", "response_format", "schema_limits", "schema_strictness"}
+    | {"stopping_criteria", "stream"}
     | {"stream_options", "tool_choice", "tools", "top_logprobs", *_SHAPE}
 )
 
@@ -124,6 +128,7 @@ def read_chat_settings(arguments: Mapping[str, Any], *, n_vocab: int, n_lora: in
         grammar=grammar_text(given.get("grammar")),
         schema=response_schema(given.get("response_format")),
         limits=schema_limits(given.get("schema_limits"), max_tokens),
+        report_schemas=_STRICTNESS("schema_strictness", given.get("schema_strictness", "exact")) == "report",
         max_tokens=max_tokens,
         shape=_shape(given),
         stream=boolean("stream", given.get("stream", False)),

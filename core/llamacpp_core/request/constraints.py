@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,9 +14,8 @@ from llamacpp_core.response.tool_calls import CALL_CLOSE, CALL_OPEN
 if TYPE_CHECKING:
     from llamacpp_core.grammar import SchemaLimits
     from llamacpp_core.request.chat_settings import ChatSettings
-    from llamacpp_core.request.tool_choice import ToolChoice
 
-__all__ = ["Constraint", "call_check", "constraint_for", "grammar_text", "response_schema", "schema_limits"]
+__all__ = ["Constraint", "constraint_for", "grammar_text", "response_schema", "schema_limits"]
 
 Schema = Mapping[str, Any] | bool
 
@@ -149,28 +148,39 @@ def constraint_for(settings: ChatSettings, *, native_calls: bool) -> Constraint 
             )
         return Constraint(settings.grammar)
     calls = max_calls(settings.max_tokens) if use.parallel else 0
+    report = settings.report_schemas
     if use.mode == "forced":
-        return Constraint(_calls(dump_tools(use.tools), calls, limits), calls=True)
+        return Constraint(_calls(dump_tools(use.tools), calls, limits, report), calls=True)
     if use.mode == "auto" and (schema is not None or not native_calls):
         answer = None if schema is None else json.dumps(schema)
-        gbnf = _calls_or_answer(dump_tools(use.tools), answer, calls, limits)
+        gbnf = _calls_or_answer(dump_tools(use.tools), answer, calls, limits, report)
         return Constraint(gbnf, tagged=schema is not None, lazy=schema is None)
     if schema is None:
         return None
-    from llamacpp_core.grammar import json_schema_to_gbnf
+    from llamacpp_core.grammar import json_schema_to_gbnf, loose_schema
 
+    if report:
+        return Constraint(loose_schema(schema, limits=limits).gbnf, json=True)
     return Constraint(json_schema_to_gbnf(schema, limits=limits), json=True)
 
 
 @lru_cache(maxsize=128)
-def _calls(tools: str, max_calls: int, limits: SchemaLimits) -> str:
+def _calls(tools: str, max_calls: int, limits: SchemaLimits, lenient: bool) -> str:
     from llamacpp_core.grammar import tool_call_gbnf
 
-    return tool_call_gbnf(json.loads(tools), parallel=max_calls > 0, limits=limits, max_calls=max_calls or 1)
+    return tool_call_gbnf(
+        json.loads(tools),
+        parallel=max_calls > 0,
+        limits=limits,
+        max_calls=max_calls or 1,
+        lenient=lenient,
+    )
 
 
 @lru_cache(maxsize=128)
-def _calls_or_answer(tools: str, answer: str | None, max_calls: int, limits: SchemaLimits) -> str:
+def _calls_or_answer(
+    tools: str, answer: str | None, max_calls: int, limits: SchemaLimits, lenient_answer: bool
+) -> str:
     from llamacpp_core.grammar import call_or_answer_gbnf
 
     schema = None if answer is None else json.loads(answer)
@@ -183,28 +193,5 @@ def _calls_or_answer(tools: str, answer: str | None, max_calls: int, limits: Sch
         limits=limits,
         max_calls=max_calls or 1,
         lenient=True,
+        lenient_answer=lenient_answer,
     )
-
-
-def call_check(use: ToolChoice) -> Callable[[dict[str, Any]], str | None] | None:
-    """What finds errors in calls of tools whose schemas no grammar can hold in full; None where all can.
-
-    Args:
-        use: The tools that may be called.
-    """
-    if use.mode != "auto":
-        return None
-    from llamacpp_core.grammar import loose_tools, problem_of
-
-    loose = loose_tools(use.tools)
-    schemas = {tool["function"]["name"]: tool["function"].get("parameters") or {} for tool in use.tools}
-
-    def check(function: dict[str, Any]) -> str | None:
-        if function["name"] not in loose:
-            return None
-        try:
-            return problem_of(json.loads(function["arguments"]), schemas[function["name"]])
-        except ValueError as error:
-            return f"the arguments are not JSON: {error}"
-
-    return check if loose else None

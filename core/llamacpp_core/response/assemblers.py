@@ -150,6 +150,7 @@ class ChatAssembler(_Assembler):
         count_tokens: Counts the tokens of a text, for the usage of reasoning.
         piece: The bytes of a token, for ``logprobs``.
         check_call: Says what is wrong with a call that no grammar could hold in full.
+        report: What is said about an answer's schemas, from its text and the functions of its calls.
     """
 
     prefix = "chatcmpl-"
@@ -166,9 +167,11 @@ class ChatAssembler(_Assembler):
         count_tokens: Callable[[str], int] | None = None,
         piece: Callable[[int], bytes] | None = None,
         check_call: Callable[[dict[str, Any]], str | None] | None = None,
+        report: Callable[[str, list[dict[str, Any]]], dict[str, Any]] | None = None,
     ) -> None:
         super().__init__(model=model, n=n, n_logprobs=n_logprobs, include_usage=include_usage, piece=piece)
         self.check_call = check_call
+        self.report = report
         self.legacy_functions = legacy_functions
         self.count_tokens = count_tokens
         if new_parser is not None:
@@ -228,6 +231,9 @@ class ChatAssembler(_Assembler):
         ending = choice.ending
         if self.legacy_functions and ending["finish_reason"] == "tool_calls":
             ending["finish_reason"] = "function_call"
+        if self.report is not None:
+            functions = [choice.calls[index]["function"] for index in sorted(choice.calls)]
+            ending["schema_report"] = self.report("".join(choice.text), functions)
         return ending
 
     def _problems(self, choice: _Choice) -> list[dict[str, Any]]:

@@ -32,7 +32,8 @@ class MessageSoFar:
         for piece in delta.get("tool_calls") or ():
             function = piece.get("function") or {}
             known = self.calls.get(piece["index"], {"id": "", "function": {"name": "", "arguments": ""}})
-            error = {"error": piece["error"]} if piece.get("error") else {}
+            problem = piece.get("error") or known.get("error")
+            error = {"error": problem} if problem else {}
             self.calls[piece["index"]] = error | {
                 "id": piece.get("id") or known["id"],
                 "type": "function",

@@ -59,6 +59,7 @@ from llamacpp_core.types.responses import (
     EmbeddingUsage,
     PromptTokensDetails,
     RerankResult,
+    SchemaReport,
     Timings,
 )
 from llamacpp_core.types.tools import (
@@ -135,5 +136,6 @@ __all__ = [
     "PromptTokensDetails",
     "RerankResult",
     "SamplingParameters",
+    "SchemaReport",
     "Timings",
 ]

@@ -76,6 +76,8 @@ class ChatCompletionParameters(SamplingParameters, total=False):
     tools: Sequence[Mapping[str, Any]] | None
     tool_choice: str | Mapping[str, Any] | None
     response_format: Mapping[str, Any] | None
+    schema_limits: Any  # a SchemaLimits, or its fields
+    schema_strictness: Literal["exact", "report"] | None
     logprobs: bool | None
     top_logprobs: int | None
     parallel_tool_calls: bool | None

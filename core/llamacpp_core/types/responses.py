@@ -39,6 +39,7 @@ __all__ = [
     "EmbeddingUsage",
     "PromptTokensDetails",
     "RerankResult",
+    "SchemaReport",
     "Timings",
 ]
 
@@ -171,11 +172,22 @@ class ChatCompletionResponseMessage(TypedDict):
     refusal: NotRequired[str | None]
 
 
+class SchemaReport(TypedDict):
+    """What no grammar held of the schemas of a request with ``schema_strictness="report"``.
+
+    Keys: ``left_out``, what was left to validation, by JSON path and reason; ``error``, what is wrong with
+    the answer, null for nothing.
+    """
+
+    left_out: list[str]
+    error: str | None
+
+
 class ChatCompletionResponseChoice(TypedDict):
     """One answer.
 
     Keys: ``index``, its place among ``n``; ``message``; ``finish_reason``; ``logprobs``; ``stop_reason``, the
-    stop string that ended it, absent where none did.
+    stop string that ended it, absent where none did; ``schema_report``.
     """
 
     index: int
@@ -183,6 +195,7 @@ class ChatCompletionResponseChoice(TypedDict):
     finish_reason: ChatCompletionFinishReason | None
     logprobs: NotRequired[ChatCompletionLogprobs | None]
     stop_reason: NotRequired[str]
+    schema_report: NotRequired[SchemaReport]
 
 
 class CreateChatCompletionResponse(TypedDict):
@@ -222,8 +235,8 @@ class ChatCompletionStreamResponseDelta(TypedDict, total=False):
 class ChatCompletionStreamResponseChoice(TypedDict):
     """A chunk's part of one answer.
 
-    Keys: ``delta``; ``finish_reason``, null but in the last chunk; ``stop_reason`` there, the stop string
-    that ended it, absent where none did.
+    Keys: ``delta``; ``finish_reason``, null but in the last chunk, where ``stop_reason``, the stop string that
+    ended it, and ``schema_report`` come too.
     """
 
     index: int
@@ -231,6 +244,7 @@ class ChatCompletionStreamResponseChoice(TypedDict):
     finish_reason: ChatCompletionFinishReason | None
     logprobs: NotRequired[ChatCompletionLogprobs | None]
     stop_reason: NotRequired[str]
+    schema_report: NotRequired[SchemaReport]
 
 
 class CreateChatCompletionStreamResponse(TypedDict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from llamacpp_core.errors import GrammarError
 from llamacpp_core.grammar.formats import PATTERNS, STRUCTURED
@@ -12,7 +13,7 @@ from llamacpp_core.grammar.schema.arrays import ArrayCompiler
 from llamacpp_core.grammar.schema.document import Document, Node
 from llamacpp_core.grammar.schema.flats import KINDS, Array, Flat, Number, Object, Shape, Single, Text
 from llamacpp_core.grammar.schema.keywords import NoValueError, refuse, step
-from llamacpp_core.grammar.schema.languages import accepts, text_dfa
+from llamacpp_core.grammar.schema.languages import accepted, accepts, text_dfa
 from llamacpp_core.grammar.schema.numbers import number_rule
 from llamacpp_core.grammar.schema.objects import ObjectCompiler
 from llamacpp_core.grammar.schema.own import loosened, own_shape
@@ -56,9 +57,9 @@ class ValueCompiler:
         self.dropped = False
         self.lenient = lenient
         self.left_out: list[str] = []
-        self._objects = ObjectCompiler(self, sort_properties=sort_properties)
-        self._arrays = ArrayCompiler(self)
-        self._made: dict[int, str | GrammarError] = {}
+        self._sort_properties = sort_properties
+        self._made: dict[int, str] = {}
+        self._impossible: dict[int, str] = {}
         self._open: dict[int, str | None] = {}
         self._flats: dict[int, tuple[Flat, str]] = {}
         self._n_states = 0
@@ -79,11 +80,10 @@ class ValueCompiler:
             NoValueError: There is none.
             GrammarError: It cannot be enforced.
         """
-        known = self._made.get(node.number)
-        if isinstance(known, str):
-            return known
-        if known is not None:
-            raise known
+        if node.number in self._made:
+            return self._made[node.number]
+        if node.number in self._impossible:
+            raise NoValueError(self._impossible[node.number], parameter="json_schema")
         if node.number in self._open:
             name = self._open[node.number] or self.rules.reserve(hint)
             self._open[node.number] = name
@@ -95,7 +95,7 @@ class ValueCompiler:
         try:
             symbol = self._value(node, hint)
         except NoValueError as error:
-            self._made[node.number] = error
+            self._impossible[node.number] = str(error)
             self.dropped = True
             inner = self._open.pop(node.number)
             if inner is not None:
@@ -131,8 +131,10 @@ class ValueCompiler:
             if "enum" in node.keywords:
                 raise _no_enum(node.path)
             raise NoValueError(f"{node.path}: no value can satisfy all of it", parameter="json_schema")
-        spoken = [(kind, flat) for kind, flat in flats if not self.shapes.is_default(kind, flat)]
-        silent = [(kind, flat) for kind, flat in flats if self.shapes.is_default(kind, flat)]
+        spoken: list[tuple[str, Flat]] = []
+        silent: list[tuple[str, Flat]] = []
+        for kind, flat in flats:
+            (silent if self.shapes.is_default(kind, flat) else spoken).append((kind, flat))
         if not spoken and len(silent) == len(KINDS):
             return self.values.anything(self.limits.max_depth)
         return self._choice(spoken or silent, node.path, hint)
@@ -155,9 +157,10 @@ class ValueCompiler:
                 symbols.append(self._flat(kind, flat, path, hint))
             except NoValueError as error:
                 self.dropped = True
-                failures.append(error)
+                # The error itself would hold on to all that led to it.
+                failures.append(str(error))
         if not symbols:
-            raise failures[0]
+            raise NoValueError(failures[0], parameter="json_schema")
         return self.rules.add(hint, choice(symbols))
 
     def _flat(self, kind: str, flat: Flat, path: str, hint: str) -> str:
@@ -175,9 +178,10 @@ class ValueCompiler:
         if flat.values is not None:
             return self._enum(flat, path, hint)
         if isinstance(flat, Object):
-            return self._objects.object(flat, path, hint)
+            objects = ObjectCompiler(self, sort_properties=self._sort_properties)
+            return objects.object(flat, path, hint)
         if isinstance(flat, Array):
-            return self._arrays.array(flat, path, hint)
+            return ArrayCompiler(self).array(flat, path, hint)
         if isinstance(flat, Number):
             return number_rule(flat, self.values, path, hint)
         return self._string(flat, path, hint)
@@ -185,7 +189,10 @@ class ValueCompiler:
     def _enum(self, flat: Object | Array | Number | Text, path: str, hint: str) -> str:
         assert flat.values is not None
         try:
-            values = [value for value in flat.values if fits(value, flat, self.shapes)]
+            if isinstance(flat, Text):
+                values: list[Any] = accepted(flat, flat.values)
+            else:
+                values = [value for value in flat.values if fits(value, flat, self.shapes)]
         except PatternError as error:
             refuse(step(path, "pattern"), str(error))
         if not values:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from llamacpp_core.grammar.schema.keywords import check_value, refuse, step
+from llamacpp_core.grammar.schema.keywords import ANNOTATIONS, check_value, refuse, step
 
 __all__ = ["Dialect", "Lowered", "dialect_of", "lower"]
 
@@ -91,6 +91,8 @@ def lower(schema: Mapping[str, Any], dialect: Dialect, path: str) -> Lowered:
     found: dict[str, Any] = {}
     foreign = set()
     for key, value in schema.items():
+        if key in ANNOTATIONS:
+            continue
         is_foreign = dialect.year < _SINCE.get(key, 0) or dialect.year > _UNTIL.get(key, 9999)
         if check_value(key, value, path, strict=not is_foreign):
             found[key] = value

@@ -195,7 +195,7 @@ def number_automaton(wanted: Number, max_digits: int, max_fraction: int | None) 
     numbers = {reader.start: 0}
     todo = [reader.start]
     dead = -1
-    delta: list[list[int]] = []
+    rows: list[list[int]] = []
     for state in todo:
         row = []
         for following in _steps(reader, state):
@@ -208,10 +208,10 @@ def number_automaton(wanted: Number, max_digits: int, max_fraction: int | None) 
                 if len(todo) > _MAX_STATES:
                     raise DigitsError("too many states")
             row.append(numbers[following])
-        delta.append(row)
+        rows.append(row)
     end = len(todo)
-    delta = [[end if target == dead else target for target in row] for row in delta]
-    delta.append([end] * len(_CHARACTERS))
+    delta = [tuple([end if target == dead else target for target in row]) for row in rows]
+    delta.append((end,) * len(_CHARACTERS))
     accepting = [*(reader.ends(state) for state in todo), False]
     return Dfa([((ord(c), ord(c)),) for c in _CHARACTERS], delta, accepting).minimize()
 

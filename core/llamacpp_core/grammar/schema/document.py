@@ -14,6 +14,8 @@ __all__ = ["And", "Document", "Node", "Not", "Resource"]
 
 _NO_SCHEMAS = frozenset({"enum", "const", "default", "examples", "example"})
 _MAX_REFERENCES = 100
+#: Schemas of these keywords alone are one node where they are equal, wherever they are.
+_SIMPLE = frozenset({"type", "format", "minimum", "maximum", "minLength", "maxLength"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +88,15 @@ class Document:
         self._resource = Resource(root, "$", self._id_of(root))
         self._count = 0
         self._nodes: dict[int, Node] = {}
+        # What ids belong to has to stay.
+        self._kept: list[Any] = []
         self._conjunctions: dict[frozenset[int], Node] = {}
         self._negations: dict[int, Node] = {}
+        self._found: dict[tuple[int, str], tuple[Any, str, Resource]] = {}
         self._index: dict[tuple[str, str], tuple[Any, str, Resource]] | None = None
         self.true = self._new(Node, "$", self._resource)
         self.false = self._new(Node, "$", self._resource)
+        self._simple: dict[str | None, Node] = {"{}": self.true}
         self.root = self.node(root, "$", self._resource)
 
     def _new(self, kind: type[_N], path: str, resource: Resource) -> _N:
@@ -122,10 +128,15 @@ class Document:
         if uri and schema is not resource.root:
             resource = Resource(schema, path, urljoin(resource.uri, uri))
         lowered = lower(schema, self.dialect, path)
+        simple = repr(lowered.keywords) if lowered.keywords.keys() <= _SIMPLE else None
+        if simple in self._simple:
+            self._nodes[id(schema)] = self._simple[simple]
+            self._kept.append(schema)
+            return self._simple[simple]
         node = self._new(Node, path, resource)
         node.source, node.keywords, node.foreign = schema, lowered.keywords, lowered.foreign
-        if not lowered.keywords:
-            node = self.true
+        if simple is not None:
+            self._simple[simple] = node
         elif lowered.keywords.keys() == {"$ref"}:
             node = self._pointed(node)
         self._nodes[id(schema)] = node
@@ -145,6 +156,12 @@ class Document:
 
     def all_of(self, nodes: Sequence[Node]) -> Node:
         """The node of what is valid under all of several nodes."""
+        if len(nodes) == 2:
+            first, other = nodes
+            if first is other or other is self.true or first is self.false:
+                return first
+            if first is self.true or other is self.false:
+                return other
         parts: dict[int, Node] = {}
         for node in nodes:
             for part in node.parts if isinstance(node, And) else (node,):
@@ -218,6 +235,12 @@ class Document:
         return self.node(*self._find(node, ref, keyword))
 
     def _find(self, node: Node, ref: str, keyword: str) -> tuple[Any, str, Resource]:
+        key = (id(node.resource), ref)
+        if key not in self._found:
+            self._found[key] = self._sought(node, ref, keyword)
+        return self._found[key]
+
+    def _sought(self, node: Node, ref: str, keyword: str) -> tuple[Any, str, Resource]:
         where = step(node.path, keyword)
         uri, fragment = urldefrag(ref)
         resource = node.resource

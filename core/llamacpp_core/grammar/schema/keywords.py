@@ -38,14 +38,17 @@ def refuse(path: str, reason: str) -> NoReturn:
 
 def step(path: str, key: str | int) -> str:
     """The path of a part of a schema: ``$.properties.age`` or ``$.anyOf[1]``."""
-    if isinstance(key, int):
-        return f"{path}[{key}]"
-    return f"{path}.{key}" if re.fullmatch(r"[\w$-]+", key) else f"{path}[{key!r}]"
+    return path + _step(key)
+
+
+@lru_cache(maxsize=4096)
+def _step(key: str | int) -> str:
+    return f".{key}" if isinstance(key, str) and re.fullmatch(r"[\w$-]+", key) else f"[{key!r}]"
 
 
 def is_schema(value: Any) -> bool:
     """Whether a value has the form of a schema: an object, true or false."""
-    return isinstance(value, bool | Mapping)
+    return isinstance(value, (dict, bool, Mapping))
 
 
 def _is_number(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache, reduce
 
 from llamacpp_core.grammar.automaton import Dfa, not_these
@@ -10,7 +11,7 @@ from llamacpp_core.grammar.pattern import PatternError
 from llamacpp_core.grammar.schema.flats import Text
 from llamacpp_core.grammar.strings import pattern_dfa
 
-__all__ = ["accepts", "no_text", "text_dfa"]
+__all__ = ["accepted", "accepts", "no_text", "text_dfa"]
 
 
 def _parts(text: Text, wide: bool) -> list[Dfa]:
@@ -33,7 +34,7 @@ def _parts(text: Text, wide: bool) -> list[Dfa]:
         if meant is not None:
             found.append(pattern_dfa(meant).complement())
         elif not wide:
-            found.append(Dfa([((0, 0xD7FF), (0xE000, 0x10FFFF))], [[0]], [False]))
+            found.append(Dfa([((0, 0xD7FF), (0xE000, 0x10FFFF))], [(0,)], [False]))
     return found
 
 
@@ -51,18 +52,33 @@ def text_dfa(text: Text, *, wide: bool) -> Dfa | None:
     parts = _parts(text, wide)
     if text.excluded:
         parts.append(not_these(tuple(text.excluded)))
-    return reduce(Dfa.intersect, parts) if parts else None
+    return reduce(_both, parts) if parts else None
+
+
+@lru_cache(maxsize=256)
+def _both(a: Dfa, b: Dfa) -> Dfa:
+    """Kept, since the strings of a schema are narrowed step by step."""
+    return a.intersect(b)
 
 
 def accepts(text: Text, value: str, *, wide: bool = False) -> bool:
     """Whether a string is valid: surely, or perhaps (wide)."""
-    if len(value) < text.low or (text.high is not None and len(value) > text.high):
-        return False
-    if value in text.excluded or (text.values is not None and value not in text.values):
-        return False
-    if not (text.patterns or text.no_patterns or text.formats or text.no_formats):
-        return True
-    return all(dfa.accepts(value) for dfa in _parts(text, wide))
+    return (text.values is None or value in text.values) and bool(accepted(text, (value,), wide=wide))
+
+
+def accepted(text: Text, values: Iterable[str], *, wide: bool = False) -> list[str]:
+    """The strings among some that are valid, surely or perhaps (wide), ``values`` of the text left out."""
+    found = [
+        value
+        for value in values
+        if len(value) >= text.low
+        and (text.high is None or len(value) <= text.high)
+        and value not in text.excluded
+    ]
+    if not found or not (text.patterns or text.no_patterns or text.formats or text.no_formats):
+        return found
+    parts = _parts(text, wide)
+    return [value for value in found if all(dfa.accepts(value) for dfa in parts)]
 
 
 @lru_cache(maxsize=2048)

@@ -62,7 +62,7 @@ class Body:
             return self._others(count)
         member = self.members[index]
         found = []
-        after = self._after(index + 1, min(count + 1, max(1, self.top)))
+        after = self._after(index + 1, min(count + 1, self.top))
         if after is not None:
             found.append(f"{member.expression} {after}".strip())
         if not member.required:

@@ -119,11 +119,16 @@ def _merge_arrays(a: Array, b: Array, document: Document) -> Array | None:
 
 
 def _merge_objects(a: Object, b: Object, document: Document) -> Object | None:
-    names = {}
-    for name in dict.fromkeys((*a.names, *b.names)):
-        mine, theirs = lookup(a, name, document), lookup(b, name, document)
-        node = document.all_of((mine.node, theirs.node))
-        names[name] = Property(node, mine.evaluated or theirs.evaluated)
+    names = dict(a.names)
+    if not _is_silent(b, document):
+        names = {name: _joint(known, lookup(b, name, document), document) for name, known in names.items()}
+    silent = _is_silent(a, document)
+    for name, theirs in b.names.items():
+        mine = a.names.get(name)
+        if mine is not None:
+            names[name] = _joint(mine, theirs, document)
+        else:
+            names[name] = theirs if silent else _joint(lookup(a, name, document), theirs, document)
     required = _joined(a.required, b.required)
     high, low, values = _smaller(a.high, b.high), max(a.low, b.low), _common(a.values, b.values)
     if (high is not None and max(low, len(required)) > high) or values == ():
@@ -142,3 +147,13 @@ def _merge_objects(a: Object, b: Object, document: Document) -> Object | None:
         a.listed or b.listed,
         values,
     )
+
+
+def _is_silent(flat: Object, document: Document) -> bool:
+    """Whether a flat schema says nothing about properties that it does not name."""
+    rest = flat.rest
+    return len(rest) == 1 and rest[0].node is document.true and not rest[0].evaluated and not rest[0].within
+
+
+def _joint(a: Property, b: Property, document: Document) -> Property:
+    return Property(document.all_of((a.node, b.node)), a.evaluated or b.evaluated)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NoReturn
 
 from llamacpp_core.grammar.automaton import Dfa, not_these
+from llamacpp_core.grammar.names import MAX_NAME, other_names
 from llamacpp_core.grammar.pattern import PatternError
+from llamacpp_core.grammar.rules import choice
 from llamacpp_core.grammar.schema.document import Node
-from llamacpp_core.grammar.schema.flats import Object, Region, Text
+from llamacpp_core.grammar.schema.flats import Array, Object, Region, Text
 from llamacpp_core.grammar.schema.keywords import NoValueError, refuse, step
 from llamacpp_core.grammar.schema.languages import accepts, text_dfa
 from llamacpp_core.grammar.schema.members import Body, Member
@@ -21,6 +23,8 @@ __all__ = ["ObjectCompiler"]
 
 _MAX_NAMES = 200
 _MAX_COUNTED = 4000
+#: Most properties of an object that may come in two orders.
+_MAX_REORDERED = 40
 
 
 class ObjectCompiler:
@@ -50,11 +54,11 @@ class ObjectCompiler:
         listed = self._enumerated(flat)
         if listed is not None:
             names = dict.fromkeys((*(n for n in names if n in listed or n in flat.required), *listed))
-        members = []
+        members: dict[str, Member] = {}
         for name in sorted(names) if self._sort_properties else names:
             member = self._member(flat, name, lookup(flat, name, document).node, path, hint)
             if member is not None:
-                members.append(member)
+                members[name] = member
         if flat.high is not None and flat.high < len(flat.required):
             self._none(step(path, "maxProperties"), f"{len(flat.required)} properties are required")
         n_named = len(members)
@@ -65,7 +69,46 @@ class ObjectCompiler:
                 step(path, "minProperties"),
                 "names of unlisted properties cannot be told apart; list them, or name them in propertyNames",
             )
-        return self._braced(flat, members, others, path, hint)
+        symbol = self._braced(flat, [*members.values()], others, path, hint)
+        reordered = self._by_requirement(flat, members)
+        if reordered is None:
+            return symbol
+        return self.rules.add(hint, choice([symbol, self._braced(flat, reordered, others, path, hint)]))
+
+    def _by_requirement(self, flat: Object, members: dict[str, Member]) -> list[Member] | None:
+        """The members in the order of ``required``, then the others; None where that is no second order.
+
+        It is none either where both orders begin alike with values that have many levels: all that is inside
+        would have to be read in two ways at once.
+        """
+        if self._sort_properties or flat.low or flat.high is not None or len(members) > _MAX_REORDERED:
+            return None
+        listed = [name for name, member in members.items() if member.required]
+        wanted = [name for name in flat.required if name in members]
+        if listed == wanted:
+            return None
+        for name, other in zip(listed, wanted, strict=True):
+            if name != other:
+                break
+            if not self._is_shallow(lookup(flat, name, self.compiler.document).node, 1):
+                return None
+        return [members[name] for name in dict.fromkeys((*wanted, *members))]
+
+    def _is_shallow(self, node: Node, levels: int) -> bool:
+        """Whether values have at most so many levels of objects and arrays."""
+        for flats in self.compiler.shapes.of(node).values():
+            for flat in flats:
+                inside: list[Node] = []
+                if isinstance(flat, Object):
+                    inside = [known.node for known in flat.names.values()]
+                    inside += [] if flat.listed else [region.node for region in flat.rest]
+                elif isinstance(flat, Array):
+                    inside = [*flat.prefix, flat.rest]
+                else:
+                    continue
+                if not levels or not all(self._is_shallow(part, levels - 1) for part in inside):
+                    return False
+        return True
 
     def _braced(self, flat: Object, members: list[Member], others: str, path: str, hint: str) -> str:
         if others and flat.low > len(flat.required) + 1:
@@ -140,6 +183,8 @@ class ObjectCompiler:
             found = self.compiler.shapes.of(flat.keys).get("string", ())
             texts = [text for text in found if isinstance(text, Text)]
         word = "patternProperties" if region.within or region.without else "propertyNames"
+        if texts == [Text()] and not region.within and not region.without and all(map(_is_short, taken)):
+            return [self.values.automaton(other_names(tuple(taken), self.limits.max_key_length), "key")]
         try:
             names = not_these(tuple(taken))
             if region.within or region.without:
@@ -158,3 +203,7 @@ class ObjectCompiler:
         limit = self.limits.max_key_length
         rules = bounded_rules(dfa, text.low, text.high, limit)
         return None if rules is None else self.values.automaton(rules, "key")
+
+
+def _is_short(name: str) -> bool:
+    return len(name) <= MAX_NAME

@@ -129,8 +129,19 @@ def _object(node: Node, words: Mapping[str, Any], document: Document, *, typed: 
         int(words.get("minProperties", 0)),
         None if high is None else int(high),
         None if keys is document.true else keys,
-        bool(words.keys() & {"properties", "required", "patternProperties"}),
+        _is_listed(node, words, document),
     )
+
+
+def _is_listed(node: Node, words: Mapping[str, Any], document: Document) -> bool:
+    """Whether silence about other properties can be read as no.
+
+    Of a part that lists no property nothing is known, and it is free; a whole schema that lists none is that
+    of a tool without parameters.
+    """
+    if any(words.get(key) for key in ("properties", "required", "patternProperties")):
+        return True
+    return node is document.root and "properties" in words
 
 
 def _array(node: Node, words: Mapping[str, Any], document: Document, *, typed: bool) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -46,7 +47,8 @@ class Possible:
     """
 
     def __init__(self, shapes: Shapes) -> None:
-        self.shapes = shapes
+        # The shapes own this: a circle of both would wait for the garbage collector.
+        self.shapes: Shapes = weakref.proxy(shapes)
         self._nodes: dict[int, bool] = {}
         self._depth = 0
 

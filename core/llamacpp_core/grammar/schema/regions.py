@@ -64,6 +64,8 @@ def regions_of(
         others: The node of properties that no pattern matches; None when nothing is said about them.
         document: Joins nodes.
     """
+    if not patterns:
+        return (Region((), (), document.true if others is None else others, others is not None),)
     found = [Region((), (), document.true, False)]
     for pattern, node in patterns:
         split = []

@@ -65,7 +65,8 @@ class Shapes:
 
     def is_default(self, kind: str, flat: Flat) -> bool:
         """Whether a flat schema says nothing at all."""
-        return flat is self._defaults[kind] or flat == self._defaults[kind]
+        default = self._defaults[kind]
+        return flat is default or flat == default
 
     def of(self, node: Node, *, wide: bool = False) -> Shape:
         """The flat schemas of a node.
@@ -263,8 +264,7 @@ class Shapes:
         for other in others:
             left: list[Flat] = []
             for flat in flats:
-                both = merge(flat, other, self.document)
-                if both is None or not self.possible.flat(both):
+                if not self._meet(flat, other):
                     left.append(flat)
                 else:
                     left += self._products(kind, [flat], self._complement(kind, other, wide=False))
@@ -272,6 +272,15 @@ class Shapes:
             if len(flats) > _MAX_ALTERNATIVES:
                 refuse(step(node.path, "oneOf"), "its branches overlap in too many ways; use anyOf")
         return flats
+
+    def _meet(self, a: Flat, b: Flat) -> bool:
+        """Whether a value may be valid under both; of objects the required properties decide."""
+        if isinstance(a, Object) and isinstance(b, Object):
+            needed = {*a.required, *b.required}
+            a = a._replace(names={name: known for name, known in a.names.items() if name in needed})
+            b = b._replace(names={name: known for name, known in b.names.items() if name in needed})
+        both = merge(a, b, self.document)
+        return both is not None and self.possible.flat(both)
 
     def _unevaluated(self, node: Node, words: Mapping[str, Any], shape: Shape) -> Shape:
         document = self.document

@@ -1,0 +1,91 @@
+"""Objects: in which order properties come, and which names others may have."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from grammar.matcher import accepts
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llamacpp_core.grammar import SchemaLimits, json_schema_to_gbnf
+from llamacpp_core.grammar.names import other_names
+from llamacpp_core.grammar.strings import PREFIX
+
+TEXT = {"type": "string", "maxLength": 3}
+INT = {"type": "integer"}
+
+
+def _object(properties: dict[str, Any], *required: str, **more: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": [*required], **more}
+
+
+def _takes(schema: dict[str, Any], value: str, **options: Any) -> bool:
+    return accepts(json_schema_to_gbnf(schema, **options), value)
+
+
+def test_required_properties_may_come_in_the_order_of_required() -> None:
+    schema = _object({"a": INT, "b": INT, "c": INT, "d": INT}, "c", "a")
+    for text in ('{"a":1,"c":2}', '{"c":2,"a":1}', '{"c":1,"a":2,"b":3,"d":4}', '{"a":1,"b":2,"c":3,"d":4}'):
+        assert _takes(schema, text), text
+    for text in ('{"c":1,"b":2,"a":3}', '{"c":1}', '{"c":1,"a":2,"d":3,"b":4}', '{"c":1,"a":2,"c":3}'):
+        assert not _takes(schema, text), text
+
+
+@pytest.mark.parametrize(
+    ("schema", "options", "taken", "refused"),
+    [
+        (
+            _object({"a": INT, "b": INT}, "b", "a"),
+            {"property_order": "sorted"},
+            '{"a":1,"b":1}',
+            '{"b":1,"a":1}',
+        ),
+        (_object({"a": INT, "b": INT}, "b", "a", minProperties=1), {}, '{"a":1,"b":1}', '{"b":1,"a":1}'),
+        (
+            _object({"a": INT, "x": INT, "b": INT}, "a", "b"),
+            {},
+            '{"a":1,"x":1,"b":1}',
+            '{"a":1,"b":1,"x":1}',
+        ),
+    ],
+)
+def test_one_order_where_it_is_asked_for_or_required_says_none(
+    schema: dict[str, Any], options: dict[str, Any], taken: str, refused: str
+) -> None:
+    assert _takes(schema, taken, **options)
+    assert not _takes(schema, refused, **options)
+
+
+def test_what_is_inside_is_not_read_in_two_ways_through_many_levels() -> None:
+    deep = {"type": "array", "items": {"type": "array", "items": INT}}
+    assert not _takes(_object({"a": deep, "b": INT, "c": INT}, "a", "c", "b"), '{"a":[[1]],"c":1,"b":2}')
+    assert _takes(_object({"a": deep, "b": INT}, "b", "a"), '{"b":2,"a":[[1]]}')
+
+
+def test_an_inner_object_that_lists_no_property_is_free() -> None:
+    schema = _object({"options": {"type": "object", "properties": {}}}, "options")
+    assert _takes(schema, '{"options":{"depth":[1,2]}}')
+    assert not _takes({"type": "object", "properties": {}}, '{"depth":1}')
+    assert _takes({"type": "object", "properties": {}}, "{}")
+
+
+@given(
+    st.lists(st.text('ab"\\\u00e9\n', max_size=4), unique=True, max_size=6),
+    st.text('ab"\\\u00e9\n', max_size=5),
+)
+@settings(max_examples=100, deadline=None)
+def test_other_names_are_all_names_but_the_listed(names: list[str], name: str) -> None:
+    start, rules = other_names(tuple(names), 8)
+    lines = [f'root ::= "\\"" {start} "\\""', *(f"{key} ::= {body}" for key, body in rules.items())]
+    grammar = "\n".join(lines).replace(PREFIX, "n-")
+    assert accepts(grammar, json.dumps(name, ensure_ascii=False)) is (name not in names)
+
+
+def test_names_of_any_length_are_told_apart() -> None:
+    schema = _object({"a" * 250: INT}, additionalProperties=INT)
+    assert _takes(schema, '{"aa":1}')
+    gbnf = json_schema_to_gbnf(schema, limits=SchemaLimits(max_key_length=None))
+    assert not accepts(gbnf, json.dumps({"a" * 250: "x"}, separators=(",", ":")))

@@ -37,7 +37,7 @@ RANDOM_SEED = 2**32 - 1
 
 def unknown_name(name: str, known: Iterable[str], what: str) -> InvalidParameterError:
     """The error for a name that does not exist, with the nearest that do."""
-    near = difflib.get_close_matches(name, list(known), n=3)
+    near = difflib.get_close_matches(name, list(dict.fromkeys(known)), n=3, cutoff=0.7)
     hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     return InvalidParameterError(f"unknown {what} {name!r}{hint}", parameter=name)
 

@@ -18,21 +18,21 @@ from langchain_core.tools import BaseTool
 from pydantic import Field
 
 from llamacpp_core.errors import InvalidParameterError
+from llamacpp_integrations._time_limits import anext_timed, atimed, timed, timed_stream
 from llamacpp_integrations.langchain._batch import SharedBatch
+from llamacpp_integrations.langchain._dangling import without_dangling_calls
 from llamacpp_integrations.langchain._errors import translated_errors
-from llamacpp_integrations.langchain._generation import (
-    StreamReader,
-    anext_timed,
-    atimed,
-    check_response,
-    timed,
-    timed_stream,
-)
+from llamacpp_integrations.langchain._generation import StreamReader, check_response
 from llamacpp_integrations.langchain._messages import chat_result, countable_messages, openai_messages
 from llamacpp_integrations.langchain._model import LlamaCppModel, check_generates
 from llamacpp_integrations.langchain._profile import model_profile
 from llamacpp_integrations.langchain._sampling import Sampling
-from llamacpp_integrations.langchain._structured import Method, openai_response_format, structured_output
+from llamacpp_integrations.langchain._structured import (
+    Method,
+    openai_response_format,
+    structured_output,
+    with_schema,
+)
 from llamacpp_integrations.langchain._tools import has_tools, openai_tool_choice, openai_tools
 
 __all__ = ["ChatLlamaCpp"]
@@ -126,6 +126,10 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
     chat_template_kwargs: dict[str, Any] | None = None
     """Variables for the chat template, e.g. ``{"enable_thinking": False}``."""
 
+    on_dangling_call: Literal["error", "drop"] = "error"
+    """What to do with calls in a history that have no result, and results that answer no call, as interrupted
+    agents and shortened histories leave them: refuse the conversation, or drop them."""
+
     streaming: bool = False
     """Let ``invoke`` use a stream, for callbacks that want every token."""
 
@@ -186,6 +190,14 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
         params.pop("strict", None)
         return params
 
+    def _conversation(self, messages: list[BaseMessage], params: dict[str, Any]) -> list[dict[str, Any]]:
+        """The messages as the engine takes them; takes out of the arguments what concerns them."""
+        describe = params.pop("describe_schema", False)
+        if self.on_dangling_call == "drop":
+            messages = without_dangling_calls(messages)
+        converted = openai_messages(messages)
+        return with_schema(converted, params.get("response_format")) if describe else converted
+
     def _check_name(self, name: Any) -> None:
         if name is not None and name not in (self.model, self.client.info.name):
             raise InvalidParameterError(
@@ -203,7 +215,7 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
     ) -> ChatResult:
         with translated_errors():
             params = self._params(stop, kwargs)
-            converted = openai_messages(messages)
+            converted = self._conversation(messages, params)
             timeout = self._time_limit(kwargs)
             if timeout is None:
                 response = self.client.create_chat_completion(converted, **params)
@@ -221,7 +233,7 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
     ) -> ChatResult:
         with translated_errors():
             params = self._params(stop, kwargs)
-            converted = openai_messages(messages)
+            converted = self._conversation(messages, params)
             async with atimed(self._time_limit(kwargs)):
                 response = await self.client.acreate_chat_completion(converted, **params)
             check_response(response, params)
@@ -235,8 +247,9 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         with translated_errors():
-            reader = self._reader(self._params(stop, kwargs))
-            converted = openai_messages(messages)
+            params = self._params(stop, kwargs)
+            converted = self._conversation(messages, params)
+            reader = self._reader(params)
             timeout = self._time_limit(kwargs)
             if timeout is None:
                 source = self.client.create_chat_completion(converted, stream=True, **reader.params)
@@ -262,8 +275,9 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         with translated_errors():
-            reader = self._reader(self._params(stop, kwargs))
-            converted = openai_messages(messages)
+            params = self._params(stop, kwargs)
+            converted = self._conversation(messages, params)
+            reader = self._reader(params)
             timeout = self._time_limit(kwargs)
             deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
             async with atimed(timeout):
@@ -331,6 +345,7 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
         include_raw: bool = False,
         strict: bool | None = None,
         tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool] | None = None,
+        describe_schema: bool = False,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
         """Answers as objects of a schema.
@@ -345,6 +360,8 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
                 "function_calling", "json_schema" holds to the schema as it is.
             tools: Tools that may be called instead of answering ("json_schema" only); then, ``parsed`` is
                 None.
+            describe_schema: Put the schema into the prompt as well, so that the model can read what the
+                fields mean. A forced call always describes its arguments.
             kwargs: No others are known.
 
         Raises:
@@ -355,7 +372,13 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
             if kwargs:
                 raise InvalidParameterError(f"with_structured_output knows no {sorted(kwargs)[0]!r}")
             return structured_output(
-                self, schema, method=method, include_raw=include_raw, strict=strict, tools=tools
+                self,
+                schema,
+                method=method,
+                include_raw=include_raw,
+                strict=strict,
+                tools=tools,
+                describe=describe_schema,
             )
 
     # Tokens
@@ -383,7 +406,10 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
         if not messages:
             return 0
         with translated_errors():
-            converted = countable_messages(self._convert_input(messages).to_messages())
+            given = self._convert_input(messages).to_messages()
+            if self.on_dangling_call == "drop":
+                given = without_dangling_calls(given)
+            converted = countable_messages(given)
             return self.client.count_tokens(
                 messages=converted,
                 tools=openai_tools(tools) if tools is not None and has_tools(tools) else None,

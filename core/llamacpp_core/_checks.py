@@ -18,12 +18,14 @@ __all__ = [
     "boolean",
     "check_text",
     "choice",
+    "clean_text",
     "file_path",
     "integer",
     "number",
     "require",
     "seed",
     "shown",
+    "string",
     "text",
     "token_ids",
     "unknown_name",
@@ -123,11 +125,16 @@ def choice(*allowed: Any) -> Check:
     return check
 
 
-def text(name: str, value: Any) -> str:
-    """A string that a model can be given."""
+def string(name: str, value: Any) -> str:
+    """A string, of any characters."""
     if not isinstance(value, str):
         raise _refuse(name, "a string", value)
-    return check_text(name, value)
+    return value
+
+
+def text(name: str, value: Any) -> str:
+    """A string that a model can be given."""
+    return check_text(name, string(name, value))
 
 
 def check_text(name: str, value: str) -> str:
@@ -145,6 +152,11 @@ def check_text(name: str, value: str) -> str:
             parameter=name,
         ) from None
     return value
+
+
+def clean_text(value: str) -> str:
+    """A text without what no tokenizer takes: NUL is left out, a lone surrogate becomes U+FFFD."""
+    return value.replace("\0", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def seed(name: str, value: Any) -> int | None:

@@ -20,10 +20,11 @@ from pydantic import Field
 from llamacpp_core.errors import InvalidParameterError
 from llamacpp_integrations._time_limits import anext_timed, atimed, timed, timed_stream
 from llamacpp_integrations.langchain._batch import SharedBatch
+from llamacpp_integrations.langchain._counting import TokenCounts
 from llamacpp_integrations.langchain._dangling import without_dangling_calls
 from llamacpp_integrations.langchain._errors import translated_errors
 from llamacpp_integrations.langchain._generation import StreamReader, check_response
-from llamacpp_integrations.langchain._messages import chat_result, countable_messages, openai_messages
+from llamacpp_integrations.langchain._messages import chat_result, openai_messages
 from llamacpp_integrations.langchain._model import LlamaCppModel, check_generates
 from llamacpp_integrations.langchain._profile import model_profile
 from llamacpp_integrations.langchain._sampling import Sampling
@@ -47,7 +48,7 @@ _CHAT_FIELDS = (
 )
 
 
-class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
+class ChatLlamaCpp(SharedBatch, TokenCounts, Sampling, LlamaCppModel, BaseChatModel):
     """A chat model of llama.cpp in this process.
 
     Setup:
@@ -379,39 +380,4 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
                 strict=strict,
                 tools=tools,
                 describe=describe_schema,
-            )
-
-    # Tokens
-
-    def get_token_ids(self, text: str) -> list[int]:
-        """Token ids of a text, without special tokens."""
-        if self.custom_get_token_ids is not None:
-            return self.custom_get_token_ids(text)
-        with translated_errors():
-            return self.client.tokenize(text, add_bos=False)
-
-    def get_num_tokens_from_messages(
-        self,
-        messages: Sequence[BaseMessage],
-        tools: Sequence[Any] | None = None,
-        **template: Any,
-    ) -> int:
-        """Tokens of a conversation as the model reads it: with its template, tools, and the answer's start.
-
-        Args:
-            messages: The conversation, or a part of it; it may be longer than the context.
-            tools: Tools that go with it.
-            template: ``chat_template_kwargs``, ``add_generation_prompt``, ``tool_choice``, ...
-        """
-        if not messages:
-            return 0
-        with translated_errors():
-            given = self._convert_input(messages).to_messages()
-            if self.on_dangling_call == "drop":
-                given = without_dangling_calls(given)
-            converted = countable_messages(given)
-            return self.client.count_tokens(
-                messages=converted,
-                tools=openai_tools(tools) if tools is not None and has_tools(tools) else None,
-                **template,
             )

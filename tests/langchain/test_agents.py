@@ -194,6 +194,26 @@ def test_create_agent_on_the_real_model(chat: ChatLlamaCpp) -> None:
     assert first.tool_calls[0]["name"] in ("temperature_of", "Report")
 
 
+def test_an_agent_with_a_schema_is_given_a_tool_for_it() -> None:
+    llama = ScriptedLlama(Answer(tool_calls=[("Report", {"city": "Oslo", "fahrenheit": 26})]))
+    agent = create_agent(ChatLlamaCpp(llama=llama), [temperature_of], response_format=Report)
+    assert agent.invoke({"messages": [HumanMessage("x")]})["structured_response"].city == "Oslo"
+    params = llama.calls[0][2]
+    assert [tool["function"]["name"] for tool in params["tools"]] == ["temperature_of", "Report"]
+    assert params["tool_choice"] == "required"
+
+
+def test_an_agent_with_a_schema_ends_on_the_real_model(chat: ChatLlamaCpp) -> None:
+    class City(BaseModel):
+        name: str = Field(max_length=20)
+        country: str = Field(max_length=20)
+
+    roomy = chat.model_copy(update={"max_tokens": 60})
+    agent = create_agent(roomy, [temperature_of], response_format=City)
+    state = agent.invoke({"messages": [HumanMessage("Paris is in France.")]}, {"recursion_limit": 8})
+    assert state["structured_response"].name == "Paris"
+
+
 def test_tools_and_schema_together_on_the_real_model(chat: ChatLlamaCpp) -> None:
     bound = chat.bind_tools(TOOLS, response_format=Report, max_tokens=80)
     answer = bound.invoke("Report: it is 80 Fahrenheit in Cairo.")

@@ -39,7 +39,8 @@ RANDOM_SEED = 2**32 - 1
 
 def unknown_name(name: str, known: Iterable[str], what: str) -> InvalidParameterError:
     """The error for a name that does not exist, with the nearest that do."""
-    near = difflib.get_close_matches(name, list(dict.fromkeys(known)), n=3, cutoff=0.7)
+    names = {one.lower(): one for one in known}
+    near = [names[one] for one in difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.67)]
     hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     return InvalidParameterError(f"unknown {what} {name!r}{hint}", parameter=name)
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from types import NoneType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, ValidationError
 
+from llamacpp_core.engine.load.options import LoadOptions
 from llamacpp_core.errors import InvalidParameterError
-from llamacpp_core.llama.handle import ModelHandle, load_options, sort_keywords
+from llamacpp_core.llama.handle import ModelHandle, is_load_keyword, load_options, sort_keywords
+from llamacpp_integrations._neighbours import neighbour_refusal
 from llamacpp_integrations._refusals import field_refusal, frozen_refusal
 
 if TYPE_CHECKING:
@@ -49,10 +52,11 @@ class LocalModel(BaseModel):
     n_gpu_layers: int | None = Field(
         default=None, description="Layers to keep on the GPU. -1: all. None: as many as fit.", frozen=True
     )
-    keep_alive: float | None = Field(
+    keep_alive: float | str | None = Field(
         default=None,
-        description="Seconds without use after which the model's memory is freed, at least 1; the next use "
-        "loads it again. None: it stays.",
+        description="Seconds without use after which the model's memory is freed, as a number or like '5m'; "
+        "the next use loads it again. None: it stays while there are objects, and five minutes longer. "
+        "0: while there are objects. -1: for ever.",
         frozen=True,
     )
     load_options: dict[str, Any] = Field(
@@ -86,7 +90,15 @@ class LocalModel(BaseModel):
         Raises:
             InvalidParameterError: One is unknown, or has two values.
         """
-        return sort_keywords(given, cls.model_fields, cls.__name__, cls._collected)
+        framework = cls.__module__.split(".")[1]
+        known = {*cls.model_fields, *cls._collected, "model_path", "llama"}
+        for name in given:
+            if name in known or is_load_keyword(name):
+                continue
+            taken = known | set(LoadOptions.__dataclass_fields__)
+            if error := neighbour_refusal(name, cls.__name__, taken, framework=framework):
+                raise error
+        return sort_keywords(_with_defaults(cls, given), cls.model_fields, cls.__name__, cls._collected)
 
     # The model
 
@@ -144,6 +156,7 @@ class LocalModel(BaseModel):
                 return
             raise frozen_refusal(name)
         if (adapter := _adapters(type(self)).get(name)) is not None:
+            value = _with_defaults(type(self), {name: value})[name]
             try:
                 value = self._settled(name, adapter.validate_python(value))
             except ValidationError as error:
@@ -194,6 +207,20 @@ class LocalModel(BaseModel):
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         BaseModel.__setstate__(self, state)
+
+
+def _with_defaults(kind: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with the default where there is None for a field that cannot be None: "not given"."""
+    out = dict(given)
+    for name in given:
+        field = kind.model_fields.get(name)
+        if given[name] is None and field is not None and not field.is_required() and not _takes_none(field):
+            out[name] = field.get_default(call_default_factory=True, validated_data={})
+    return out
+
+
+def _takes_none(field: Any) -> bool:
+    return field.annotation is Any or NoneType in get_args(field.annotation)
 
 
 @functools.cache

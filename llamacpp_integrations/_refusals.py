@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llamacpp_core._checks import shown
 from llamacpp_core.errors import InvalidParameterError
+from llamacpp_integrations._neighbours import neighbour_refusal
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -33,14 +34,18 @@ def frozen_refusal(name: str) -> InvalidParameterError:
 
 
 def refuse_load_options(given: Mapping[str, Any], kind: str) -> None:
-    """Refuses arguments of a call that only loading can take.
+    """Refuses arguments of a call that only loading can take, and names that other classes have.
 
     Raises:
         InvalidParameterError: Names the first of them.
     """
     from llamacpp_core.engine.load.options import LoadOptions
+    from llamacpp_core.types.parameters import ChatCompletionParameters, CompletionParameters
 
+    known = {"timeout", *ChatCompletionParameters.__annotations__, *CompletionParameters.__annotations__}
     for name in given:
+        if name not in known and (error := neighbour_refusal(name, f"a call of {kind}", known)):
+            raise error
         if name in LoadOptions.__dataclass_fields__ and name not in ("lora", "seed"):
             raise InvalidParameterError(
                 f"{name} is fixed when the model is loaded: give it to {kind}(...)", parameter=name

@@ -31,7 +31,7 @@ ROOMS = {
         "integrations/server llamacpp_core display engine/load models grammar native types _checks errors"
     ),
     "integrations/server": "llamacpp_core _checks errors",
-    "integrations": "llamacpp_core llama engine/load _checks errors",
+    "integrations": "llamacpp_core llama engine/load types _checks errors",
     "llamacpp_core": "llama engine engine/load engine/python_loop grammar errors",
     "llama": (
         "chat_format chat_format/named request response display engine engine/load engine/python_loop "

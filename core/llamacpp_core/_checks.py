@@ -18,12 +18,14 @@ __all__ = [
     "boolean",
     "check_text",
     "choice",
+    "clean_text",
     "file_path",
     "integer",
     "number",
     "require",
     "seed",
     "shown",
+    "string",
     "text",
     "token_ids",
     "unknown_name",
@@ -37,7 +39,8 @@ RANDOM_SEED = 2**32 - 1
 
 def unknown_name(name: str, known: Iterable[str], what: str) -> InvalidParameterError:
     """The error for a name that does not exist, with the nearest that do."""
-    near = difflib.get_close_matches(name, list(known), n=3)
+    names = {one.lower(): one for one in known}
+    near = [names[one] for one in difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.67)]
     hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     return InvalidParameterError(f"unknown {what} {name!r}{hint}", parameter=name)
 
@@ -123,11 +126,16 @@ def choice(*allowed: Any) -> Check:
     return check
 
 
-def text(name: str, value: Any) -> str:
-    """A string that a model can be given."""
+def string(name: str, value: Any) -> str:
+    """A string, of any characters."""
     if not isinstance(value, str):
         raise _refuse(name, "a string", value)
-    return check_text(name, value)
+    return value
+
+
+def text(name: str, value: Any) -> str:
+    """A string that a model can be given."""
+    return check_text(name, string(name, value))
 
 
 def check_text(name: str, value: str) -> str:
@@ -145,6 +153,11 @@ def check_text(name: str, value: str) -> str:
             parameter=name,
         ) from None
     return value
+
+
+def clean_text(value: str) -> str:
+    """A text without what no tokenizer takes: NUL is left out, a lone surrogate becomes U+FFFD."""
+    return value.replace("\0", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def seed(name: str, value: Any) -> int | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from llamacpp_core._checks import require
 from llamacpp_core.errors import LlamaCppError
+from llamacpp_integrations.cli.values import name_values
 
 if TYPE_CHECKING:
     import typer
@@ -106,8 +107,10 @@ def _run() -> int:
 
     # The root of click's errors: of typer's own copy of click, or of click, whichever it uses.
     shown: Any = typer.BadParameter.__mro__[2]
+    command: Any = typer.main.get_command(app)
+    name_values(command)
     try:
-        status = app(prog_name="llamacpp", standalone_mode=False)
+        status = command(prog_name="llamacpp", standalone_mode=False)
     except typer.Abort:
         return _INTERRUPTED
     except shown as error:

@@ -27,6 +27,7 @@ from llamacpp_integrations.cli.shared import (
     writable,
     write_text,
 )
+from llamacpp_integrations.cli.wrapping import WordWrapper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -185,6 +186,7 @@ class _Chat:
 
     def _respond(self) -> str | None:
         pieces: list[str] = []
+        shown = WordWrapper(write_text) if sys.stdout.isatty() else None
         reason, thinking, stream = None, False, None
         try:
             stream = self._llm.create_chat_completion(self._conversation, stream=True, **self._options)
@@ -194,12 +196,14 @@ class _Chat:
                 thinking = _think(choice["delta"], thinking)
                 if piece := choice["delta"].get("content") or "":
                     pieces.append(piece)
-                    write_text(piece)
+                    write_text(piece) if shown is None else shown.add(terminal_text(piece))
         except KeyboardInterrupt:
             reason = _STOPPED
         finally:
             if stream is not None:
                 stream.close()
+            if shown is not None:
+                shown.finish()
         write_text("\n")
         if reason in ("length", _STOPPED) and sys.stderr.isatty():
             _say("[stopped]" if reason == _STOPPED else "[cut off: the limit of tokens was reached]")
@@ -222,7 +226,11 @@ class _Chat:
         elif name == "/file" and argument:
             self._attached.append(_quoted(path, read_text(path, "/file")))
             _say(f"{path.name} goes in front of your next question")
+        elif name in ("/save", "/load", "/file"):
+            _say(f"{name} needs a file, as in: {name} notes.txt")
         else:
+            if name != "/help":
+                _say(f"there is no command {name}. These are all:")
             _say(HELP)
 
     def _system(self) -> bool:

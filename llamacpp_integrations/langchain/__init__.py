@@ -25,6 +25,7 @@ from llamacpp_integrations.langchain._errors import (
     ModelNotFoundError,
     UnsupportedCapabilityError,
 )
+from llamacpp_integrations.langchain._register import register
 from llamacpp_integrations.langchain.chat_models import ChatLlamaCpp
 from llamacpp_integrations.langchain.embeddings import LlamaCppEmbeddings
 from llamacpp_integrations.langchain.llms import LlamaCppLLM
@@ -43,4 +44,5 @@ __all__ = [
     "LlamaCppRerank",
     "ModelNotFoundError",
     "UnsupportedCapabilityError",
+    "register",
 ]

@@ -4,47 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from contextvars import copy_context
 from typing import Any, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import get_config_list
 
-__all__ = ["SharedBatch", "gather", "run_in_loop"]
+from llamacpp_integrations._time_limits import run_in_loop
+
+__all__ = ["SharedBatch", "gather"]
 
 T = TypeVar("T")
-
-
-def run_in_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Runs a coroutine to completion for a synchronous caller.
-
-    The loop lives on this thread, or, where a loop is running here already, as in a notebook, on one thread
-    of its own. The thread's current event loop is left as it was.
-    """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return _run(work)
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(1, "llamacpp-batch") as pool:
-        return pool.submit(copy_context().run, _run, work).result()
-
-
-def _run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    loop = asyncio.new_event_loop()
-    try:
-        return loop.run_until_complete(work())
-    finally:
-        try:
-            if left := asyncio.all_tasks(loop):  # Ctrl-C came in between: free their slots
-                for task in left:
-                    task.cancel()
-                loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.run_until_complete(loop.shutdown_default_executor())
-        finally:
-            loop.close()
 
 
 async def gather(calls: Sequence[Callable[[], Coroutine[Any, Any, T]]], limit: int | None = None) -> list[T]:

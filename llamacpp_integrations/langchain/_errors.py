@@ -13,6 +13,7 @@ from typing import Any
 from langchain_core import exceptions as langchain
 
 from llamacpp_core import errors as core
+from llamacpp_integrations import _time_limits
 
 __all__ = [
     "ContextOverflowError",
@@ -55,7 +56,7 @@ class IncompleteOutputError(core.IncompleteOutputError, langchain.ModelError):
     """A forced call or a constrained answer was cut off; ``.partial`` holds its text."""
 
 
-class GenerationTimeoutError(core.EngineError, langchain.ModelTimeoutError, TimeoutError):
+class GenerationTimeoutError(_time_limits.GenerationTimeoutError, langchain.ModelTimeoutError):
     """The answer was not complete within ``timeout``; the request was cancelled."""
 
 
@@ -68,6 +69,7 @@ _TRANSLATIONS: tuple[tuple[type[core.LlamaCppError], type[core.LlamaCppError]], 
     (core.InvalidParameterError, InvalidRequestError),
     (core.ModelNotFoundError, ModelNotFoundError),
     (core.IncompleteOutputError, IncompleteOutputError),
+    (_time_limits.GenerationTimeoutError, GenerationTimeoutError),
 )
 
 

@@ -13,6 +13,9 @@ def model_profile(info: ModelInfo) -> ModelProfile:
     """The profile of a loaded model, from its file, its template and how it is loaded.
 
     Calls can be forced and answers held to a schema with every model, since grammars do it.
+    ``structured_output`` is False nevertheless: by it, ``create_agent`` chooses between the answer's format
+    and a tool for the object. With the format, nothing leads a small model from its tools to the answer; with
+    the tool, it is told of the object beside the others, and more agents end.
     """
     caps = info.capabilities
     return ModelProfile(
@@ -36,7 +39,7 @@ def model_profile(info: ModelInfo) -> ModelProfile:
         tool_calling=True,
         tool_choice=True,
         tool_call_streaming=True,
-        structured_output=True,
+        structured_output=False,
         attachment=caps.image or caps.audio,
         temperature=True,
     )

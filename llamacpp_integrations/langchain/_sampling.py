@@ -7,13 +7,11 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from llamacpp_core._checks import number
 from llamacpp_core.request.sampling import EXTRA_FIELDS, sampling_fields
+from llamacpp_integrations._time_limits import read_timeout
 from llamacpp_integrations.langchain._errors import translated_errors
 
 __all__ = ["Sampling"]
-
-_SECONDS = number(0, above=True)
 
 
 def _listed(stop: Any) -> Any:
@@ -125,7 +123,7 @@ class Sampling(BaseModel):
         """
         timeout = given.get("timeout", self.timeout)
         with translated_errors():
-            return None if timeout is None else float(_SECONDS("timeout", timeout))
+            return read_timeout(timeout)
 
     @property
     def _sampling_params(self) -> dict[str, Any]:

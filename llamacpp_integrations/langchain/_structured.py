@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,12 +17,14 @@ from langchain_core.utils.pydantic import is_basemodel_subclass
 
 from llamacpp_core._checks import boolean, choice, shown, unknown_name
 from llamacpp_core.errors import InvalidParameterError
+from llamacpp_core.request.constraints import response_schema
+from llamacpp_core.request.described import DESCRIBED, untitled
 from llamacpp_integrations.langchain._tools import has_tools, openai_tools
 
 if TYPE_CHECKING:
     from llamacpp_integrations.langchain.chat_models import ChatLlamaCpp
 
-__all__ = ["Method", "openai_response_format", "structured_output"]
+__all__ = ["Method", "openai_response_format", "structured_output", "with_schema"]
 
 Method = Literal["function_calling", "json_schema", "json_mode"]
 METHODS = ("function_calling", "json_schema", "json_mode")
@@ -82,6 +85,26 @@ def _schema_format(schema: dict[str, Any], strict: bool | None) -> dict[str, Any
     return {"type": "json_schema", "json_schema": wrapper}
 
 
+def with_schema(messages: list[dict[str, Any]], response_format: Any) -> list[dict[str, Any]]:
+    """The conversation with the answer's schema in it, so that the model knows what the fields mean.
+
+    It goes in front of the last user message, since not every chat template takes a system message.
+    """
+    schema = response_schema(response_format)
+    if not isinstance(schema, Mapping):
+        return messages
+    text = f"{DESCRIBED}\n{json.dumps(untitled(schema), ensure_ascii=False)}"
+    for i in range(len(messages) - 1, -1, -1):
+        if messages[i]["role"] == "user":
+            content = messages[i]["content"]
+            if isinstance(content, list):
+                content = [{"type": "text", "text": f"{text}\n"}, *content]
+            else:
+                content = f"{text}\n\n{content or ''}"
+            return [*messages[:i], messages[i] | {"content": content}, *messages[i + 1 :]]
+    return [*messages, {"role": "user", "content": text}]
+
+
 def structured_output(
     llm: ChatLlamaCpp,
     schema: Any,
@@ -91,6 +114,7 @@ def structured_output(
     strict: bool | None,
     tools: Any,
     schema_strictness: str = "exact",
+    describe: bool = False,
 ) -> Runnable[Any, Any]:
     """Builds the chain of ``with_structured_output``."""
     if method not in METHODS:
@@ -102,6 +126,7 @@ def structured_output(
     if strict is not None and method == "json_mode":
         raise InvalidParameterError("json_mode knows no strict: use method='json_schema'", parameter="strict")
     boolean("include_raw", include_raw)
+    boolean("describe_schema", describe)
     if strict is not None:
         boolean("strict", strict)
     if tools and method != "json_schema":
@@ -115,6 +140,8 @@ def structured_output(
     if method == "function_calling":
         model, parser = _by_call(llm, schema, strict, bound)
     else:
+        if describe and schema is not None:
+            bound["describe_schema"] = True
         model = llm.bind_tools(
             tools if has_tools(tools) else [], response_format=_format(schema, method, strict), **bound
         )

@@ -18,21 +18,22 @@ from langchain_core.tools import BaseTool
 from pydantic import Field
 
 from llamacpp_core.errors import InvalidParameterError
+from llamacpp_integrations._time_limits import anext_timed, atimed, timed, timed_stream
 from llamacpp_integrations.langchain._batch import SharedBatch
+from llamacpp_integrations.langchain._counting import TokenCounts
+from llamacpp_integrations.langchain._dangling import without_dangling_calls
 from llamacpp_integrations.langchain._errors import translated_errors
-from llamacpp_integrations.langchain._generation import (
-    StreamReader,
-    anext_timed,
-    atimed,
-    check_response,
-    timed,
-    timed_stream,
-)
-from llamacpp_integrations.langchain._messages import chat_result, countable_messages, openai_messages
+from llamacpp_integrations.langchain._generation import StreamReader, check_response
+from llamacpp_integrations.langchain._messages import chat_result, openai_messages
 from llamacpp_integrations.langchain._model import LlamaCppModel, check_generates
 from llamacpp_integrations.langchain._profile import model_profile
 from llamacpp_integrations.langchain._sampling import Sampling
-from llamacpp_integrations.langchain._structured import Method, openai_response_format, structured_output
+from llamacpp_integrations.langchain._structured import (
+    Method,
+    openai_response_format,
+    structured_output,
+    with_schema,
+)
 from llamacpp_integrations.langchain._tools import has_tools, openai_tool_choice, openai_tools
 
 __all__ = ["ChatLlamaCpp"]
@@ -47,7 +48,7 @@ _CHAT_FIELDS = (
 )
 
 
-class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
+class ChatLlamaCpp(SharedBatch, TokenCounts, Sampling, LlamaCppModel, BaseChatModel):
     """A chat model of llama.cpp in this process.
 
     Setup:
@@ -126,6 +127,10 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
     chat_template_kwargs: dict[str, Any] | None = None
     """Variables for the chat template, e.g. ``{"enable_thinking": False}``."""
 
+    on_dangling_call: Literal["error", "drop"] = "error"
+    """What to do with calls in a history that have no result, and results that answer no call, as interrupted
+    agents and shortened histories leave them: refuse the conversation, or drop them."""
+
     streaming: bool = False
     """Let ``invoke`` use a stream, for callbacks that want every token."""
 
@@ -186,6 +191,14 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
         params.pop("strict", None)
         return params
 
+    def _conversation(self, messages: list[BaseMessage], params: dict[str, Any]) -> list[dict[str, Any]]:
+        """The messages as the engine takes them; takes out of the arguments what concerns them."""
+        describe = params.pop("describe_schema", False)
+        if self.on_dangling_call == "drop":
+            messages = without_dangling_calls(messages)
+        converted = openai_messages(messages)
+        return with_schema(converted, params.get("response_format")) if describe else converted
+
     def _check_name(self, name: Any) -> None:
         if name is not None and name not in (self.model, self.client.info.name):
             raise InvalidParameterError(
@@ -203,7 +216,7 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
     ) -> ChatResult:
         with translated_errors():
             params = self._params(stop, kwargs)
-            converted = openai_messages(messages)
+            converted = self._conversation(messages, params)
             timeout = self._time_limit(kwargs)
             if timeout is None:
                 response = self.client.create_chat_completion(converted, **params)
@@ -221,7 +234,7 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
     ) -> ChatResult:
         with translated_errors():
             params = self._params(stop, kwargs)
-            converted = openai_messages(messages)
+            converted = self._conversation(messages, params)
             async with atimed(self._time_limit(kwargs)):
                 response = await self.client.acreate_chat_completion(converted, **params)
             check_response(response, params)
@@ -235,8 +248,9 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         with translated_errors():
-            reader = self._reader(self._params(stop, kwargs))
-            converted = openai_messages(messages)
+            params = self._params(stop, kwargs)
+            converted = self._conversation(messages, params)
+            reader = self._reader(params)
             timeout = self._time_limit(kwargs)
             if timeout is None:
                 source = self.client.create_chat_completion(converted, stream=True, **reader.params)
@@ -262,8 +276,9 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         with translated_errors():
-            reader = self._reader(self._params(stop, kwargs))
-            converted = openai_messages(messages)
+            params = self._params(stop, kwargs)
+            converted = self._conversation(messages, params)
+            reader = self._reader(params)
             timeout = self._time_limit(kwargs)
             deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
             async with atimed(timeout):
@@ -332,6 +347,7 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
         strict: bool | None = None,
         tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool] | None = None,
         schema_strictness: Literal["exact", "report"] = "exact",
+        describe_schema: bool = False,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
         """Answers as objects of a schema.
@@ -348,6 +364,8 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
                 None.
             schema_strictness: "report" takes schemas that no grammar holds in full; what it left out and what
                 is wrong with the answer is the raw message's ``response_metadata["schema_report"]``.
+            describe_schema: Put the schema into the prompt as well, so that the model can read what the
+                fields mean. A forced call always describes its arguments.
             kwargs: No others are known.
 
         Raises:
@@ -365,36 +383,5 @@ class ChatLlamaCpp(SharedBatch, Sampling, LlamaCppModel, BaseChatModel):
                 strict=strict,
                 tools=tools,
                 schema_strictness=schema_strictness,
-            )
-
-    # Tokens
-
-    def get_token_ids(self, text: str) -> list[int]:
-        """Token ids of a text, without special tokens."""
-        if self.custom_get_token_ids is not None:
-            return self.custom_get_token_ids(text)
-        with translated_errors():
-            return self.client.tokenize(text, add_bos=False)
-
-    def get_num_tokens_from_messages(
-        self,
-        messages: Sequence[BaseMessage],
-        tools: Sequence[Any] | None = None,
-        **template: Any,
-    ) -> int:
-        """Tokens of a conversation as the model reads it: with its template, tools, and the answer's start.
-
-        Args:
-            messages: The conversation, or a part of it; it may be longer than the context.
-            tools: Tools that go with it.
-            template: ``chat_template_kwargs``, ``add_generation_prompt``, ``tool_choice``, ...
-        """
-        if not messages:
-            return 0
-        with translated_errors():
-            converted = countable_messages(self._convert_input(messages).to_messages())
-            return self.client.count_tokens(
-                messages=converted,
-                tools=openai_tools(tools) if tools is not None and has_tools(tools) else None,
-                **template,
+                describe=describe_schema,
             )

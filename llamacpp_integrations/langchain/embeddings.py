@@ -65,6 +65,10 @@ class LlamaCppEmbeddings(LlamaCppModel, Embeddings):
     max_tokens: int | None = Field(default=None, ge=3)
     """Tokens of one text at most, below the model's own limit. None: the model's."""
 
+    clean: bool = True
+    """Leave out NUL characters and replace lone surrogates, which texts extracted from files hold; False
+    makes them errors."""
+
     show_progress: bool | None = False
     """Show a progress bar on stderr for ``embed_documents``. None: on a terminal only."""
 
@@ -114,7 +118,8 @@ class LlamaCppEmbeddings(LlamaCppModel, Embeddings):
 
     @property
     def _options_of_embed(self) -> dict[str, Any]:
-        return {"normalize": self.normalize, "overflow": self.overflow, "max_tokens": self.max_tokens}
+        names = ("normalize", "overflow", "max_tokens", "clean")
+        return {name: getattr(self, name) for name in names}
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embeds documents, all in one batch.

@@ -12,9 +12,9 @@ from langchain_core.language_models.llms import BaseLLM
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 
 from llamacpp_core.errors import InvalidParameterError
-from llamacpp_integrations.langchain._batch import SharedBatch, gather, run_in_loop
+from llamacpp_integrations._time_limits import anext_timed, atimed, run_in_loop, timed_stream
+from llamacpp_integrations.langchain._batch import SharedBatch, gather
 from llamacpp_integrations.langchain._errors import translated_errors
-from llamacpp_integrations.langchain._generation import anext_timed, atimed, timed_stream
 from llamacpp_integrations.langchain._model import LlamaCppModel, check_generates
 from llamacpp_integrations.langchain._sampling import Sampling
 

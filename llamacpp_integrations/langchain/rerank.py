@@ -9,6 +9,7 @@ from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import Field
 
+from llamacpp_core._checks import clean_text
 from llamacpp_core.errors import InvalidParameterError
 from llamacpp_integrations.langchain._errors import translated_errors
 from llamacpp_integrations.langchain._model import LlamaCppModel
@@ -41,6 +42,10 @@ class LlamaCppRerank(LlamaCppModel, BaseDocumentCompressor):
     top_n: int | None = Field(default=3, ge=1)
     """Documents to keep, best first. None: all."""
 
+    clean: bool = True
+    """Leave out NUL characters and replace lone surrogates, which texts extracted from files hold; False
+    makes them errors."""
+
     def rerank(self, query: str, documents: Sequence[str | Document]) -> list[dict[str, Any]]:
         """Scores documents.
 
@@ -56,12 +61,16 @@ class LlamaCppRerank(LlamaCppModel, BaseDocumentCompressor):
             UnsupportedCapabilityError: The model can neither score nor generate.
         """
         with translated_errors():
-            return self.client.rerank(query, _texts(documents), top_n=self.top_n)
+            return self.client.rerank(query, self._texts(documents), top_n=self.top_n)
 
     async def arerank(self, query: str, documents: Sequence[str | Document]) -> list[dict[str, Any]]:
         """:meth:`rerank` for coroutines."""
         with translated_errors():
-            return await self.client.arerank(query, _texts(documents), top_n=self.top_n)
+            return await self.client.arerank(query, self._texts(documents), top_n=self.top_n)
+
+    def _texts(self, documents: Sequence[str | Document]) -> list[str]:
+        texts = _texts(documents)
+        return [clean_text(one) if isinstance(one, str) else one for one in texts] if self.clean else texts
 
     def compress_documents(
         self,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.core.bridge.pydantic import Field
 
-from llamacpp_core._checks import text
+from llamacpp_core._checks import string, text
 from llamacpp_core.errors import InvalidParameterError, UnsupportedCapabilityError
 from llamacpp_integrations.llama_index._embedding_cache import QueryCache
 from llamacpp_integrations.llama_index._model import LlamaCppComponent
@@ -78,6 +78,12 @@ class LlamaCppEmbedding(LlamaCppComponent, BaseEmbedding):
         default=None,
         description="Tokens that one input, or one piece, may have. None: what the model takes.",
         gt=0,
+    )
+
+    clean: bool = Field(
+        default=True,
+        description="Leave out NUL characters and replace lone surrogates, which texts extracted from files "
+        "hold. False makes them errors.",
     )
 
     def __init__(self, model: Any = None, *, llama: Any = None, **fields: Any) -> None:
@@ -159,14 +165,20 @@ class LlamaCppEmbedding(LlamaCppComponent, BaseEmbedding):
         return await self._aembed(texts, self.text_instruction)
 
     def _embed(self, texts: Sequence[str], instruction: str | None) -> list[Embedding]:
-        return self._cut(self.client.embed(_prefixed(texts, instruction), **self._options))
+        return self._cut(self.client.embed(self._prefixed(texts, instruction), **self._options))
 
     async def _aembed(self, texts: Sequence[str], instruction: str | None) -> list[Embedding]:
-        return self._cut(await self.client.aembed(_prefixed(texts, instruction), **self._options))
+        return self._cut(await self.client.aembed(self._prefixed(texts, instruction), **self._options))
 
     @property
     def _options(self) -> dict[str, Any]:
-        return {"normalize": self.normalize, "overflow": self.overflow, "max_tokens": self.max_tokens}
+        names = ("normalize", "overflow", "max_tokens", "clean")
+        return {name: getattr(self, name) for name in names}
+
+    def _prefixed(self, texts: Sequence[str], instruction: str | None) -> list[str]:
+        if not self.clean:
+            texts = [text(f"input[{i}]", one) for i, one in enumerate(texts)]
+        return [(instruction or "") + string(f"input[{i}]", one) for i, one in enumerate(texts)]
 
     def _cut(self, vectors: NDArray[np.float32]) -> list[Embedding]:
         if self.dimensions is not None:
@@ -188,10 +200,6 @@ def _listed(texts: Any) -> list[str]:
             parameter="texts",
         )
     return list(texts)
-
-
-def _prefixed(texts: Sequence[str], instruction: str | None) -> list[str]:
-    return [(instruction or "") + text(f"input[{i}]", one) for i, one in enumerate(texts)]
 
 
 def _instructions(name: str) -> tuple[str, str]:

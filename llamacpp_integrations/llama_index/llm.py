@@ -23,6 +23,7 @@ from llama_index.core.llms.llm import ToolSelection
 from llamacpp_core._checks import boolean, text
 from llamacpp_core.errors import InvalidParameterError, UnsupportedCapabilityError
 from llamacpp_core.llama.handle import is_load_keyword
+from llamacpp_integrations._time_limits import read_timeout
 from llamacpp_integrations.llama_index._arguments import (
     UNUSED_HOOKS,
     call_arguments,
@@ -31,6 +32,7 @@ from llamacpp_integrations.llama_index._arguments import (
     refuse_hook,
     text_arguments,
 )
+from llamacpp_integrations.llama_index._calls import Call
 from llamacpp_integrations.llama_index._messages import to_openai_messages
 from llamacpp_integrations.llama_index._model import LlamaCppComponent
 from llamacpp_integrations.llama_index._responses import (
@@ -85,8 +87,8 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
             ``chat_template``; ``progress``, as for :class:`~llamacpp_core.Llama`.
 
     Every call takes the keywords of :meth:`Llama.create_chat_completion
-    <llamacpp_core.Llama.create_chat_completion>` and refuses others: ``temperature``, ``max_tokens``,
-    ``stop``, ``response_format``, ``grammar``, ``logprobs`` with ``top_logprobs``, and so on.
+    <llamacpp_core.Llama.create_chat_completion>` and ``timeout``, and refuses others: ``temperature``,
+    ``max_tokens``, ``stop``, ``response_format``, ``grammar``, ``logprobs`` with ``top_logprobs``, and so on.
 
     Raises:
         ModelNotFoundError: There is no such model.
@@ -125,6 +127,10 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
     stop: Annotated[list[str] | None, BeforeValidator(_listed)] = Field(
         default=None, description="Strings that end an answer; one string is taken as a list of it."
     )
+    timeout: float | None = Field(
+        default=None,
+        description="Seconds after which a call is cancelled with a TimeoutError. None: no limit.",
+    )
     additional_kwargs: dict[str, Any] = Field(
         default_factory=dict,
         description="Any other argument of Llama.create_chat_completion, for every call of this object.",
@@ -148,6 +154,8 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
     def _settled(self, name: str, value: Any) -> Any:
         if name in _SAMPLING:
             check_arguments({name: value}, n_vocab=0)
+        elif name == "timeout":
+            read_timeout(value)
         elif name == "additional_kwargs":
             check_arguments(value, n_vocab=self.client.info.n_vocab)
         return value
@@ -199,6 +207,7 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
             InvalidParameterError: An argument is unknown or cannot work.
             ContextOverflowError: The conversation is longer than the context.
             IncompleteOutputError: A forced call, or an answer bound to a schema, was cut off.
+            GenerationTimeoutError: The answer was not complete within ``timeout``; a :class:`TimeoutError`.
         """
         return self._chat(messages, kwargs)
 
@@ -221,58 +230,40 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
         return await self._astream_chat(messages, kwargs)
 
     def _chat(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> ChatResponse:
-        llama, params = self.client, self._params(kwargs)
-        data = llama.create_chat_completion(to_openai_messages(messages, llama.info.capabilities), **params)
-        return chat_response(data, params)
+        call = self._chat_call(messages, kwargs)
+        return chat_response(call.run(), call.params)
 
     async def _achat(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> ChatResponse:
-        llama, params = self.client, self._params(kwargs)
-        data = await llama.acreate_chat_completion(
-            to_openai_messages(messages, llama.info.capabilities), **params
-        )
-        return chat_response(data, params)
+        call = self._chat_call(messages, kwargs)
+        return chat_response(await call.arun(), call.params)
 
     def _stream_chat(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> ChatResponseGen:
-        llama, params = self.client, self._params(kwargs)
-        translated = to_openai_messages(messages, llama.info.capabilities)
-        chunks = llama.create_chat_completion(translated, **params, stream=True)
-
-        def responses() -> ChatResponseGen:
-            stream = ChatStream(params)
-            try:
-                for chunk in chunks:
-                    if response := stream.add(chunk):
-                        yield response
-            finally:
-                chunks.close()
-
-        return responses()
+        call = self._chat_call(messages, kwargs)
+        return call.stream(ChatStream(call.params).add)
 
     async def _astream_chat(
         self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]
     ) -> ChatResponseAsyncGen:
-        llama, params = self.client, self._params(kwargs)
+        call = self._chat_call(messages, kwargs)
+        return await call.astream(ChatStream(call.params).add)
+
+    def _chat_call(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> Call:
+        llama, timeout, params = self.client, *self._params(kwargs)
         translated = to_openai_messages(messages, llama.info.capabilities)
-        chunks = await llama.acreate_chat_completion(translated, **params, stream=True)
+        return Call(llama.create_chat_completion, llama.acreate_chat_completion, translated, params, timeout)
 
-        async def responses() -> ChatResponseAsyncGen:
-            stream = ChatStream(params)
-            try:
-                async for chunk in chunks:
-                    if response := stream.add(chunk):
-                        yield response
-            finally:
-                await chunks.aclose()
+    def _text_call(self, prompt: str, kwargs: Mapping[str, Any]) -> Call:
+        llama, timeout, params = self.client, *self._params(kwargs)
+        return Call(
+            llama.create_completion, llama.acreate_completion, prompt, text_arguments(params), timeout
+        )
 
-        return responses()
-
-    def _params(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments of one call over those of the object."""
+    def _params(self, kwargs: Mapping[str, Any]) -> tuple[float | None, dict[str, Any]]:
+        """The time limit of one call, and its arguments over those of the object."""
+        given = dict(kwargs)
+        timeout = read_timeout(given.pop("timeout", self.timeout))
         configured = {name: getattr(self, name) for name in _SAMPLING} | self.additional_kwargs
-        return call_arguments(configured, kwargs)
-
-    def _text_params(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        return text_arguments(self._params(kwargs))
+        return timeout, call_arguments(configured, given)
 
     # Completion
 
@@ -289,7 +280,7 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
         """
         if not self._raw(prompt, formatted):
             return as_completion(self._chat([ChatMessage(content=prompt)], kwargs))
-        return completion_response(self.client.create_completion(prompt, **self._text_params(kwargs)))
+        return completion_response(self._text_call(prompt, kwargs).run())
 
     @llm_completion_callback()
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
@@ -297,26 +288,14 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
         if not self._raw(prompt, formatted):
             responses = self._stream_chat([ChatMessage(content=prompt)], kwargs)
             return (as_completion(response) for response in responses)
-        chunks = self.client.create_completion(prompt, **self._text_params(kwargs), stream=True)
-
-        def texts() -> CompletionResponseGen:
-            stream = CompletionStream()
-            try:
-                for chunk in chunks:
-                    if response := stream.add(chunk):
-                        yield response
-            finally:
-                chunks.close()
-
-        return texts()
+        return self._text_call(prompt, kwargs).stream(CompletionStream().add)
 
     @llm_completion_callback()
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """:meth:`complete` for coroutines."""
         if not self._raw(prompt, formatted):
             return as_completion(await self._achat([ChatMessage(content=prompt)], kwargs))
-        data = await self.client.acreate_completion(prompt, **self._text_params(kwargs))
-        return completion_response(data)
+        return completion_response(await self._text_call(prompt, kwargs).arun())
 
     @llm_completion_callback()
     async def astream_complete(
@@ -326,18 +305,7 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
         if not self._raw(prompt, formatted):
             responses = await self._astream_chat([ChatMessage(content=prompt)], kwargs)
             return (as_completion(response) async for response in responses)
-        chunks = await self.client.acreate_completion(prompt, **self._text_params(kwargs), stream=True)
-
-        async def texts() -> CompletionResponseAsyncGen:
-            stream = CompletionStream()
-            try:
-                async for chunk in chunks:
-                    if response := stream.add(chunk):
-                        yield response
-            finally:
-                await chunks.aclose()
-
-        return texts()
+        return await self._text_call(prompt, kwargs).astream(CompletionStream().add)
 
     def _raw(self, prompt: str, formatted: bool) -> bool:
         """Whether the prompt goes as it is; one that is no text would become an empty message."""

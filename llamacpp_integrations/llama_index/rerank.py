@@ -13,7 +13,7 @@ from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRan
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle
 
-from llamacpp_core._checks import text
+from llamacpp_core._checks import clean_text, text
 from llamacpp_core.errors import InvalidParameterError, UnsupportedCapabilityError
 from llamacpp_integrations.llama_index._model import LlamaCppComponent
 
@@ -53,6 +53,12 @@ class LlamaCppRerank(LlamaCppComponent, BaseNodePostprocessor):
     )
     metadata_mode: MetadataMode = Field(
         default=MetadataMode.EMBED, description="Which of a node's metadata is scored together with its text."
+    )
+
+    clean: bool = Field(
+        default=True,
+        description="Leave out NUL characters and replace lone surrogates, which texts extracted from files "
+        "hold. False makes them errors.",
     )
 
     def __init__(self, model: Any = None, *, llama: Any = None, **fields: Any) -> None:
@@ -109,7 +115,8 @@ class LlamaCppRerank(LlamaCppComponent, BaseNodePostprocessor):
                     f"nodes[{i}] must be a NodeWithScore, got {type(node).__name__}", parameter=f"nodes[{i}]"
                 )
         query = text("query", query_bundle.query_str)
-        return found, query, [one.node.get_content(metadata_mode=self.metadata_mode) for one in found]
+        texts = [one.node.get_content(metadata_mode=self.metadata_mode) for one in found]
+        return found, query, [clean_text(one) for one in texts] if self.clean else texts
 
     @contextmanager
     def _event(

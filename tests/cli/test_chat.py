@@ -71,7 +71,7 @@ def test_files_become_context(run: Run, smollm2_path: Path, tmp_path: Path) -> N
 def test_several_lines_retry_and_a_question_that_is_too_long(
     run: Run, smollm2_path: Path, tmp_path: Path
 ) -> None:
-    typed = f'"""\none\n\ntwo\n"""\n/retry\n{"sea " * 600}\n/load none.json\n/nonsense\n'
+    typed = f'"""\none\n\ntwo\n"""\n/retry\n{"sea " * 600}\n/load none.json\n/nonsense\n/save\n'
     done = run("chat", str(smollm2_path), *QUICK, "--max-tokens", "2", "--save", "c.json", typed=typed)
     assert done.returncode == 1, done.stderr
     question, _ = json.loads((tmp_path / "c.json").read_text())
@@ -80,7 +80,9 @@ def test_several_lines_retry_and_a_question_that_is_too_long(
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 2
     assert "512" in errors[0]
+    assert "there is no command /nonsense" in done.stderr
     assert "/retry answers" in done.stderr
+    assert "/save needs a file" in done.stderr
 
 
 def test_ctrl_c_stops_the_answer_and_not_the_program(smollm2_path: Path, tmp_path: Path) -> None:

@@ -33,6 +33,8 @@ def test_every_command_has_help(name: str, run: Run) -> None:
     done = run(name, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"Usage: llamacpp {name}")
+    for python_type in ("<str", "<int", "<float", "<path", "<list", "<bool"):
+        assert python_type not in done.stdout
 
 
 def test_every_module_registers() -> None:

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from fakes import ScriptedLlama
 from integrations.kinds import CHATS, KINDS, Kind
+from running import RunPython
 
 from llamacpp_core import Llama
 from llamacpp_core.errors import EngineClosedError, InvalidParameterError
+from llamacpp_core.llama import handle, lingering
 
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=str)
 
@@ -43,7 +45,7 @@ def test_a_closed_object_refuses_to_work(kind: Kind) -> None:
 
 @every_kind
 def test_the_model_goes_with_the_last_object_that_uses_it(kind: Kind) -> None:
-    first, second = kind.make(**kind.model), kind.make(**kind.model)
+    first, second = kind.make(**kind.model, keep_alive=0), kind.make(**kind.model, keep_alive=0)
     llama = first.client
     assert second.client is llama
     first.close()
@@ -195,6 +197,95 @@ def test_paths_and_the_name_of_llama_cpp_python(kind: Kind, smollm2_path: Any, m
 
 
 @every_kind
+def test_objects_that_are_made_for_each_call_load_once(kind: Kind) -> None:
+    models = set()
+    for _ in range(3):
+        made = kind.make(**differing(kind, 11))
+        assert kind.use(made, "Hello")
+        models.add(made.client)
+        del made
+        gc.collect()
+    (llama,) = models
+    assert is_open(llama)
+    kind.make(**differing(kind, 11)).close()  # says that nobody needs it any more
+    assert not is_open(llama)
+
+
+@pytest.mark.parametrize("kind", CHATS, ids=str)
+def test_a_model_that_nobody_uses_goes_when_its_time_is_over(kind: Kind) -> None:
+    made = kind.make(**differing(kind, 12), keep_alive="1s")
+    llama = made.client
+    del made
+    gc.collect()
+    until_closed(llama)
+
+
+@pytest.mark.parametrize("kind", CHATS, ids=str)
+def test_few_models_stay_without_users(kind: Kind) -> None:
+    models = []
+    for number in range(20, 20 + lingering.MOST + 2):
+        models.append(kind.make(**differing(kind, number), keep_alive=-1).client)
+        gc.collect()
+    for llama in models[: -lingering.MOST]:
+        until_closed(llama)
+    assert all(is_open(llama) for llama in models[-lingering.MOST :])
+    free_lingering()
+
+
+@pytest.mark.parametrize("kind", CHATS, ids=str)
+def test_models_without_users_make_room_for_another(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    unused = kind.make(**differing(kind, 13)).client
+    used = kind.make(**differing(kind, 14))
+    gc.collect()
+    with kind.make(**differing(kind, 15)):
+        assert is_open(unused)
+    monkeypatch.setattr(lingering, "available_memory", lambda: unused.info.size_bytes)
+    with kind.make(**differing(kind, 16)):
+        assert not is_open(unused)
+    assert is_open(used.client)
+    used.close()
+
+
+@pytest.mark.parametrize("kind", CHATS, ids=str)
+def test_a_model_that_somebody_closed_is_loaded_again(kind: Kind) -> None:
+    kind.make(**differing(kind, 17)).client.close()
+    with kind.make(**differing(kind, 17)) as made:
+        assert kind.use(made, "Hello")
+
+
+def test_nothing_is_left_open_at_the_end_of_a_process(run_python: RunPython) -> None:
+    code = """
+from llamacpp_integrations.langchain import ChatLlamaCpp
+def answer(question):
+    return ChatLlamaCpp(model="smollm2-135m-instruct", n_ctx=256, max_tokens=2).invoke(question)
+answer("Hello"); answer("Hello")
+kept = ChatLlamaCpp(model="smollm2-135m-instruct", n_ctx=128)
+import os
+if (child := os.fork()) == 0: os._exit(0)
+print("ended with", os.waitpid(child, 0)[1], answer("Hello").type)
+"""
+    ended = run_python(code, flags=("-W", "error::ResourceWarning"))
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "ended with 0 ai\n", "")
+
+
+@pytest.mark.parametrize(
+    ("value", "meaning"),
+    [
+        (None, (None, handle.KEPT)),
+        (90, (90, 90)),
+        ("90", (90, 90)),
+        ("1.5m", (90, 90)),
+        ("2h", (7200, 7200)),
+        (0, (None, 0)),
+        (-1, (None, float("inf"))),
+        ("-1m", (None, float("inf"))),
+    ],
+)
+def test_what_keep_alive_means(value: Any, meaning: tuple[float | None, float]) -> None:
+    assert handle.read_keep_alive(value) == meaning
+
+
+@every_kind
 def test_an_unused_model_is_freed_and_loaded_again(kind: Kind) -> None:
     with kind.make(**kind.model, keep_alive=1) as made:
         first = made.client
@@ -223,7 +314,7 @@ def test_a_busy_model_and_one_that_another_keeps_stay(kind: Kind) -> None:
 
 
 @every_kind
-@pytest.mark.parametrize("value", [0, -1, float("nan"), "5m"])
+@pytest.mark.parametrize("value", [0.5, float("nan"), float("inf"), "5 parsecs", "", "0.2s", True, [5]])
 def test_keep_alive_is_checked(kind: Kind, value: Any) -> None:
     with pytest.raises(ValueError, match="keep_alive"):
         kind.make(**kind.model, keep_alive=value)
@@ -235,8 +326,18 @@ def test_a_given_model_is_not_ours_to_free(kind: Kind) -> None:
         kind.make(llama=ScriptedLlama(), keep_alive=5)
 
 
+def differing(kind: Kind, number: int) -> dict[str, Any]:
+    """A way to load the model that no other test has."""
+    return {**kind.model, "n_batch": 64 + 2 * number}
+
+
 def until_closed(llama: Llama) -> None:
     deadline = time.monotonic() + 30
     while is_open(llama):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def free_lingering() -> None:
+    """Frees all models without users, as the end of the process does."""
+    lingering._free_all()

@@ -13,7 +13,7 @@ from langchain.agents.middleware import (
     ModelRetryMiddleware,
     SummarizationMiddleware,
 )
-from langchain.agents.structured_output import ToolStrategy
+from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
@@ -107,7 +107,7 @@ def test_a_conversation_with_memory() -> None:
 def test_tools_and_a_final_schema_in_one_request() -> None:
     report = json.dumps({"city": "Oslo", "fahrenheit": 27})
     llama = ScriptedLlama(*SCRIPT[:2], report)
-    agent = create_agent(ChatLlamaCpp(llama=llama), TOOLS, response_format=Report)
+    agent = create_agent(ChatLlamaCpp(llama=llama), TOOLS, response_format=ProviderStrategy(Report))
     state = agent.invoke(QUESTION)
     assert state["structured_response"] == Report(city="Oslo", fahrenheit=27)
     for _, _, params in llama.calls:
@@ -192,6 +192,34 @@ def test_create_agent_on_the_real_model(chat: ChatLlamaCpp) -> None:
     )
     first = state["messages"][1]
     assert first.tool_calls[0]["name"] in ("temperature_of", "Report")
+
+
+def test_an_agent_with_a_schema_is_given_a_tool_for_it() -> None:
+    llama = ScriptedLlama(Answer(tool_calls=[("Report", {"city": "Oslo", "fahrenheit": 26})]))
+    agent = create_agent(ChatLlamaCpp(llama=llama), [temperature_of], response_format=Report)
+    assert agent.invoke({"messages": [HumanMessage("x")]})["structured_response"].city == "Oslo"
+    params = llama.calls[0][2]
+    assert [tool["function"]["name"] for tool in params["tools"]] == ["temperature_of", "Report"]
+    assert params["tool_choice"] == "required"
+
+
+def test_an_agent_with_a_schema_ends_on_the_real_model(chat: ChatLlamaCpp) -> None:
+    class City(BaseModel):
+        name: str = Field(max_length=20)
+        country: str = Field(max_length=20)
+
+    def get_weather(city: str) -> str:
+        """The weather of a city."""
+        return f"sunny in {city}, 20 degrees"
+
+    def add(a: int, b: int) -> int:
+        """Add two numbers."""
+        return a + b
+
+    roomy = chat.model_copy(update={"max_tokens": 100})
+    agent = create_agent(roomy, [get_weather, add], response_format=City)
+    state = agent.invoke({"messages": [HumanMessage("Paris is in France.")]}, {"recursion_limit": 8})
+    assert state["structured_response"].name == "Paris"
 
 
 def test_tools_and_schema_together_on_the_real_model(chat: ChatLlamaCpp) -> None:

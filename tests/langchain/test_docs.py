@@ -6,12 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 GUIDE = Path(__file__).parents[2] / "docs" / "langchain.md"
 
 
-@pytest.mark.usefixtures("kept_models")
 def test_the_examples_of_the_guide_run() -> None:
     blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
     names: dict[str, Any] = {"__name__": "guide"}

@@ -179,7 +179,7 @@ def test_tools_that_refer_to_themselves_keep_their_schema(kind: Any, strict: boo
     assert parameters["type"] == "object"
 
 
-def test_a_copy_that_is_loaded_in_another_way(kept_models: None) -> None:
+def test_a_copy_that_is_loaded_in_another_way() -> None:
     chat = ChatLlamaCpp(model="smollm2-135m-instruct", n_ctx=2048, temperature=0.5)
     other = chat.model_copy(update={"n_ctx": 512})
     assert (other.client.info.n_ctx, other.temperature) == (512, 0.5)

@@ -10,14 +10,14 @@ from llamacpp_core.errors import EngineClosedError
 from llamacpp_integrations.langchain import ChatLlamaCpp, LlamaCppLLM, LlamaCppRerank
 
 MODEL = "smollm2-135m-instruct"
-OPTIONS = {"n_ctx": 256, "n_parallel": 2}
+OPTIONS = {"n_ctx": 256, "n_parallel": 2, "keep_alive": 0}
 
 
 def test_one_engine_for_the_same_model_and_options() -> None:
     chat = ChatLlamaCpp(model=MODEL, **OPTIONS)
     text = LlamaCppLLM(model=MODEL, temperature=0, max_tokens=2, **OPTIONS)
     rerank = LlamaCppRerank(model=MODEL, **OPTIONS)
-    other = ChatLlamaCpp(model=MODEL, n_ctx=128, n_parallel=2)
+    other = ChatLlamaCpp(model=MODEL, n_ctx=128, n_parallel=2, keep_alive=0)
     assert chat.client is text.client is rerank.client
     assert chat.client is not other.client
     engine, different = chat.client, other.client

@@ -58,7 +58,6 @@ class ChatSuite:
         return answer
 
 
-@pytest.mark.usefixtures("kept_models")
 class TestChatUnit(ChatSuite, ChatModelUnitTests):
     pass
 
@@ -75,7 +74,6 @@ class RealSuite(ChatSuite):
         return CHAT | {"temperature": 0, "max_tokens": 200, "dry_multiplier": 0.8}
 
 
-@pytest.mark.usefixtures("kept_models")
 class TestChatIntegration(RealSuite, ChatModelIntegrationTests):
     @pytest.mark.xfail(reason=NOT_FORCED)
     @pytest.mark.parametrize("model", [{}, {"output_version": "v1"}], indirect=True)
@@ -94,7 +92,7 @@ def _structured(suite: type, method: str) -> type:
     for name in dir(ChatModelIntegrationTests):
         if name.startswith("test_") and not name.startswith("test_structured_output"):
             setattr(Suite, name, None)
-    return pytest.mark.usefixtures("kept_models")(Suite)
+    return Suite
 
 
 TestFunctionCalling = _structured(RealSuite, "function_calling")
@@ -153,11 +151,9 @@ class EmbeddingSuite:
         return {"model": "all-minilm-l6-v2"}
 
 
-@pytest.mark.usefixtures("kept_models")
 class TestEmbeddingsUnit(EmbeddingSuite, EmbeddingsUnitTests):
     pass
 
 
-@pytest.mark.usefixtures("kept_models")
 class TestEmbeddingsIntegration(EmbeddingSuite, EmbeddingsIntegrationTests):
     pass

@@ -285,7 +285,7 @@ def test_chunks_are_averaged(embedder: Llama) -> None:
         (b"bytes", {}, "input"),
         (["ok", 5], {}, "input[1]"),
         (["ok", None], {}, "input[1]"),
-        (["a\0b"], {}, "input[0]"),
+        (["\ud800"], {}, "input[0]"),
         (["ok", "\udfff"], {}, "input[1]"),
         ([[1, -5]], {}, "input[0][1]"),
         ([[10**6]], {}, "input[0][0]"),
@@ -294,6 +294,7 @@ def test_chunks_are_averaged(embedder: Llama) -> None:
         (["ok"], {"max_tokens": 0}, "max_tokens"),
         (["ok"], {"max_tokens": "5"}, "max_tokens"),
         (["ok"], {"normalize": "yes"}, "normalize"),
+        (["ok"], {"clean": "yes"}, "clean"),
     ],
 )
 def test_bad_input_is_named(embedder: Llama, texts: Any, settings: dict[str, Any], parameter: str) -> None:

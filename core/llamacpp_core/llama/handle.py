@@ -7,6 +7,8 @@ The rules of both frameworks are these:
   loads the model, or shares it, on first use.
 - :meth:`ModelHandle.close` gives one share back. A closed object refuses to work; the others go on. The model
   is freed with its last share.
+- A model whose last object became garbage stays for five minutes, or ``keep_alive``, since the next object
+  often needs it.
 - With ``keep_alive``, a share that was not used for so long is given back, and got again on the next use.
 - A model given as ``llama=`` is never closed here.
 """
@@ -14,7 +16,9 @@ The rules of both frameworks are these:
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
+import re
 import threading
 import time
 import weakref
@@ -31,13 +35,19 @@ if TYPE_CHECKING:
     from llamacpp_core.engine.info import ModelInfo
     from llamacpp_core.llama.llama import Llama
 
-__all__ = ["ModelHandle", "is_load_keyword", "load_options", "sort_keywords"]
+__all__ = ["ModelHandle", "is_load_keyword", "load_options", "read_keep_alive", "sort_keywords"]
 
 #: Keywords of ``Llama`` that are no load options.
 _BESIDE_OPTIONS = ("progress", "verbose")
 
-# Less would end between finding the model and asking it something.
+#: Seconds that a model stays after its last object, where nobody says.
+KEPT = 300.0
+
+# Less than a second would end between finding the model and asking it something.
 _KEEP_ALIVE = number(1, threading.TIMEOUT_MAX)
+_ANY_NUMBER = number()
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"([+-]?[0-9]+(?:\.[0-9]+)?)(s|m|h|)")
 
 
 class ModelHandle:
@@ -48,7 +58,7 @@ class ModelHandle:
         model: What to load, as for :class:`~llamacpp_core.Llama`.
         llama: A loaded model to use in place of ``model``; it stays its owner's to close.
         options: Load options, and ``progress``. None means not given.
-        keep_alive: Seconds without use after which the share is given back, at least 1. None: never.
+        keep_alive: As :func:`read_keep_alive` has it.
 
     Attributes:
         model: The name or path of the model, also of a given one.
@@ -65,7 +75,7 @@ class ModelHandle:
         model: Any = None,
         llama: Any = None,
         options: Mapping[str, Any] | None = None,
-        keep_alive: float | None = None,
+        keep_alive: float | str | None = None,
     ) -> None:
         if (model is None) == (llama is None):
             raise InvalidParameterError(
@@ -73,7 +83,8 @@ class ModelHandle:
                 parameter="model",
             )
         options = {name: value for name, value in (options or {}).items() if value is not None}
-        self._keep_alive = None if keep_alive is None else float(_KEEP_ALIVE("keep_alive", keep_alive))
+        self._idle, self._linger = read_keep_alive(keep_alive)
+        self._given_keep_alive = keep_alive
         if llama is not None:
             _check_loaded(llama, options | ({} if keep_alive is None else {"keep_alive": keep_alive}))
             model, options = llama.info.path, _options_of(llama)
@@ -102,7 +113,7 @@ class ModelHandle:
             LlamaCppError: As :class:`~llamacpp_core.Llama` does.
         """
         held = self._lease
-        if held is not None and self._keep_alive is None:
+        if held is not None and self._idle is None:
             return held.llama
         with self._lock:
             if self._closed:
@@ -110,9 +121,9 @@ class ModelHandle:
             if self._given is not None:
                 return self._given
             if self._lease is None:
-                self._lease = lease(self.model, **self.options)
+                self._lease = lease(self.model, linger=self._linger, **self.options)
             self._used = time.monotonic()
-            self._set_timer(self._keep_alive)
+            self._set_timer(self._idle)
             return self._lease.llama
 
     def _set_timer(self, seconds: float | None) -> None:
@@ -125,12 +136,12 @@ class ModelHandle:
         with self._lock:
             self._timer = None
             held = self._lease
-            if held is None or self._keep_alive is None:
+            if held is None or self._idle is None:
                 return
             now = time.monotonic()
             if is_busy(held.llama):
                 self._used = now
-            left = self._used + self._keep_alive - now
+            left = self._used + self._idle - now
             if left > 0:
                 self._set_timer(left)
                 return
@@ -170,12 +181,12 @@ class ModelHandle:
     __hash__ = None  # type: ignore[assignment]
 
     def __copy__(self) -> Self:
-        twin = type(self)(self._owner, self.model, None, self.options, self._keep_alive)
+        twin = type(self)(self._owner, self.model, None, self.options, self._given_keep_alive)
         twin._given = self._given
         if self._lease is not None:
-            twin._lease = lease(self.model, **self.options)
+            twin._lease = lease(self.model, linger=self._linger, **self.options)
             twin._used = time.monotonic()
-            twin._set_timer(self._keep_alive)
+            twin._set_timer(self._idle)
         return twin
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -186,12 +197,46 @@ class ModelHandle:
             raise TypeError(
                 f"a {self._owner} made with llama={self._given!r} cannot be pickled: give it model="
             )
-        return type(self), (self._owner, self.model, None, self.options, self._keep_alive)
+        return type(self), (self._owner, self.model, None, self.options, self._given_keep_alive)
 
 
 def _give_back_unused(handle: weakref.ref[ModelHandle]) -> None:
     if (found := handle()) is not None:
         found._give_back_unused()
+
+
+def read_keep_alive(value: Any) -> tuple[float | None, float]:
+    """What ``keep_alive`` means.
+
+    Args:
+        value: Seconds, as a number or like "90s", "5m" and "1h", of at least 1; 0 and negative ones are
+            special.
+
+    Returns:
+        Seconds without use after which an object gives its model back (None: never), and seconds for which
+        the model stays when its last object is gone:
+
+        - None: never, five minutes;
+        - seconds: as long both times;
+        - 0: never, not at all; so the model lives as long as the objects;
+        - negative: never, for ever.
+
+    Raises:
+        InvalidParameterError: It is something else.
+    """
+    if value is None:
+        return None, KEPT
+    if isinstance(value, str):
+        if (found := _DURATION.fullmatch(value)) is None:
+            raise InvalidParameterError(
+                f"keep_alive must be seconds or a time such as '90s', '5m' or '1h', got {shown(value)}",
+                parameter="keep_alive",
+            )
+        value = float(found[1]) * _UNITS[found[2]]
+    seconds = float(_ANY_NUMBER("keep_alive", value))
+    if seconds <= 0:
+        return None, math.inf if seconds else 0.0
+    return (float(_KEEP_ALIVE("keep_alive", seconds)),) * 2
 
 
 def is_load_keyword(name: str) -> bool:

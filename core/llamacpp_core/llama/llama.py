@@ -15,6 +15,7 @@ from llamacpp_core.engine.load.options import LoadOptions
 from llamacpp_core.errors import InvalidParameterError
 from llamacpp_core.llama import chat, completion, evaluation, lists, state, tokens, vectors
 from llamacpp_core.llama.chat_formats import chat_handler_for, chat_template_for
+from llamacpp_core.llama.running import watch_speed
 from llamacpp_core.llama.settings import Settings, make_load_options, read_settings, show_log
 from llamacpp_core.request.chat import ChatPreparer
 from llamacpp_core.request.completion import CompletionPreparer
@@ -191,6 +192,7 @@ class Llama:
         from llamacpp_core.engine.python_loop.sessions import SessionPool
 
         self._sessions = SessionPool(self._engine, self.info, self.options)
+        self._speed = watch_speed(self)
         engine, vocab, info = self._engine, self._vocab, self.info
         self._chat = ChatPreparer(
             engine, vocab, info, safe=self.options.safe_prompts, stops=self._format_stops

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -10,11 +11,19 @@ from typing import TYPE_CHECKING, Any
 from llamacpp_core._checks import unknown_name
 from llamacpp_core.errors import EngineClosedError, InvalidParameterError, UnsupportedCapabilityError
 from llamacpp_core.request.runner import Prepared, Runs, arun, astream, run, stream
+from llamacpp_core.request.speed import SpeedWatch
 
 if TYPE_CHECKING:
     from llamacpp_core.llama.llama import Llama
 
-__all__ = ["arun_prepared", "default_arguments", "is_busy", "run_prepared", "with_own_defaults"]
+__all__ = [
+    "arun_prepared",
+    "default_arguments",
+    "is_busy",
+    "run_prepared",
+    "watch_speed",
+    "with_own_defaults",
+]
 
 
 def with_own_defaults(llama: Llama, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,7 +103,7 @@ def _runner(llama: Llama, prepared: Prepared) -> Runs:
 def run_prepared(llama: Llama, prepared: Prepared) -> dict[str, Any] | Generator[dict[str, Any], None, None]:
     """The whole response, or an iterator of its chunks."""
     answer = stream if prepared.streamed else run
-    return answer(_runner(llama, prepared), prepared)
+    return answer(_runner(llama, prepared), _watched(llama, prepared))
 
 
 async def arun_prepared(
@@ -102,7 +111,25 @@ async def arun_prepared(
 ) -> dict[str, Any] | AsyncGenerator[dict[str, Any], None]:
     """The whole response, or an async iterator of its chunks."""
     runner = _runner(llama, prepared)
+    prepared = _watched(llama, prepared)
     return astream(runner, prepared) if prepared.streamed else await arun(runner, prepared)
+
+
+def _watched(llama: Llama, prepared: Prepared) -> Prepared:
+    return prepared if prepared.needs_python else dataclasses.replace(prepared, watch=llama._speed)
+
+
+def watch_speed(llama: Llama) -> SpeedWatch:
+    """What warns when a model becomes many times slower."""
+    engine = llama._engine
+
+    def n_active() -> int:
+        try:
+            return engine.n_active
+        except EngineClosedError:
+            return 0
+
+    return SpeedWatch(llama.info.n_threads, n_active)
 
 
 def is_busy(llama: Llama) -> bool:

@@ -42,6 +42,9 @@ __all__ = [
 ]
 
 
+_OPTIONS = ("normalize", "overflow", "max_tokens", "clean")
+
+
 def embed(
     self: Llama,
     texts: str | Iterable[str] | Iterable[Sequence[int]],
@@ -49,6 +52,7 @@ def embed(
     normalize: bool = True,
     overflow: str = "error",
     max_tokens: int | None = None,
+    clean: bool = False,
     progress: bool | None = False,
 ) -> NDArray[np.float32]:
     """Embeds texts.
@@ -60,6 +64,9 @@ def embed(
         overflow: What to do with a text that is too long for the model: "error", "truncate" it, or
             "chunk" it and average the pieces' vectors, weighted by their tokens.
         max_tokens: A limit below the model's own, in tokens.
+        clean: Leave out NUL characters, and put U+FFFD in the place of lone surrogates, which texts
+            extracted from files hold. Otherwise they are errors, but for NUL where the model's own tokenizer
+            leaves it out, as BERT's does.
         progress: Show a progress bar on stderr. None: on a terminal only.
 
     Returns:
@@ -70,7 +77,7 @@ def embed(
         ContextOverflowError: A text is too long, and ``overflow`` is "error"; of more than 256 texts,
             those before it may have been computed.
     """
-    options = {"normalize": normalize, "overflow": overflow, "max_tokens": max_tokens}
+    options = {"normalize": normalize, "overflow": overflow, "max_tokens": max_tokens, "clean": clean}
     if isinstance(texts, str):
         _check_progress(progress)
         batch = _prepared(self, options, [texts], 0)
@@ -87,9 +94,10 @@ async def aembed(
     normalize: bool = True,
     overflow: str = "error",
     max_tokens: int | None = None,
+    clean: bool = False,
 ) -> NDArray[np.float32]:
     """:meth:`embed` for coroutines; the texts may come asynchronously."""
-    options = {"normalize": normalize, "overflow": overflow, "max_tokens": max_tokens}
+    options = {"normalize": normalize, "overflow": overflow, "max_tokens": max_tokens, "clean": clean}
     single = isinstance(texts, str)
     pieces = _apieces(self, [texts] if single else texts, options)
     vectors = _stacked(self, [piece async for piece in pieces])
@@ -103,6 +111,7 @@ def embed_stream(
     normalize: bool = True,
     overflow: str = "error",
     max_tokens: int | None = None,
+    clean: bool = False,
     progress: bool | None = False,
 ) -> Generator[NDArray[np.float32], None, None]:
     """Embeds a corpus of any size: vectors come as they are ready, and memory stays bounded.
@@ -114,6 +123,7 @@ def embed_stream(
         normalize: As for :meth:`embed`.
         overflow: As for :meth:`embed`.
         max_tokens: As for :meth:`embed`.
+        clean: As for :meth:`embed`.
         progress: Show a progress bar on stderr. None: on a terminal only.
 
     Yields:
@@ -124,7 +134,7 @@ def embed_stream(
         ContextOverflowError: A text is too long, and ``overflow`` is "error"; those before it that
             were not yet given out are lost.
     """
-    options = {"normalize": normalize, "overflow": overflow, "max_tokens": max_tokens}
+    options = {"normalize": normalize, "overflow": overflow, "max_tokens": max_tokens, "clean": clean}
     return each_vector(_pieces(self, texts, options, progress))
 
 
@@ -135,9 +145,10 @@ def aembed_stream(
     normalize: bool = True,
     overflow: str = "error",
     max_tokens: int | None = None,
+    clean: bool = False,
 ) -> AsyncGenerator[NDArray[np.float32], None]:
     """:meth:`embed_stream` for coroutines; the texts may come asynchronously."""
-    options = {"normalize": normalize, "overflow": overflow, "max_tokens": max_tokens}
+    options = {"normalize": normalize, "overflow": overflow, "max_tokens": max_tokens, "clean": clean}
     return aeach_vector(_apieces(self, texts, options))
 
 
@@ -179,6 +190,7 @@ def _prepared(llama: Llama, options: dict[str, Any], texts: list[Any], first: in
         unit=options["normalize"],
         overflow=options["overflow"],
         max_tokens=options["max_tokens"],
+        clean=options["clean"],
         first=first,
     )
 
@@ -199,7 +211,7 @@ def create_embedding(
     Args:
         input: One text, or several.
         model: The name to report.
-        params: ``normalize``, ``overflow`` and ``max_tokens``, as for :meth:`embed`.
+        params: ``normalize``, ``overflow``, ``max_tokens`` and ``clean``, as for :meth:`embed`.
     """
     name = _reported(self, model)
     batch = _embedding_batch(self, input, params)
@@ -269,14 +281,15 @@ async def arerank(
 
 
 def _embedding_batch(llama: Llama, texts: str | Sequence[str], params: dict[str, Any]) -> EmbeddingBatch:
-    unknown = set(params) - {"normalize", "overflow", "max_tokens"}
+    unknown = set(params) - {*_OPTIONS}
     if unknown:
-        raise unknown_name(unknown.pop(), ("normalize", "overflow", "max_tokens"), "parameter")
+        raise unknown_name(unknown.pop(), _OPTIONS, "parameter")
     return llama._vectors.embedding(
         [texts] if isinstance(texts, str) else texts,
         unit=boolean("normalize", params.get("normalize", True)),
         overflow=params.get("overflow", "error"),
         max_tokens=params.get("max_tokens"),
+        clean=params.get("clean", False),
     )
 
 

@@ -43,11 +43,12 @@ from llamacpp_core.response.parsers import CallsAfterTrigger, NativeParser, Tags
 
 __all__ = ["PROBE_TOOL", "CallForm", "own_call", "probe_calls"]
 
+_NAME = "find_places"
 _ARGUMENTS = {"place": 'Łódź (old "town")', "limit": 3}
 PROBE_TOOL: dict[str, Any] = {
     "type": "function",
     "function": {
-        "name": "find_places",
+        "name": _NAME,
         "description": "Finds places.",
         "parameters": {
             "type": "object",
@@ -59,7 +60,7 @@ PROBE_TOOL: dict[str, Any] = {
 _CALL = {
     "id": "k7Bq2mX9p",
     "type": "function",
-    "function": {"name": "find_places", "arguments": json.dumps(_ARGUMENTS, ensure_ascii=False)},
+    "function": {"name": _NAME, "arguments": json.dumps(_ARGUMENTS, ensure_ascii=False)},
 }
 _QUESTION = {"role": "user", "content": "Hello"}
 _ANSWER = {"role": "assistant", "content": "Qz7answer"}
@@ -76,11 +77,13 @@ class CallForm(NamedTuple):
         works: llama.cpp's parser reads the template's own calls.
         triggers: Content may be passed on without it until one of these comes; empty if it may not.
         start: Without triggers: a call can only be an answer that begins so; empty if that is not known.
+        head: The text of a call up to the tool's name.
     """
 
     works: bool
     triggers: tuple[str, ...] = ()
     start: str = ""
+    head: str = ""
 
 
 def own_call(render: Render, opening: Opening, tags: Tags | None) -> list[str]:
@@ -153,13 +156,14 @@ def probe_calls(
         if not _reads(NativeParser(plan), [text]):
             continue
         primer = tags.ends[0] if tags is not None and tags.is_open else ""
+        head = _without_reasoning(text, tags).partition(_NAME)[0].lstrip()
         if triggers is None:
             start = text.lstrip()[:1]
-            return CallForm(True, start=start if start == "{" and not primer else "")
+            return CallForm(True, start=start if start == "{" and not primer else "", head=head)
         for words in (triggers, (*triggers, *_leading_tag(_without_reasoning(text, tags), triggers))):
             if _reads(CallsAfterTrigger(plan, tags, words, primer), list(text)):
-                return CallForm(True, words)
-        return CallForm(True)
+                return CallForm(True, words, head=head)
+        return CallForm(True, head=head)
     return CallForm(False)
 
 
@@ -192,6 +196,6 @@ def _reads(parser: OutputParser, pieces: list[str]) -> bool:
             names += call["function"].get("name") or ""
             arguments += call["function"].get("arguments") or ""
     try:
-        return names == "find_places" and json.loads(arguments) == _ARGUMENTS and not other.strip()
+        return names == _NAME and json.loads(arguments) == _ARGUMENTS and not other.strip()
     except ValueError:
         return False

@@ -13,8 +13,9 @@ from llamacpp_core.request.answer_format import AnswerFormat, FreeFormats, const
 from llamacpp_core.request.chat_settings import ChatSettings, PromptShape
 from llamacpp_core.request.constraints import Constraint, constraint_for
 from llamacpp_core.request.formatted import Formatter, call_parser, describes_tools, plan_formatted
-from llamacpp_core.request.history import generic_history, with_instructions
+from llamacpp_core.request.history import generic_history, told_history, with_instructions
 from llamacpp_core.request.messages import dump_tools, normalize_messages
+from llamacpp_core.request.no_calls import called_names, fields_without_calls, openings
 from llamacpp_core.request.reasoning_first import AnswerPart
 from llamacpp_core.request.runner import Prepared
 from llamacpp_core.request.template import Begin, ChatPlanner, PlannedChat
@@ -82,7 +83,7 @@ class ChatPreparer:
         if planned.begin == Begin.REASONING:
             fields, follows = self._in_two_parts(planned, fields, answer, settings.shape)
         else:
-            fields |= answer.fields
+            fields |= answer.fields | self._no_calls(messages, settings, formatter, constraint)
         report = schema_report(settings)
         assembler = ChatAssembler(
             model=settings.model or self._info.name,
@@ -132,7 +133,7 @@ class ChatPreparer:
             described = False
         checked = normalize_messages(messages, image=caps.image, audio=caps.audio)
         if not described:
-            checked = generic_history(checked)
+            checked = told_history(checked) if use.mode == "none" else generic_history(checked)
             if use.tools:
                 checked = with_instructions(checked, call_instructions(use))
         tools = use.tools if described else []
@@ -182,6 +183,25 @@ class ChatPreparer:
         else:
             free = self._free.free(planned, has_tools=has_tools)
         return free if constraint is None else possible_calls(constraint, planned, free)
+
+    def _no_calls(
+        self,
+        messages: Any,
+        settings: ChatSettings,
+        formatter: Formatter | None,
+        constraint: Constraint | None,
+    ) -> dict[str, Any]:
+        """The fields that keep an answer without tools from calling what earlier turns have called."""
+        if constraint is not None or settings.use.mode != "none" or not (names := called_names(messages)):
+            return {}
+        native = (
+            self._info.capabilities.tools == "native" if formatter is None else describes_tools(formatter)
+        )
+        if native and formatter is not None:
+            return {}  # nobody says how it writes calls
+        words = openings(self._planner.own_calls() if native else None, names)
+        bias = settings.sampling.get("logit_bias", ())
+        return fields_without_calls(words, self._vocab, bias)
 
     def _in_two_parts(
         self, planned: PlannedChat, fields: dict[str, Any], answer: AnswerFormat, shape: PromptShape

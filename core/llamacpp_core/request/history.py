@@ -17,6 +17,7 @@ __all__ = [
     "merged",
     "plain",
     "short_call_ids",
+    "told_history",
     "with_instructions",
 ]
 
@@ -130,6 +131,29 @@ def generic_history(messages: Sequence[dict[str, Any]]) -> Messages:
             out.append({"role": "user", "content": _under(heading, content)})
         else:
             out.append(message)
+    return out
+
+
+def told_history(messages: Sequence[dict[str, Any]]) -> Messages:
+    """:func:`generic_history` for an answer that must not call: no turn shows how a call is written.
+
+    A call is named above its result instead. Kept from the tags alone, a small model would imitate the rest.
+    """
+    named: dict[str, str] = {}
+    out: Messages = []
+    for message in messages:
+        if message.get("tool_calls"):
+            for made in message["tool_calls"]:
+                named[made["id"]] = f"{made['function']['name']}({made['function']['arguments']})"
+            message = {key: value for key, value in message.items() if key != "tool_calls"}
+            if not as_text(message["content"]):
+                continue
+        elif message["role"] == "tool":
+            heading = (
+                f"Result of {named.get(message.get('tool_call_id', ''), message.get('name', 'a tool'))}:"
+            )
+            message = {"role": "user", "content": _under(heading, message["content"])}
+        out.append(message)
     return out
 
 

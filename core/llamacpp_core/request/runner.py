@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from llamacpp_core.engine.in_flight import Running
 from llamacpp_core.engine.plan import Plan
 from llamacpp_core.request.reasoning_first import AnswerPart, ReasoningFirst
+from llamacpp_core.request.speed import SpeedWatch
 from llamacpp_core.response.assemblers import ChatAssembler, CompletionAssembler
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ class Prepared:
         processors: Functions of (token ids so far, logits) that return logits.
         criteria: Functions of (token ids so far, logits) that say whether to stop.
         prompt_logprobs: The log-probabilities of the prompt are wanted, too.
+        watch: Compares its speed with that of others; None for no comparison.
     """
 
     plan: Plan
@@ -47,6 +50,7 @@ class Prepared:
     processors: tuple[Callable[..., Any], ...] = ()
     criteria: tuple[Callable[..., Any], ...] = ()
     prompt_logprobs: bool = False
+    watch: SpeedWatch | None = None
 
     @property
     def streamed(self) -> bool:
@@ -79,25 +83,35 @@ def _submit(engine: Runs, prepared: Prepared) -> Running:
     )
 
 
+@contextmanager
+def _ended(request: Running, prepared: Prepared) -> Iterator[None]:
+    """Ends the request with the block, and notes how fast it was."""
+    watch, assembler = prepared.watch, prepared.assembler
+    ticket = 0
+    try:
+        ticket = 0 if watch is None else watch.begin()
+        yield
+    finally:
+        request.cancel()
+        if watch is not None:
+            watch.end(ticket, assembler.timings() if assembler.done else None)
+
+
 def run(engine: Runs, prepared: Prepared) -> dict[str, Any]:
     """Waits for the whole response on this thread."""
     request = _submit(engine, prepared)
-    try:
+    with _ended(request, prepared):
         while not prepared.assembler.done:
             prepared.assembler.add(request.next())
-    finally:
-        request.cancel()
     return prepared.assembler.response()
 
 
 async def arun(engine: Runs, prepared: Prepared) -> dict[str, Any]:
     """Waits for the whole response in this coroutine."""
     request = _submit(engine, prepared)
-    try:
+    with _ended(request, prepared):
         while not prepared.assembler.done:
             prepared.assembler.add(await request.anext())
-    finally:
-        request.cancel()
     return prepared.assembler.response()
 
 
@@ -107,11 +121,9 @@ def stream(engine: Runs, prepared: Prepared) -> Generator[dict[str, Any], None, 
 
 
 def _chunks(request: Running, prepared: Prepared) -> Generator[dict[str, Any], None, None]:
-    try:
+    with _ended(request, prepared):
         while not prepared.assembler.done:
             yield from prepared.assembler.chunks(request.next())
-    finally:
-        request.cancel()
 
 
 def astream(engine: Runs, prepared: Prepared) -> AsyncGenerator[dict[str, Any], None]:
@@ -120,12 +132,10 @@ def astream(engine: Runs, prepared: Prepared) -> AsyncGenerator[dict[str, Any], 
 
 
 async def _achunks(request: Running, prepared: Prepared) -> AsyncGenerator[dict[str, Any], None]:
-    try:
+    with _ended(request, prepared):
         while not prepared.assembler.done:
             for chunk in prepared.assembler.chunks(await request.anext()):
                 yield chunk
-    finally:
-        request.cancel()
 
 
 @cache

@@ -151,15 +151,17 @@ class ChatPlanner:
         described = caps.get("supports_tools") and caps.get("supports_tool_calls")
         if not (described and native["has_decoder"] and native["has_memory"]):
             return False
-        shape = PromptShape()
-        kwargs, think = self._kwargs(shape, constrained=True)
-        head = {"kwargs": kwargs, "enable_thinking": think}
         try:
-            return self._calls(
-                Rendering(self._engine, head | {"format": self._format(shape, kwargs, think)})
-            ).works
+            return self.own_calls().works
         except LlamaCppError:
             return False
+
+    def own_calls(self) -> CallForm:
+        """How the template writes calls."""
+        shape = PromptShape()
+        kwargs, think = self._kwargs(shape, constrained=True)
+        head = {"kwargs": kwargs, "enable_thinking": think, "format": self._format(shape, kwargs, think)}
+        return self._calls(Rendering(self._engine, head))
 
     def plan(
         self,

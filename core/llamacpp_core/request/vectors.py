@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from llamacpp_core._checks import boolean, check_text, choice, integer
+from llamacpp_core._checks import boolean, check_text, choice, clean_text, integer
 from llamacpp_core.engine.engine import TASK_COMPLETION, TASK_RERANK, Engine
 from llamacpp_core.engine.info import ModelInfo
 from llamacpp_core.engine.plan import Plan
@@ -57,6 +57,7 @@ class VectorPreparer:
         self._engine = engine
         self._vocab = vocab
         self._info = info
+        self._leaves_nul_out = tokenize is not None  # as BERT's tokenizer does
         self._tokenize = tokenize or (lambda s: vocab.tokenize(s, add_special=True, parse_special=False))
 
     @property
@@ -68,7 +69,7 @@ class VectorPreparer:
         """Checks what does not depend on the texts.
 
         Args:
-            options: ``normalize``, ``overflow`` and ``max_tokens`` of a call.
+            options: ``normalize``, ``overflow``, ``max_tokens`` and ``clean`` of a call.
 
         Returns:
             Tokens that one piece may have.
@@ -92,6 +93,7 @@ class VectorPreparer:
                 parameter="pooling_type",
             )
         boolean("normalize", options["normalize"])
+        boolean("clean", options["clean"])
         choice(*OVERFLOW)("overflow", options["overflow"])
         if options["max_tokens"] is None:
             return self.limit
@@ -99,7 +101,14 @@ class VectorPreparer:
         return min(self.limit, lowered)
 
     def embedding(
-        self, texts: Sequence[Any], *, unit: bool, overflow: Any, max_tokens: int | None, first: int = 0
+        self,
+        texts: Sequence[Any],
+        *,
+        unit: bool,
+        overflow: Any,
+        max_tokens: int | None,
+        clean: bool = False,
+        first: int = 0,
     ) -> EmbeddingBatch:
         """Checks and tokenizes texts.
 
@@ -108,13 +117,16 @@ class VectorPreparer:
             unit: Scale the vectors to length 1.
             overflow: What to do with a text that is too long: "error", "truncate" or "chunk".
             max_tokens: A limit below the model's own.
+            clean: Leave out, or replace, what no tokenizer takes.
             first: The number of the first text, for messages.
 
         Raises:
             UnsupportedCapabilityError: The model was loaded without embeddings.
             ContextOverflowError: A text is too long, and ``overflow`` is "error".
         """
-        limit = self.check_embedding({"normalize": unit, "overflow": overflow, "max_tokens": max_tokens})
+        limit = self.check_embedding(
+            {"normalize": unit, "overflow": overflow, "max_tokens": max_tokens, "clean": clean}
+        )
         if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Sequence):
             raise InvalidParameterError(
                 f"input must be a list of texts, got {type(texts).__name__}", parameter="input"
@@ -122,15 +134,19 @@ class VectorPreparer:
         pieces: list[list[int]] = []
         owners: list[int] = []
         for i, entry in enumerate(texts):
-            for piece in self._fit(first + i, self._tokens(first + i, entry), overflow, limit):
+            for piece in self._fit(first + i, self._tokens(first + i, entry, clean), overflow, limit):
                 pieces.append(piece)
                 owners.append(i)
         plan = self._engine.plan_tokens(pieces) if pieces else None
         return EmbeddingBatch(plan, owners, [len(p) for p in pieces], len(texts), unit, self._info.n_embd)
 
-    def _tokens(self, index: int, entry: Any) -> list[int]:
+    def _tokens(self, index: int, entry: Any, clean: bool) -> list[int]:
         name = f"input[{index}]"
         if isinstance(entry, str):
+            if clean:
+                entry = clean_text(entry)
+            elif self._leaves_nul_out:
+                entry = entry.replace("\0", "")
             tokens = self._tokenize(check_text(name, entry))
         else:
             tokens = self._vocab.check_all(entry, name)

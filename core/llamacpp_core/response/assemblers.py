@@ -121,6 +121,17 @@ class _Assembler:
         final = self.choices[0].final
         return dict(final.timings) if final else {}
 
+    def close(self, chunks: list[dict[str, Any]]) -> None:
+        """Adds what belongs to the whole response to its last chunk, once every answer has ended."""
+        if not self.done:
+            return
+        last = chunks[-1]
+        last["timings"] = self.timings()
+        if self.include_usage:
+            chunks.append(self.envelope(last["object"], []) | {"usage": self.usage()})
+        else:
+            last["usage"] = self.usage()
+
     def keep_probs(self, choice: _Choice, event: Piece | Final) -> list[dict[str, Any]]:
         """The logprobs that come with a piece of text, and those that waited for it.
 
@@ -232,8 +243,8 @@ class ChatAssembler(_Assembler):
         if self.legacy_functions and ending["finish_reason"] == "tool_calls":
             ending["finish_reason"] = "function_call"
         if self.report is not None:
-            functions = [choice.calls[index]["function"] for index in sorted(choice.calls)]
-            ending["schema_report"] = self.report("".join(choice.text), functions)
+            calls = [choice.calls[index]["function"] for index in sorted(choice.calls)]
+            ending["schema_report"] = self.report("".join(choice.text), calls)
         return ending
 
     def _problems(self, choice: _Choice) -> list[dict[str, Any]]:
@@ -266,11 +277,7 @@ class ChatAssembler(_Assembler):
             if problems:
                 out.append(self._chunk(event.position, {"tool_calls": problems}))
             out.append(self._chunk(event.position, {}, ending=self._ending(choice)))
-            if self.done:
-                out[-1] |= {"usage": self.usage(), "timings": self.timings()}
-                if self.include_usage:
-                    del out[-1]["usage"]
-                    out.append(self.envelope("chat.completion.chunk", []) | {"usage": self.usage()})
+            self.close(out)
         return out
 
     def _legacy(self, delta: Delta) -> Delta:
@@ -388,11 +395,7 @@ class CompletionAssembler(_Assembler):
             out.append(self._chunk(event.position, text, logprobs))
         if isinstance(event, Final):
             out.append(self._chunk(event.position, "", None, choice.ending))
-            if self.done:
-                out[-1] |= {"usage": self.usage(), "timings": self.timings()}
-                if self.include_usage:
-                    del out[-1]["usage"]
-                    out.append(self.envelope("text_completion", []) | {"usage": self.usage()})
+            self.close(out)
         return out
 
     def _chunk(

@@ -235,8 +235,8 @@ class ChatCompletionStreamResponseDelta(TypedDict, total=False):
 class ChatCompletionStreamResponseChoice(TypedDict):
     """A chunk's part of one answer.
 
-    Keys: ``delta``; ``finish_reason``, null but in the last chunk, where ``stop_reason``, the stop string that
-    ended it, and ``schema_report`` come too.
+    Keys: ``delta``; ``finish_reason``, null but in the last chunk, where ``stop_reason``, the stop string
+    that ended it, and ``schema_report`` come too.
     """
 
     index: int

@@ -11,7 +11,7 @@ from llamacpp_core.llama.chat import prepare_chat
 from llamacpp_core.request.call_probe import own_call
 from llamacpp_core.request.chat_settings import PromptShape
 from llamacpp_core.request.rendering import Rendering
-from llamacpp_core.response.assemblers import OutputParser
+from llamacpp_core.response.choice import OutputParser
 from llamacpp_core.response.tool_calls import CALL_CLOSE, CALL_OPEN
 
 ARGUMENTS = {"place": 'Łódź (old "town")', "limit": 3}

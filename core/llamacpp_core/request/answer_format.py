@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 from llamacpp_core.engine.kept import Kept
 from llamacpp_core.request.constraints import Constraint
 from llamacpp_core.request.template import Begin, PlannedChat
-from llamacpp_core.response.assemblers import OutputParser
+from llamacpp_core.response.choice import OutputParser
 from llamacpp_core.response.parsers import (
     CallsAfterTrigger,
     CallsAtStart,

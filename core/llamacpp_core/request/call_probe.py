@@ -38,7 +38,7 @@ from typing import Any, NamedTuple
 from llamacpp_core.engine.plan import Plan
 from llamacpp_core.errors import LlamaCppError
 from llamacpp_core.request.openings import Opening, common_length
-from llamacpp_core.response.assemblers import OutputParser
+from llamacpp_core.response.choice import OutputParser
 from llamacpp_core.response.parsers import CallsAfterTrigger, NativeParser, Tags
 
 __all__ = ["PROBE_TOOL", "CallForm", "own_call", "probe_calls"]

@@ -28,7 +28,7 @@ from llamacpp_core.request.template import (
     has_media,
     split_prefill,
 )
-from llamacpp_core.response.assemblers import OutputParser
+from llamacpp_core.response.choice import OutputParser
 
 if TYPE_CHECKING:
     from llamacpp_core.lowlevel.vocabulary import Vocabulary

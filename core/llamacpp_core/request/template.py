@@ -15,7 +15,7 @@ from llamacpp_core.request.chat_settings import PromptShape
 from llamacpp_core.request.history import as_text
 from llamacpp_core.request.openings import Opening, find_opening, is_open
 from llamacpp_core.request.rendering import Rendering, format_key
-from llamacpp_core.response.assemblers import OutputParser
+from llamacpp_core.response.choice import OutputParser
 from llamacpp_core.response.parsers import Tags
 
 __all__ = [

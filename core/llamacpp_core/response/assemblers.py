@@ -5,64 +5,14 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from llamacpp_core.engine.events import Event, Final, Piece
-from llamacpp_core.engine.text import add_call_piece
 from llamacpp_core.native.build_info import system_fingerprint
+from llamacpp_core.response.choice import Choice, Delta, OutputParser
 from llamacpp_core.response.logprobs import chat_logprob, completion_logprobs, mean_logprob
 
-__all__ = ["ChatAssembler", "CompletionAssembler", "OutputParser"]
-
-Delta = dict[str, Any]
-
-
-class OutputParser(Protocol):
-    """Splits the text of an answer into message deltas: content, reasoning, tool calls."""
-
-    def feed(self, text: str) -> list[Delta]:
-        """Deltas that a further piece of text completes."""
-
-    def finish(self) -> list[Delta]:
-        """What is left when the text has ended."""
-
-
-class _Choice:
-    """What has come in for one of the ``n`` answers."""
-
-    def __init__(self, parser: OutputParser | None) -> None:
-        self.parser = parser
-        self.started = False
-        self.text: list[str] = []
-        self.reasoning: list[str] = []
-        self.calls: dict[int, dict[str, Any]] = {}
-        self.logprobs: list[dict[str, Any]] = []
-        self.waiting: list[dict[str, Any]] = []  # logprobs of tokens whose text has not come
-        self.final: Final | None = None
-
-    def merge(self, delta: Delta) -> None:
-        """Adds a delta to the message."""
-        if delta.get("content"):
-            self.text.append(delta["content"])
-        if delta.get("reasoning_content"):
-            self.reasoning.append(delta["reasoning_content"])
-        for piece in delta.get("tool_calls", ()):
-            add_call_piece(self.calls, piece)
-
-    @property
-    def finish_reason(self) -> str:
-        assert self.final is not None
-        cut = self.final.stop_type not in ("eos", "word")
-        if cut and not getattr(self.parser, "complete", False):
-            return "length"
-        return "tool_calls" if self.calls else "stop"
-
-    @property
-    def ending(self) -> dict[str, Any]:
-        """Why the answer ended, for its choice."""
-        assert self.final is not None
-        word = self.final.stopping_word
-        return {"finish_reason": self.finish_reason} | ({"stop_reason": word} if word else {})
+__all__ = ["ChatAssembler", "CompletionAssembler"]
 
 
 class _Assembler:
@@ -86,7 +36,7 @@ class _Assembler:
         self.n_logprobs = n_logprobs
         self.piece = piece
         self.include_usage = include_usage
-        self.choices = [_Choice(None) for _ in range(n)]
+        self.choices = [Choice(None) for _ in range(n)]
 
     @property
     def done(self) -> bool:
@@ -132,7 +82,7 @@ class _Assembler:
         else:
             last["usage"] = self.usage()
 
-    def keep_probs(self, choice: _Choice, event: Piece | Final) -> list[dict[str, Any]]:
+    def keep_probs(self, choice: Choice, event: Piece | Final) -> list[dict[str, Any]]:
         """The logprobs that come with a piece of text, and those that waited for it.
 
         Tokens without text may be the beginning of a stop string: those of one belong to no answer.
@@ -189,7 +139,7 @@ class ChatAssembler(_Assembler):
             for choice in self.choices:
                 choice.parser = new_parser()
 
-    def _deltas(self, choice: _Choice, event: Piece | Final) -> tuple[list[Delta], list[dict[str, Any]]]:
+    def _deltas(self, choice: Choice, event: Piece | Final) -> tuple[list[Delta], list[dict[str, Any]]]:
         """What an event adds to the message, and its logprobs."""
         deltas: list[Delta] = []
         if event.text:
@@ -223,7 +173,7 @@ class ChatAssembler(_Assembler):
             usage["completion_tokens_details"] = {"reasoning_tokens": reasoning}
         return usage
 
-    def _finished(self, index: int, choice: _Choice) -> dict[str, Any]:
+    def _finished(self, index: int, choice: Choice) -> dict[str, Any]:
         text = "".join(choice.text)
         calls = [choice.calls[i] for i in sorted(choice.calls)]
         for piece in self._problems(choice):
@@ -238,7 +188,7 @@ class ChatAssembler(_Assembler):
         logprobs = {"content": choice.logprobs} if self.n_logprobs is not None else None
         return {"index": index, "message": message, "logprobs": logprobs, **self._ending(choice)}
 
-    def _ending(self, choice: _Choice) -> dict[str, Any]:
+    def _ending(self, choice: Choice) -> dict[str, Any]:
         ending = choice.ending
         if self.legacy_functions and ending["finish_reason"] == "tool_calls":
             ending["finish_reason"] = "function_call"
@@ -247,7 +197,7 @@ class ChatAssembler(_Assembler):
             ending["schema_report"] = self.report("".join(choice.text), calls)
         return ending
 
-    def _problems(self, choice: _Choice) -> list[dict[str, Any]]:
+    def _problems(self, choice: Choice) -> list[dict[str, Any]]:
         """What is wrong with the calls of an answer that has ended, as pieces of calls."""
         if self.check_call is None:
             return []
@@ -335,7 +285,7 @@ class CompletionAssembler(_Assembler):
         self.best = best
         self._prompt_logprobs: list[dict[str, Any]] = []
 
-    def _text(self, choice: _Choice, event: Piece | Final) -> tuple[str, list[dict[str, Any]]]:
+    def _text(self, choice: Choice, event: Piece | Final) -> tuple[str, list[dict[str, Any]]]:
         if isinstance(event, Final):
             choice.final = event
         elif event.prompt_probs is not None:
@@ -364,7 +314,7 @@ class CompletionAssembler(_Assembler):
         out["timings"] = self.timings()
         return out
 
-    def _finished(self, index: int, choice: _Choice) -> dict[str, Any]:
+    def _finished(self, index: int, choice: Choice) -> dict[str, Any]:
         logprobs = None
         if self.n_logprobs is not None:
             logprobs = completion_logprobs([*self._prompt_logprobs, *choice.logprobs], self.offset)

@@ -13,7 +13,7 @@ from llamacpp_core.engine.text import partial_suffix
 from llamacpp_core.errors import LlamaCppError
 from llamacpp_core.native import ffi, lib
 from llamacpp_core.native.failures import last_error
-from llamacpp_core.response.assemblers import OutputParser
+from llamacpp_core.response.choice import OutputParser
 
 __all__ = [
     "CallsAfterTrigger",

@@ -22,7 +22,7 @@ FAST_TESTS := $(PURE_TESTS) tests/build tests/chat_format tests/display tests/re
   $(addprefix tests/langchain/test_,docs.py messages.py refusals.py tools.py) \
   $(addprefix tests/llama_index/test_,llm_scripted.py llm_scripted_tools.py messages.py partial_json.py refusals.py)
 
-.PHONY: help demo check test test-fast test-pure lint types format docs bench-tools fuzz storm asan tsan valgrind notebooks clean
+.PHONY: help demo check test test-fast test-pure lint types format docs bench-tools fuzz storm asan tsan valgrind notebooks wheel wheel-check sdist clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -95,6 +95,18 @@ cmake --build build/$(1) --target _cpu _native
 $(BIN)/python tests/sanitizers/run.py $(1)
 endef
 
+# For every x86-64 Linux with glibc 2.28 or newer: a module for each level of CPUs, compiled by Zig's Clang.
+wheel: $(VENV)/.venv ## Build a wheel for Linux into dist/ and inspect it
+	@$(PIP) install -q --group wheel
+	$(BIN)/python release/build_wheel.py
+
+wheel-check: ## Install the wheel in dist/ (or WHEEL=) without a compiler, run the demo and the core's tests on it
+	$(PYTHON) release/check_wheel.py $(or $(WHEEL),$(wildcard dist/*.whl))
+
+sdist: $(VENV)/.venv ## Build the source archive into dist/, with the pinned llama.cpp in it
+	@$(PIP) install -q build
+	$(BIN)/python -m build --sdist
+
 clean: ## Remove the environment and the build, not the caches of models and sources
 	rm -rf $(VENV) build
 
@@ -106,11 +118,24 @@ $(VENV)/.venv:
 	@$(PIP) install -q --upgrade 'pip>=25.1'
 	@touch $@
 
-# The build runs in this environment (no isolation), so that a change of a source file rebuilds in seconds.
+# The build runs in this environment (no isolation), so that a change of a source file rebuilds in seconds. With a
+# wheel at hand (make WHEEL=dist/... demo) its compiled modules are used, and nothing is built.
+ifdef WHEEL
+INSTALL := $(PIP) install -q --no-build-isolation -C wheel.cmake=false -e
+else
+INSTALL := $(PIP) install -q --no-build-isolation -e
+endif
+
 $(VENV)/.build: $(VENV)/.venv pyproject.toml $(native_sources)
-	@echo "Building llama.cpp into the extension module: some minutes the first time."
 	@$(PIP) install -q --group build
-	@$(PIP) install -q --no-build-isolation -e .
+ifdef WHEEL
+	@$(INSTALL) .
+	@$(BIN)/python release/use_wheel.py "$(WHEEL)"
+else
+	@echo "Building llama.cpp into the extension module: some minutes the first time."
+	@$(BIN)/python native/build_progress.py build/build.log \
+	  $(PIP) install -v --no-build-isolation -e .
+endif
 	@$(BIN)/python -m llamacpp_core.native.selftest
 	@touch $@
 
@@ -119,9 +144,9 @@ $(VENV)/.pure: $(VENV)/.venv pyproject.toml
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.build pyproject.toml
-	@$(PIP) install -q --no-build-isolation -e '.[cli,langchain,llama-index,models]'
+	@$(INSTALL) '.[cli,langchain,llama-index,models]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.build pyproject.toml
-	@$(PIP) install -q --no-build-isolation -e '.[all]' --group dev
+	@$(INSTALL) '.[all]' --group dev
 	@touch $@

@@ -3,6 +3,7 @@
 The source archive named in ``llama_cpp.cmake`` comes from the Python package index through pip, its
 sha256 is checked, and its ``vendor/llama.cpp`` folder is unpacked into the user's cache, once for all
 builds. Two builds at once are safe: everything is prepared beside its final place and renamed into it.
+Our own source archive holds what a build needs of it (``--bundle``); a build from that fetches nothing.
 """
 
 from __future__ import annotations
@@ -19,11 +20,31 @@ import sys
 import tarfile
 import tempfile
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
 PIN_FILE = Path(__file__).resolve().parent / "llama_cpp.cmake"
 SUBFOLDER = PurePosixPath("vendor/llama.cpp")
 STAMP = ".complete"
+BUNDLE = PIN_FILE.parent / "bundled" / "llama.cpp"
+"""Where the source lies inside our own source archive; a checkout makes no use of it."""
+ARCHIVE_MARK = PIN_FILE.parent.parent / "PKG-INFO"
+NEEDED = [
+    "CMakeLists.txt",
+    "LICENSE",
+    "AUTHORS",
+    "licenses",
+    "cmake",
+    "common",
+    "ggml",
+    "include",
+    "src",
+    "tools",
+]
+NEEDED += ["vendor"]
+"""What of it the build reads; ``ggml`` with every backend, ``tools`` without web page, pictures and tests."""
+_NOT_NEEDED = ("tools/ui/*/*", "tools/ui/*.json", "tools/ui/*.ts", "tools/ui/*.js", "tools/server/tests/*")
+_NOT_NEEDED += ("tools/*.png", "tools/*.jpeg", "tools/*.mp?", "tools/*.md")
 OVERRIDE = (
     "Or set LLAMA_CPP_SOURCE_DIR to a llama.cpp checkout, in the environment or with "
     "`pip install -C cmake.define.LLAMA_CPP_SOURCE_DIR=PATH .`."
@@ -171,6 +192,38 @@ def _move_into_place(prepared: Path, target: Path, pin: Pin) -> None:
             raise
 
 
+def bundle(source: Path, pin: Pin, target: Path = BUNDLE) -> None:
+    """Copies what the build needs of ``source`` to ``target``, for our source archive."""
+    prepared = Path(tempfile.mkdtemp(dir=_made(target.parent), prefix=".bundle-"))
+    try:
+        for path in _needed(source):
+            copy = prepared / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+        (prepared / STAMP).write_text(pin.sha256, encoding="ascii")
+        shutil.rmtree(target, ignore_errors=True)
+        prepared.chmod(0o755)
+        prepared.replace(target)
+    finally:
+        shutil.rmtree(prepared, ignore_errors=True)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _needed(source: Path) -> list[Path]:
+    files = []
+    for name in NEEDED:
+        top = source / name
+        for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
+            inside = path.relative_to(source).as_posix()
+            if path.is_file() and not any(fnmatch(inside, pattern) for pattern in _NOT_NEEDED):
+                files.append(path)
+    return files
+
+
 def _is_complete(source: Path, pin: Pin) -> bool:
     try:
         return (source / STAMP).read_text(encoding="ascii") == pin.sha256
@@ -186,10 +239,20 @@ def main(argv: list[str] | None = None) -> int:
     """Prints the source folder; returns the exit status."""
     parser = argparse.ArgumentParser(description="Fetch the pinned llama.cpp source; print its folder.")
     parser.add_argument("--cache", type=Path, default=None, help="folder to keep sources in")
+    parser.add_argument("--bundle", action="store_true", help=f"copy what a build needs of it to {BUNDLE}")
     options = parser.parse_args(argv)
     override = os.environ.get("LLAMA_CPP_SOURCE_DIR")
     try:
-        source = Path(override) if override else ensure_source(Pin.read(), options.cache or cache_folder())
+        pin = Pin.read()
+        if options.bundle:
+            bundle(ensure_source(pin, options.cache or cache_folder()), pin)
+            source = BUNDLE
+        elif override:
+            source = Path(override)
+        elif ARCHIVE_MARK.is_file() and _is_complete(BUNDLE, pin):
+            source = BUNDLE
+        else:
+            source = ensure_source(pin, options.cache or cache_folder())
     except (FetchError, OSError) as error:
         print(f"fetch_llama_cpp.py: {error}", file=sys.stderr)
         return 1

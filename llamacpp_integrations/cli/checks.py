@@ -14,6 +14,7 @@ from typing import Any
 from llamacpp_core.display.facts import size_text
 from llamacpp_core.errors import LlamaCppError
 from llamacpp_core.native.cpu_check import REBUILD, cpu_features, refusal
+from llamacpp_core.native.cpu_level import FORCE, level_in_use
 from llamacpp_integrations.cli.shared import CHAT_MODEL, EMBEDDING_MODEL
 
 __all__ = ["BROKEN", "NOTE", "OK", "Finding", "examine", "try_model"]
@@ -105,6 +106,7 @@ def _build() -> Iterator[Finding]:
     info = build_info()
     yield Finding("build", "llama.cpp", OK, str(info["llama_cpp"]))
     yield Finding("build", "changed in it", OK, ", ".join(info["changes"]) or "nothing")
+    yield _cpu_level()
     groups = dict(_groups(info["system_info"]))
     for name, options in groups.items():
         yield Finding("build", f"{name} options", OK, ", ".join(options))
@@ -116,6 +118,14 @@ def _build() -> Iterator[Finding]:
         yield Finding("build", "CPU features", NOTE, detail, f"build on this machine: {REBUILD}")
     else:
         yield Finding("build", "CPU features", OK, "the build uses what this CPU has")
+
+
+def _cpu_level() -> Finding:
+    level = level_in_use()
+    if level.complaint:
+        advice = f"unset {FORCE}, or set it to a level that this CPU has"
+        return Finding("build", "CPU level", NOTE, level.complaint, advice)
+    return Finding("build", "CPU level", OK, str(level))
 
 
 def _refusal() -> Iterator[Finding]:

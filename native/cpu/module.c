@@ -119,11 +119,11 @@ static int has(const x86_feature * feature) { return feature->name != NULL; }
 
 enum { n_features = sizeof(features) / sizeof(features[0]) };
 
-// The names for which `wanted` says yes, as a list.
-static PyObject * names(int (*wanted)(int)) {
+// The names for which `wanted` says yes, as a list. `table` is a level's, as lc_cpu_required.
+static PyObject * names(int (*wanted)(const unsigned char *, int), const unsigned char * table) {
     PyObject * list = PyList_New(0);
     for (int i = 0; list != NULL && i < n_features; i++) {
-        if (!wanted(i)) {
+        if (!wanted(table, i)) {
             continue;
         }
         PyObject * name = PyUnicode_FromString(features[i].name);
@@ -135,28 +135,64 @@ static PyObject * names(int (*wanted)(int)) {
     return list;
 }
 
-static int is_required(int i) { return lc_cpu_required[i]; }
-static int is_missing(int i) { return lc_cpu_required[i] && !has(&features[i]); }
-static int is_offered(int i) { return features[i].name[0] != '\0' && has(&features[i]); }
+// Builds for several levels of CPUs in one wheel: X(name, table), least first. Others have one table without a name.
+#ifdef LC_HAS_CPU_LEVELS
+#include "cpu_levels.h"
+#else
+#define LC_CPU_LEVELS(X)
+#endif
+#define X(name, table) extern const unsigned char table[];
+LC_CPU_LEVELS(X)
+#undef X
+
+typedef struct {
+    const char *          name;
+    const unsigned char * required;
+} cpu_level;
+
+#define X(name, table) { #name, table },
+static const cpu_level levels_here[] = { LC_CPU_LEVELS(X){ NULL, lc_cpu_required } };
+#undef X
+
+static int is_required(const unsigned char * table, int i) { return table[i]; }
+static int is_missing(const unsigned char * table, int i) { return table[i] && !has(&features[i]); }
+static int is_offered(const unsigned char * table, int i) {
+    (void) table;
+    return features[i].name[0] != '\0' && has(&features[i]);
+}
 
 static PyObject * required(PyObject * self, PyObject * ignored) {
     (void) self, (void) ignored;
-    return names(is_required);
+    return names(is_required, lc_cpu_required);
 }
 
 static PyObject * missing(PyObject * self, PyObject * ignored) {
     (void) self, (void) ignored;
-    return names(is_missing);
+    return names(is_missing, lc_cpu_required);
+}
+
+static PyObject * levels(PyObject * self, PyObject * ignored) {
+    (void) self, (void) ignored;
+    PyObject * found = PyDict_New();
+    for (const cpu_level * level = levels_here; found != NULL && level->name != NULL; level++) {
+        PyObject * needed = names(is_required, level->required);
+        if (needed == NULL || PyDict_SetItemString(found, level->name, needed) != 0) {
+            Py_CLEAR(found);
+        }
+        Py_XDECREF(needed);
+    }
+    return found;
 }
 
 static PyObject * offered(PyObject * self, PyObject * ignored) {
     (void) self, (void) ignored;
-    return names(is_offered);
+    return names(is_offered, NULL);
 }
 
 static PyMethodDef methods[] = {
-    { "required", required, METH_NOARGS, "The features that llama.cpp was compiled for." },
+    { "required", required, METH_NOARGS, "The features that llama.cpp was compiled for, at the lowest level." },
     { "missing", missing, METH_NOARGS, "Those of them that this CPU or its operating system does not offer." },
+    { "levels", levels, METH_NOARGS, "By level of CPUs, least first, what its module was compiled for; {} if there is one." },
     { "offered", offered, METH_NOARGS, "The known features that this CPU and its operating system offer." },
     { NULL, NULL, 0, NULL },
 };

@@ -171,3 +171,44 @@ def test_an_override_is_printed_as_it_is(
     monkeypatch.setenv("LLAMA_CPP_SOURCE_DIR", str(tmp_path))
     assert fetch.main([]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path)
+
+
+def test_our_archive_holds_what_a_build_reads(fetch: ModuleType, tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "bundled" / "llama.cpp"
+    wanted = ["LICENSE", "ggml/src/ggml-cuda/mma.cu", "src/llama.cpp", "tools/ui/CMakeLists.txt", "vendor/x/LICENSE"]
+    unwanted = ["models/big.gguf", "tools/ui/src/app.ts", "tools/mtmd/test-1.jpeg", "docs/page.md"]
+    for name in (*wanted, *unwanted):
+        path = source / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name, encoding="utf-8")
+    for name in fetch.NEEDED:
+        if not (source / name).exists():
+            (source / name).touch()
+    pin = fetch.Pin.read()
+    target.mkdir(parents=True)
+    (target / "of-another-version").touch()
+    fetch.bundle(source, pin, target)
+    found = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
+    assert set(wanted) <= found
+    assert not {*unwanted, "of-another-version"} & found
+    assert fetch._is_complete(target, pin)
+
+
+@pytest.mark.parametrize("is_archive", [False, True])
+def test_only_a_build_from_our_archive_uses_what_is_bundled(
+    fetch: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    is_archive: bool,
+) -> None:
+    monkeypatch.delenv("LLAMA_CPP_SOURCE_DIR", raising=False)
+    monkeypatch.setattr(fetch, "BUNDLE", tmp_path / "bundled")
+    monkeypatch.setattr(fetch, "ARCHIVE_MARK", tmp_path / "PKG-INFO")
+    monkeypatch.setattr(fetch, "ensure_source", lambda pin, folder: tmp_path / "fetched")
+    (tmp_path / "bundled").mkdir()
+    (tmp_path / "bundled" / fetch.STAMP).write_text(fetch.Pin.read().sha256, encoding="ascii")
+    if is_archive:
+        (tmp_path / "PKG-INFO").touch()
+    assert fetch.main([]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / ("bundled" if is_archive else "fetched"))

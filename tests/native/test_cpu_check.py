@@ -22,6 +22,8 @@ REFUSED = """
 import sys, types
 stub = types.ModuleType("llamacpp_core.native._cpu")
 stub.missing = lambda: ["avx512f", "avx512_vnni"]
+stub.levels = dict
+stub.offered = list
 sys.modules[stub.__name__] = stub
 import llamacpp_core
 from llamacpp_core import Llama, LlamaCppError, ModelLoadError

@@ -88,6 +88,7 @@ class ModelInfo:
         prompt_cache: What is kept of earlier prompts.
         capabilities: What the model can do.
         lora: Paths and scales of the loaded LoRA adapters.
+        cpu_level: The level of CPUs that llama.cpp was compiled for, and why it was chosen.
     """
 
     name: str
@@ -112,6 +113,7 @@ class ModelInfo:
     prompt_cache: PromptCache
     capabilities: Capabilities
     lora: tuple[tuple[str, float], ...] = ()
+    cpu_level: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The facts as plain dicts and lists."""

@@ -11,9 +11,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from llamacpp_core.native.cpu_check import Refusal, refusal
+from llamacpp_core.native.cpu_level import import_native
 
-if TYPE_CHECKING or (_reason := refusal()) is None:
+if TYPE_CHECKING:
     from llamacpp_core.native._native import ffi, lib
+elif (_reason := refusal()) is None:
+    _native = import_native()
+    ffi, lib = _native.ffi, _native.lib
 else:
     ffi = lib = Refusal(str(_reason))
 

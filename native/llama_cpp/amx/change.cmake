@@ -9,7 +9,7 @@ llama_cpp_edit(amx_amx FILE ggml/src/ggml-cpu/amx/amx.cpp
   FROM "#include \"amx.h\"\n#include \"common.h\"\n#include \"mmq.h\"\n"
   TO "#include \"amx/amx.h\"\n#include \"amx/common.h\"\n#include \"amx/mmq.h\"\n"
   FROM "fprintf(stderr, \"AMX is not ready to be used!\\n\")"
-  TO "GGML_LOG_WARN(\"the system does not allow AMX: computing without it\\n\")")
+  TO "GGML_LOG_INFO(\"the CPU or the system does not allow AMX: computing without it\\n\")")
 llama_cpp_cpu_targets(targets)
 foreach(target IN LISTS targets)
   foreach(name mmq amx)

@@ -16,6 +16,7 @@ from llamacpp_core.engine.load.prompt_cache import keep_prompts
 from llamacpp_core.engine.load.server_options import server_files
 from llamacpp_core.engine.load.template_check import check_templates
 from llamacpp_core.errors import InvalidParameterError
+from llamacpp_core.native.cpu_level import level_in_use
 
 if TYPE_CHECKING:
     from llamacpp_core.models import GGUFHeader, ResolvedModel
@@ -238,4 +239,5 @@ def model_info(
         ),
         capabilities=capabilities(native, native_calls=native_calls),
         lora=tuple((adapter["path"], adapter["scale"]) for adapter in native["lora"]),
+        cpu_level=str(level_in_use()),
     )

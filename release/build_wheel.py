@@ -1,0 +1,117 @@
+"""Builds a wheel for every x86-64 Linux with glibc 2.28 or newer (2018), on any Linux, and inspects it.
+
+Clang, libc++ and the stubs of an old glibc come from the ``ziglang`` package: a compiler of the system would
+bind the module to the glibc and libstdc++ that are installed here. Nothing is tuned to the building machine.
+``make wheel`` runs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import inspect_wheel
+
+ROOT = Path(__file__).resolve().parent.parent
+GLIBC = "2.28"
+PLATFORM = f"manylinux_{GLIBC.replace('.', '_')}_x86_64"
+OPTIONS = (
+    "-DLLAMACPP_CPU_LEVELS=ON",
+    "-DCMAKE_BUILD_TYPE=Release",
+)
+
+
+def compiler(folder: Path) -> dict[str, str]:
+    """Writes small programs that call Zig's compiler for the old glibc; returns the environment for them."""
+    spec = importlib.util.find_spec("ziglang")
+    if spec is None or not spec.submodule_search_locations:
+        sys.exit("ziglang is missing: pip install --group wheel")
+    zig = Path(spec.submodule_search_locations[0]) / "zig"
+    folder.mkdir(parents=True, exist_ok=True)
+    target = f"-target x86_64-linux-gnu.{GLIBC}"
+    for name, arguments in {
+        "cc": f"cc {target}",
+        "c++": f"c++ {target}",
+        "ar": "ar",
+        "ranlib": "ranlib",
+    }.items():
+        path = folder / f"zig-{name}"
+        text = f'#!/bin/sh\nexec "{zig}" {arguments} "$@"\n'
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+            path.chmod(0o755)
+    cmake = [
+        f"-DCMAKE_AR={folder / 'zig-ar'}",
+        f"-DCMAKE_RANLIB={folder / 'zig-ranlib'}",
+        "-DLLAMACPP_ZIG=ON",
+    ]
+    return {
+        "CC": str(folder / "zig-cc"),
+        "CXX": str(folder / "zig-c++"),
+        "CMAKE_ARGS": " ".join([*OPTIONS, *cmake]),
+        "CCACHE_COMPILERTYPE": "clang",
+    }
+
+
+def build(work: Path) -> Path:
+    """Builds the wheel in ``work``; returns it, not yet named for its platform."""
+    raw = work / "raw"
+    shutil.rmtree(raw, ignore_errors=True)
+    command = [sys.executable, str(ROOT / "native" / "build_progress.py"), str(work / "build.log")]
+    command += [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-v",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(raw),
+    ]
+    environment = {
+        **os.environ,
+        **compiler(work / "bin"),
+        "SKBUILD_BUILD_DIR": str(work / "build"),
+    }
+    if subprocess.run([*command, str(ROOT)], env=environment, check=False).returncode != 0:
+        sys.exit(1)
+    return next(raw.glob("*.whl"))
+
+
+def name_for_platform(wheel: Path, out: Path) -> Path:
+    """Has auditwheel check the wheel for the platform and name it so; returns the result in ``out``."""
+    named = wheel.parent / "named"
+    command = [
+        sys.executable,
+        "-m",
+        "auditwheel",
+        "repair",
+        "--only-plat",
+        "--plat",
+        PLATFORM,
+        "-w",
+        str(named),
+    ]
+    subprocess.run([*command, str(wheel)], check=True)
+    out.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.move(next(named.glob("*.whl")), out / next(named.glob("*.whl")).name))
+
+
+def main() -> int:
+    """Builds and inspects the wheel; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder for the wheel")
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "wheel", help="folder to build in")
+    options = parser.parse_args()
+    wheel = name_for_platform(build(options.work.resolve()), options.out.resolve())
+    return inspect_wheel.main([str(wheel)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

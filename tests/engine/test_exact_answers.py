@@ -1,7 +1,4 @@
-"""One request at a time: an answer is the same to the last bit, whether its beginning was read before or not.
-
-For prompts that go on for 64 tokens or more behind what they have in common with others.
-"""
+"""One request at a time: an answer is the same to the last bit, whether its beginning was shared or not."""
 
 from __future__ import annotations
 
@@ -66,3 +63,16 @@ def test_answers_to_prompts_that_begin_like_others(llm: Llama, forgetful: Llama)
         shared += cached
         assert got == answer(forgetful, before[-1], cache_prompt=False)[0], number
     assert shared > 48 * N_PROMPTS
+
+
+@pytest.mark.parametrize("n_more", [1, 3, 8, 17, 40])
+def test_answers_to_prompts_that_go_on_for_a_little(llm: Llama, forgetful: Llama, n_more: int) -> None:
+    chosen = random.Random(n_more)
+    prompt, shared = tokens(llm, chosen, 300), 0
+    answer(llm, prompt)
+    for number in range(8):
+        prompt = prompt[: len(prompt) - chosen.randrange(40)] + tokens(llm, chosen, n_more + 3)[3:]
+        got, cached = answer(llm, prompt)
+        shared += cached
+        assert got == answer(forgetful, prompt, cache_prompt=False)[0], number
+    assert shared >= 8 * 192

@@ -1,11 +1,12 @@
 """A beginning that prompts have in common is read once, whichever request and slot read it.
 
-Beginnings are cut at multiples of 64 tokens. Of its own cache a slot also uses what is left over,
-where that was read as it would be again.
+Where a request runs alone, beginnings are cut at multiples of 64 tokens; of its own cache a slot also uses
+what is left over, where that was read as it would be again. Beside others they are cut where prompts part.
 """
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,13 @@ def question(llm: Llama, what: str) -> list[int]:
     return llm.tokenize(QUESTION.format(what=what).encode(), add_bos=False)
 
 
+def in_common(prompts: list[list[int]]) -> int:
+    """How many tokens all of them begin with."""
+    return sum(
+        1 for _ in itertools.takewhile(lambda tokens: len(set(tokens)) == 1, zip(*prompts, strict=False))
+    )
+
+
 def start(llm: Llama, prompt: list[int], **parameters: Any) -> Iterator[Any]:
     """A request that is in the engine when this returns."""
     fields = {"max_tokens": 4, "temperature": 0, "stream_options": {"include_usage": True}}
@@ -73,7 +81,7 @@ def test_requests_that_arrive_together_share(many: Llama, numbers: Numbers) -> N
     shared = beginning(many, 300, next(numbers))
     prompts = [shared + question(many, what) for what in ("boats", "mills", "roads", "clocks")]
     got = [finish(stream) for stream in [start(many, prompt) for prompt in prompts]]
-    assert sorted(cached for _, cached in got)[1:] == [256] * 3
+    assert sorted(cached for _, cached in got)[1:] == [in_common(prompts)] * 3
     assert all(text for text, _ in got)
 
 
@@ -81,7 +89,7 @@ def test_more_requests_than_slots(many: Llama, numbers: Numbers) -> None:
     shared = beginning(many, 200, next(numbers))
     prompts = [shared + question(many, f"{i} things") for i in range(3 * SLOTS)]
     cached = [finish(stream)[1] for stream in [start(many, prompt) for prompt in prompts]]
-    assert sorted(cached)[1] >= 192
+    assert sorted(cached)[1] >= 200
 
 
 def test_a_tree_of_beginnings(many: Llama, numbers: Numbers) -> None:
@@ -89,13 +97,16 @@ def test_a_tree_of_beginnings(many: Llama, numbers: Numbers) -> None:
     branches = [trunk + beginning(many, 150, next(numbers)) for _ in range(2)]
     prompts = [branch + question(many, what) for branch in branches for what in ("boats", "mills")]
     cached = sorted(finish(stream)[1] for stream in [start(many, prompt) for prompt in prompts])
-    assert cached == [0, 192, 320, 320]
+    assert cached == [0, in_common(prompts), in_common(prompts[:2]), in_common(prompts[2:])]
 
 
 @pytest.mark.parametrize(("n_common", "is_shared"), [(64, True), (40, False)])
 def test_how_little_is_shared(many: Llama, numbers: Numbers, n_common: int, is_shared: bool) -> None:
     shared = beginning(many, n_common, next(numbers))
-    prompts = [shared + beginning(many, 100, next(numbers))[4:] for _ in range(SLOTS)]
+    prompts = [
+        [*shared, number + 1, *beginning(many, 100, number)[4:]]
+        for number in itertools.islice(numbers, SLOTS)
+    ]
     cached = sorted(finish(stream)[1] for stream in [start(many, prompt) for prompt in prompts])
     assert cached == ([0] + [64] * (SLOTS - 1) if is_shared else [0] * SLOTS)
 
@@ -105,7 +116,7 @@ def test_joining_one_that_is_still_reading(many: Llama, numbers: Numbers) -> Non
     first = start(many, [*shared, *question(many, "boats")], return_progress=True)
     next(first)
     second = start(many, shared + question(many, "mills"))
-    assert finish(second)[1] == 576
+    assert finish(second)[1] >= 600
     finish(first)
 
 
@@ -114,8 +125,7 @@ def test_what_a_busy_slot_holds_is_copied(many: Llama, numbers: Numbers) -> None
     busy = start(many, shared + question(many, "boats"), max_tokens=300, ignore_eos=True)
     next(busy)
     got = [finish(start(many, shared + question(many, what)))[1] for what in ("mills", "roads")]
-    assert got[0] == 256
-    assert got[1] >= 256
+    assert min(got) >= 300
     busy.close()  # type: ignore[attr-defined]
 
 
@@ -136,7 +146,7 @@ def test_nobody_waits_for_one_that_was_cancelled(many: Llama, numbers: Numbers, 
     first.close()  # type: ignore[attr-defined]
     got = [finish(stream) for stream in others]
     assert all(text for text, _ in got)
-    assert max(cached for _, cached in got) == 576
+    assert max(cached for _, cached in got) >= 600
     wait_until_idle(many)
 
 
@@ -147,7 +157,7 @@ def test_several_answers_to_a_shared_prompt(many: Llama, numbers: Numbers) -> No
     response = many.create_completion(prompt + question(many, "mills"), n=2, max_tokens=4, temperature=0)
     texts = {choice["text"] for choice in response["choices"]}
     assert len(texts) == 1
-    assert response["usage"]["prompt_tokens_details"]["cached_tokens"] == 256
+    assert response["usage"]["prompt_tokens_details"]["cached_tokens"] >= 256
     finish(one)
 
 
@@ -170,6 +180,6 @@ def test_the_copy_is_the_same_cache(smollm2_path: Path, options: dict[str, Any])
         busy = start(llm, shared + question(llm, "roads"), max_tokens=250, ignore_eos=True)
         next(busy)
         text, cached = finish(start(llm, prompt, max_tokens=8))
-        assert cached == 192
+        assert cached >= 200
         assert text == expected[0]
         busy.close()  # type: ignore[attr-defined]

@@ -30,16 +30,19 @@ using lc_attention::rows;
 
 // Which queries a unit has, and where they are.
 struct place {
-    int64_t stream, head_kv, part;
+    int64_t stream, head_kv;
+    int64_t first_part, last_part;
     int     n; // queries
     int64_t head[max_rows], token[max_rows];
 
     place(const job & work, int64_t unit) {
         // all heads of a part of the keys come one after another: they lie beside one another in memory
+        const int64_t cuts     = work.is_cut ? work.n_parts : 1;
         const int64_t its_tile = unit % work.n_tiles;
         head_kv                = unit / work.n_tiles % work.n_heads_kv;
-        part                   = unit / work.n_tiles / work.n_heads_kv % work.n_parts;
-        stream                 = unit / work.n_tiles / work.n_heads_kv / work.n_parts;
+        first_part             = unit / work.n_tiles / work.n_heads_kv % cuts;
+        last_part              = work.is_cut ? first_part : work.n_parts - 1;
+        stream                 = unit / work.n_tiles / work.n_heads_kv / cuts;
         const int64_t all      = work.heads_per_kv * work.n_tokens;
         n                      = (int) std::min<int64_t>(max_rows, all - its_tile * max_rows);
         for (int r = 0; r < n; r++) {
@@ -50,22 +53,37 @@ struct place {
     }
 };
 
+// Up to four queries: where their masks are, and the slopes.
+struct masks {
+    const ggml_fp16_t * row[max_rows]   = {};
+    float               slope[max_rows] = {};
+
+    masks(const job & work, const place & at) {
+        for (int r = 0; r < at.n; r++) {
+            slope[r] = work.slope(at.head[r]);
+            if (const ggml_tensor * m = work.mask) {
+                row[r] = (const ggml_fp16_t *) ((const char *) m->data + at.token[r] * m->nb[1] +
+                                                at.head[r] % m->ne[2] * m->nb[2] + at.stream % m->ne[3] * m->nb[3]);
+            }
+        }
+    }
+};
+
 // Adds the mask to the scores; false if it forbids all of the block.
-bool add_mask(const job & work, const place & at, rows & s, const ggml_fp16_t * const * mask, const float * slope,
-              int64_t first, int n, bool only_look) {
+bool add_mask(const job & work, const place & at, rows & s, const masks & mask, int64_t first, int n, bool only_look) {
     if (!work.mask) {
         return true;
     }
     bool any = false;
     for (int r = 0; r < at.n; r++) {
-        const ggml_fp16_t * row = mask[r] + first;
+        const ggml_fp16_t * row = mask.row[r] + first;
         if (only_look) {
             for (int j = 0; j < n && !any; j++) {
                 any = row[j] != 0xFC00; // minus infinity
             }
         } else {
             for (int j = 0; j < n; j++) {
-                s.score[r][j] += slope[r] * GGML_CPU_FP16_TO_FP32(row[j]);
+                s.score[r][j] += mask.slope[r] * GGML_CPU_FP16_TO_FP32(row[j]);
             }
         }
     }
@@ -93,31 +111,25 @@ void soften(const job & work, const place & at, rows & s, int n) {
     }
 }
 
-template <int R, typename T> void attend(const job & work, const place & at, rows & s) {
-    const ggml_fp16_t * mask[max_rows]  = {};
-    float               slope[max_rows] = {};
-    for (int r = 0; r < R; r++) {
+void load_queries(const job & work, const place & at, rows & s) {
+    for (int r = 0; r < at.n; r++) {
         const char * q = (const char *) work.q->data + at.token[r] * work.q->nb[1] + at.head[r] * work.q->nb[2] +
                          at.stream * work.q->nb[3];
         for (int64_t d = 0; d < work.width_k; d++) {
             s.q[r][d] = reinterpret_cast<const float *>(q)[d] * work.scale;
         }
-        memset(s.sum[r], 0, work.width_v * sizeof(float));
-        s.max[r]    = -INFINITY;
-        s.weight[r] = 0.0f;
-        slope[r]    = work.slope(at.head[r]);
-        if (work.mask) {
-            const ggml_tensor * m = work.mask;
-            mask[r] = (const ggml_fp16_t *) ((const char *) m->data + at.token[r] * m->nb[1] +
-                                             at.head[r] % m->ne[2] * m->nb[2] + at.stream % m->ne[3] * m->nb[3]);
-        }
     }
-    const char *  keys   = (const char *) work.k->data + at.head_kv * work.k->nb[2] + at.stream * work.k->nb[3];
-    const char *  values = (const char *) work.v->data + at.head_kv * work.v->nb[2] + at.stream * work.v->nb[3];
-    const int64_t end    = std::min(work.n_keys, (at.part + 1) * work.part_size);
-    for (int64_t i = at.part * work.part_size; i < end; i += block) {
+}
+
+// Adds up over the keys [begin, end).
+template <int R, typename T>
+void attend(const job & work, const place & at, const masks & mask, rows & s, int64_t begin, int64_t end) {
+    s.clear(R, work.width_v);
+    const char * keys   = (const char *) work.k->data + at.head_kv * work.k->nb[2] + at.stream * work.k->nb[3];
+    const char * values = (const char *) work.v->data + at.head_kv * work.v->nb[2] + at.stream * work.v->nb[3];
+    for (int64_t i = begin; i < end; i += block) {
         const int n = (int) std::min<int64_t>(block, end - i);
-        if (!add_mask(work, at, s, mask, slope, i, n, true)) {
+        if (!add_mask(work, at, s, mask, i, n, true)) {
             continue;
         }
         lc_attention::dots<R, T>(s, keys + i * work.k->nb[1], work.k->nb[1], n, (int) work.width_k);
@@ -128,9 +140,24 @@ template <int R, typename T> void attend(const job & work, const place & at, row
                 }
             }
         }
-        add_mask(work, at, s, mask, slope, i, n, false);
+        add_mask(work, at, s, mask, i, n, false);
         soften(work, at, s, n);
         lc_attention::add_values<R, T>(s, values + i * work.v->nb[1], work.v->nb[1], n, (int) work.width_v);
+    }
+}
+
+// The parts of a unit one after another; their sums together are in s.before.
+template <int R, typename T> void attend(const job & work, const place & at, rows & s) {
+    const masks mask(work, at);
+    load_queries(work, at, s);
+    s.before.clear(R, work.width_v);
+    for (int64_t part = at.first_part; part <= at.last_part; part++) {
+        const int64_t end = std::min(work.n_keys, lc_attention::part_begin(part + 1));
+        attend<R, T>(work, at, mask, s, lc_attention::part_begin(part), end);
+        for (int r = 0; r < R; r++) {
+            lc_attention::add_part(s.before.sum[r], s.before.max[r], s.before.weight[r], s.sum[r], s.max[r], s.weight[r],
+                                   (int) work.width_v);
+        }
     }
 }
 
@@ -155,46 +182,55 @@ void run_unit(const job & work, void * room, int64_t unit, rows & s) {
     } else {
         attend<float>(work, at, s);
     }
+    lc_attention::sums & got = s.before;
     for (int r = 0; r < at.n; r++) {
-        if (work.n_parts == 1) {
-            finish(work, at.stream, at.head[r], at.token[r], s.sum[r], s.max[r], s.weight[r]);
+        if (!work.is_cut) {
+            finish(work, at.stream, at.head[r], at.token[r], got.sum[r], got.max[r], got.weight[r]);
         } else {
-            float * out = partial_of(work, room, at.stream, at.head[r], at.token[r], at.part);
-            out[0]      = s.max[r];
-            out[1]      = s.weight[r];
-            memcpy(out + 2, s.sum[r], work.width_v * sizeof(float));
+            float * out = partial_of(work, room, at.stream, at.head[r], at.token[r], at.first_part);
+            out[0]      = got.max[r];
+            out[1]      = got.weight[r];
+            memcpy(out + 2, got.sum[r], work.width_v * sizeof(float));
         }
     }
 }
 
-// Puts the parts of one query together.
+// Puts the parts of one query together, in the order in which one unit would have gone through them.
 void join_parts(const job & work, void * room, int64_t row, float * sum) {
     const int64_t token  = work.first + row % work.n_tokens;
     const int64_t head   = row / work.n_tokens % work.n_heads;
     const int64_t stream = row / work.n_tokens / work.n_heads;
-    float         max    = -INFINITY;
-    for (int64_t part = 0; part < work.n_parts; part++) {
-        max = std::max(max, partial_of(work, room, stream, head, token, part)[0]);
-    }
-    float weight = 0.0f;
+    float         max = -INFINITY, weight = 0.0f;
     memset(sum, 0, work.width_v * sizeof(float));
-    for (int64_t part = 0; part < work.n_parts && max != -INFINITY; part++) {
-        const float * p      = partial_of(work, room, stream, head, token, part);
-        const float   factor = expf(p[0] - max);
-        weight += p[1] * factor;
-        ggml_vec_mad_f32((int) work.width_v, sum, p + 2, factor);
+    for (int64_t part = 0; part < work.n_parts; part++) {
+        const float * p = partial_of(work, room, stream, head, token, part);
+        lc_attention::add_part(sum, max, weight, p + 2, p[0], p[1], (int) work.width_v);
     }
     finish(work, stream, head, token, sum, max, weight);
 }
 
-// The first tokens through llama.cpp's own function.
+// The first tokens of each stream through llama.cpp's own function.
 void compute_first(const ggml_compute_params * params, const job & work) {
-    ggml_tensor q   = *work.q;
-    ggml_tensor dst = *work.dst;
-    q.ne[1] = dst.ne[2] = work.first;
-    dst.src[0]          = &q;
-    ggml_compute_forward_flash_attn_ext_as_published(params, &dst);
-    ggml_barrier(params->threadpool);
+    const auto view = [](const ggml_tensor * whole, int64_t stream) {
+        ggml_tensor one = *whole;
+        one.data        = (char *) whole->data + stream % whole->ne[3] * whole->nb[3];
+        one.ne[3]       = 1;
+        return one;
+    };
+    for (int64_t stream = 0; stream < work.n_streams; stream++) {
+        ggml_tensor q = view(work.q, stream), k = view(work.k, stream), v = view(work.v, stream);
+        ggml_tensor dst = view(work.dst, stream), mask;
+        q.ne[1] = dst.ne[2] = work.first;
+        dst.src[0]          = &q;
+        dst.src[1]          = &k;
+        dst.src[2]          = &v;
+        if (work.mask) {
+            mask       = view(work.mask, stream);
+            dst.src[3] = &mask;
+        }
+        ggml_compute_forward_flash_attn_ext_as_published(params, &dst);
+        ggml_barrier(params->threadpool);
+    }
 }
 
 #    ifdef LC_SIMD_EXP
@@ -238,7 +274,7 @@ void ggml_compute_forward_flash_attn_ext(const ggml_compute_params * params, ggm
         for (int64_t unit = params->ith; unit < n; unit = ggml_threadpool_chunk_add(params->threadpool, 1)) {
             run_unit(work, params->wdata, unit, s);
         }
-        if (work.n_parts > 1) {
+        if (work.is_cut) {
             ggml_barrier(params->threadpool);
             for (int64_t row = params->ith; row < work.n_rows(); row += params->nth) {
                 join_parts(work, params->wdata, row, s.sum[0]);

@@ -9,18 +9,36 @@ namespace lc_attention {
 
 // Queries that llama.cpp's kernel for many takes at a time.
 constexpr int64_t query_tile = ggml_fa_tile_config::Q;
-// The keys are cut until there are so many units of work. It is no number of threads: how many of them a graph
-// gets depends on what else runs, and the cuts must not.
+// The parts of the keys are units of their own where there are fewer others than this.
 constexpr int64_t least_units = 64;
+
+// The keys are cut into parts: 32 of least_part keys, then 16 of twice as many, then 16 of twice as many again, and so
+// on. Each part has a sum of its own, and these are added up in order. Where the cuts are depends on nothing but the
+// place of a key, so that a query's result is the same to the last bit whatever is computed beside it.
+constexpr int64_t least_part = 2 * block;
+
+// The first key of a part.
+inline int64_t part_begin(int64_t part) {
+    int64_t doublings = std::max<int64_t>(0, part / 16 - 1);
+    return (part - 16 * doublings) * (least_part << doublings);
+}
+
+inline int64_t count_parts(int64_t n_keys) {
+    int64_t doublings = 0;
+    while (n_keys > 32 * (least_part << doublings)) {
+        doublings++;
+    }
+    const int64_t size = least_part << doublings;
+    return 16 * doublings + (n_keys + size - 1) / size;
+}
 
 // The token after the whole tiles of a prompt's tokens.
 inline int64_t first_of_the_rest(const ggml_tensor * out) {
-    const ggml_tensor * q = out->src[0];
-    return q->ne[3] == 1 ? q->ne[1] / query_tile * query_tile : 0;
+    return out->src[0]->ne[1] / query_tile * query_tile;
 }
 
-// The tensors' sizes, and how the work is cut: into units of some queries that share a key-value head, times
-// some part of the keys.
+// The tensors' sizes, and how the work is cut: into units of some queries that share a key-value head, which go
+// through all parts of the keys or, where there are few queries, through one.
 struct job {
     const ggml_tensor * q;
     const ggml_tensor * k;
@@ -34,7 +52,8 @@ struct job {
     int64_t n_keys, n_tokens, n_heads, n_heads_kv, n_streams;
     int64_t heads_per_kv; // query heads that share a key-value head
     int64_t n_tiles;      // of up to max_rows queries, in each pair of key-value head and stream
-    int64_t n_parts, part_size; // of the keys
+    int64_t n_parts;      // of the keys
+    bool    is_cut;       // whether each part is a unit of its own
 
     float scale, max_bias, softcap;
 
@@ -42,7 +61,8 @@ struct job {
         q(out->src[0]), k(out->src[1]), v(out->src[2]), mask(out->src[3]), sinks(out->src[4]), dst(out),
         width_k(k->ne[0]), width_v(v->ne[0]), first(first_), n_keys(k->ne[1]), n_tokens(q->ne[1] - first), n_heads(q->ne[2]),
         n_heads_kv(k->ne[2]), n_streams(q->ne[3]), heads_per_kv(n_heads / n_heads_kv),
-        n_tiles((heads_per_kv * n_tokens + max_rows - 1) / max_rows), n_parts(1), part_size(n_keys) {
+        n_tiles((heads_per_kv * n_tokens + max_rows - 1) / max_rows), n_parts(count_parts(n_keys)),
+        is_cut(false) {
         memcpy(&scale, (const float *) out->op_params + 0, sizeof(float));
         memcpy(&max_bias, (const float *) out->op_params + 1, sizeof(float));
         memcpy(&softcap, (const float *) out->op_params + 2, sizeof(float));
@@ -51,7 +71,7 @@ struct job {
         }
     }
 
-    int64_t n_units() const { return n_streams * n_heads_kv * n_tiles * n_parts; }
+    int64_t n_units() const { return n_streams * n_heads_kv * n_tiles * (is_cut ? n_parts : 1); }
     int64_t n_rows() const { return n_streams * n_heads * n_tokens; }
     size_t  partial_size() const { return 2 + (size_t) width_v; } // max, weight, sum
 
@@ -70,21 +90,10 @@ struct job {
     // A cache's keys are a view of it; an encoder's are computed for this graph alone.
     bool in_cache() const { return k->view_src != nullptr; }
 
-    // Cuts the keys too when the queries alone are too few for many threads.
+    // Makes units of the parts when the queries alone are too few for many threads, and there is room for the sums.
     void cut_keys(size_t room) {
-        const int64_t units = n_units();
-        const int64_t most  = n_keys / block;
-        if (units == 0 || units >= least_units || most < 2) {
-            return;
-        }
-        const int64_t wanted = std::min(most, (least_units + units - 1) / units);
-        const size_t  needs  = sizeof(float) * n_rows() * wanted * partial_size();
-        if (needs > room) {
-            return;
-        }
-        part_size = (n_keys + wanted - 1) / wanted;
-        part_size = (part_size + block - 1) / block * block;
-        n_parts   = (n_keys + part_size - 1) / part_size;
+        const size_t needs = sizeof(float) * n_rows() * n_parts * partial_size();
+        is_cut             = n_parts > 1 && n_units() < least_units && needs <= room;
     }
 
     float slope(int64_t head) const { // ALiBi, arXiv:2108.12409

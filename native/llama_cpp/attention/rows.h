@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 
 #ifdef LC_SIMD
 
@@ -31,13 +32,26 @@ inline void fetch(const char * row, size_t size) {
     }
 }
 
-// The running state of up to four queries.
-struct rows {
-    alignas(64) float q[max_rows][max_width];  // the queries, scaled
+// What was added up for up to four queries.
+struct sums {
     alignas(64) float sum[max_rows][max_width]; // sum of the values, each times exp(score - max)
-    alignas(64) float score[max_rows][block];
     float max[max_rows];
     float weight[max_rows]; // sum of exp(score - max)
+
+    void clear(int n, int64_t width) {
+        for (int r = 0; r < n; r++) {
+            memset(sum[r], 0, width * sizeof(float));
+            max[r]    = -INFINITY;
+            weight[r] = 0.0f;
+        }
+    }
+};
+
+// The running state of up to four queries; the sums are those of a part of the keys.
+struct rows : sums {
+    alignas(64) float q[max_rows][max_width]; // the queries, scaled
+    alignas(64) float score[max_rows][block];
+    sums before; // of the parts before
 };
 
 template <int R> constexpr int keys_at_once() {
@@ -136,6 +150,23 @@ inline void scale_row(float * row, int width, float by) {
     for (int d = 0; d < width; d += lc_simd::width) {
         lc_simd::store(row + d, lc_simd::mul(lc_simd::load(row + d), factor));
     }
+}
+
+// Adds what was added up over one more part of the keys.
+inline void add_part(float * sum, float & max, float & weight, const float * its_sum, float its_max, float its_weight,
+                     int width) {
+    if (its_max == -INFINITY) {
+        return;
+    }
+    const float top = std::max(max, its_max);
+    const float old = expf(max - top), its = expf(its_max - top);
+    const vec   old_factor = lc_simd::all(old), its_factor = lc_simd::all(its);
+    for (int d = 0; d < width; d += lc_simd::width) {
+        const vec kept = lc_simd::mul(lc_simd::load(sum + d), old_factor);
+        lc_simd::store(sum + d, lc_simd::fma(lc_simd::load(its_sum + d), its_factor, kept));
+    }
+    weight = std::fma(its_weight, its, weight * old);
+    max    = top;
 }
 
 } // namespace lc_attention

@@ -14,9 +14,10 @@
 
 namespace {
 
-// Fewer tokens in common are not worth a step of waiting; and prompts are cut at multiples of it, so that the
-// kernels that take as many tokens at a time (flash attention on the CPU) see the same tiles as without sharing.
-// That is of no use behind a generated token, which was computed alone.
+// Fewer tokens in common are not worth a step of waiting. And where a request runs alone, its prompt is cut at a
+// multiple of it, so that the kernels that take as many tokens at a time (flash attention on the CPU) see the same
+// tiles as without sharing. That is of no use behind a generated token, which was computed alone, nor beside other
+// requests, which share those tiles.
 constexpr size_t grain = 64;
 // A file has at least so many tokens that no other file has.
 constexpr size_t least_on_disk = 256;
@@ -34,6 +35,9 @@ size_t whole_grains(size_t n, const lc_slot_sharing & of, const server_task & ta
 }
 
 size_t whole_grains(size_t n, const lc_slot_sharing & of) { return n > of.read ? n : whole_grains(n); }
+
+// What is taken over of n tokens in common beside other requests.
+size_t if_enough(size_t n) { return n < grain ? 0 : n; }
 
 bool has_media(const server_tokens & tokens) {
     return tokens.has_mtmd && tokens.get_text_tokens().size() != tokens.size();
@@ -71,12 +75,21 @@ bool lc_prefix::takes_part(const server_context_impl & ctx, const server_slot & 
            !runs_alone(slot) && !lora_all_alora(slot.lora) && !(ctx.mctx && has_media(slot.task->tokens));
 }
 
+bool lc_prefix::is_alone(const server_context_impl & ctx) {
+    int n = 0;
+    for (const auto & slot : ctx.slots) {
+        n += slot.is_processing();
+    }
+    return n <= 1;
+}
+
 // Tokens with which both prompts begin.
-size_t lc_prefix::in_common(const server_context_impl &, const server_slot & reader, const server_slot & slot) {
+size_t lc_prefix::in_common(const server_context_impl & ctx, const server_slot & reader, const server_slot & slot) {
     if (!are_lora_equal(reader.lora, slot.lora)) {
         return 0;
     }
-    return whole_grains(all_but_one(reader.task->tokens.get_common_prefix(slot.task->tokens), *slot.task));
+    const size_t n = all_but_one(reader.task->tokens.get_common_prefix(slot.task->tokens), *slot.task);
+    return needs_exact_end(ctx) ? whole_grains(n) : n;
 }
 
 // How many tokens of a slot's prompt another one has in its cache in a form that can be taken over.
@@ -88,7 +101,7 @@ size_t lc_prefix::held_by(const server_context_impl & ctx, const server_slot & o
     if (needs_exact_end(ctx)) {
         return n == other.prompt.tokens.size() ? n : 0;
     }
-    return whole_grains(n, other.lc);
+    return is_alone(ctx) ? whole_grains(n, other.lc) : if_enough(n);
 }
 
 int lc_prefix::usable(const server_context_impl & ctx, server_slot & slot, int n_common) {
@@ -100,7 +113,7 @@ int lc_prefix::usable(const server_context_impl & ctx, server_slot & slot, int n
     } else if (needs_exact_end(ctx) || has_media(slot.task->tokens)) {
         n = (size_t) n_common;
     } else {
-        n = whole_grains(n, slot.lc, *slot.task);
+        n = is_alone(ctx) ? whole_grains(n, slot.lc, *slot.task) : if_enough(n);
     }
     slot.lc.exact = std::min(slot.lc.exact, n);
     return (int) n;
@@ -138,7 +151,9 @@ bool lc_prefix::is_stuck(const server_context_impl & ctx, server_slot & slot, co
 // more of it. Returns whether it was copied into.
 bool lc_prefix::start_or_wait(server_context_impl & ctx, server_slot & slot) {
     const size_t  common = slot.prompt.tokens.get_common_prefix(slot.task->tokens);
-    const size_t  own    = needs_exact_end(ctx) ? common : whole_grains(common, slot.lc, *slot.task);
+    const size_t  own    = needs_exact_end(ctx) ? common :
+                           is_alone(ctx)        ? whole_grains(common, slot.lc, *slot.task) :
+                                                  if_enough(common);
     size_t        held   = own;
     size_t        coming = 0;
     server_slot * source = nullptr;
@@ -163,7 +178,9 @@ bool lc_prefix::start_or_wait(server_context_impl & ctx, server_slot & slot) {
             leader = &other;
         }
     }
-    if (leader && coming >= held + grain && !is_stuck(ctx, slot, *leader)) {
+    // the rest of what is being read anyway is worth a step too
+    const bool is_worth_it = coming >= held + grain || (source == leader && coming > held);
+    if (leader && is_worth_it && !is_stuck(ctx, slot, *leader)) {
         slot.lc.leader = leader->id;
         slot.lc.until  = coming;
         return false;

@@ -44,6 +44,7 @@ struct lc_prefix {
 
     static bool   is_possible(const server_context_impl & ctx);
     static bool   needs_exact_end(const server_context_impl & ctx);
+    static bool   is_alone(const server_context_impl & ctx);
     static bool   takes_part(const server_context_impl & ctx, const server_slot & slot);
     static size_t in_common(const server_context_impl & ctx, const server_slot & reader, const server_slot & slot);
     static size_t held_by(const server_context_impl & ctx, const server_slot & other, const server_slot & slot);

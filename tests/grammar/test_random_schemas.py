@@ -7,6 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+import pytest
 from grammar.matcher import random_text
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -131,7 +132,17 @@ DRAFTS = [
 ]
 
 
-@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+#: ``--hypothesis-profile=long`` makes thousands, other ones each time; else they are always the same.
+EXAMPLES = 4 * settings.default.max_examples
+
+
+@pytest.mark.timeout(EXAMPLES)
+@settings(
+    deadline=None,
+    max_examples=EXAMPLES,
+    derandomize=EXAMPLES <= 400,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(schema=SCHEMAS, definition=SCHEMAS, draft=st.sampled_from(DRAFTS), seed=st.integers(0, 1000))
 def test_random_schemas(schema: Any, definition: Any, draft: str, seed: int) -> None:
     whole = {"allOf": [schema]} if isinstance(schema, bool) else dict(schema)

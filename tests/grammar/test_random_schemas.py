@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -11,8 +12,8 @@ import pytest
 from grammar.matcher import random_text
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from jsonschema.exceptions import SchemaError
-from jsonschema.validators import validator_for
+from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.validators import extend, validator_for
 
 from llamacpp_core.errors import GrammarError
 from llamacpp_core.grammar import SchemaLimits, json_schema_to_gbnf, parse_gbnf
@@ -113,6 +114,12 @@ def _exact(text: str) -> Any:
     return json.loads(text, parse_float=number)
 
 
+def _multiple_of(validator: Any, factor: Any, value: Any, _: Any) -> Iterator[ValidationError]:
+    """``multipleOf`` for decimals of any size."""
+    if validator.is_type(value, "number") and Fraction(value) % Fraction(factor):
+        yield ValidationError(f"{value} is not a multiple of {factor}")
+
+
 def _misjudged(schema: Any) -> bool:
     """Whether ``jsonschema`` itself errs about a schema.
 
@@ -163,6 +170,7 @@ def test_random_schemas(schema: Any, definition: Any, draft: str, seed: int) -> 
         return
     if _misjudged(whole):
         return
-    judge = kind(_exact(json.dumps(whole)), format_checker=kind.FORMAT_CHECKER)
+    exact = extend(kind, {"multipleOf": _multiple_of})
+    judge = exact(_exact(json.dumps(whole)), format_checker=kind.FORMAT_CHECKER)
     for number in range(4):
         judge.validate(_exact(random_text(gbnf, seed + number, fuel=150)))

@@ -140,7 +140,7 @@ DRAFTS = [
 
 
 #: ``--hypothesis-profile=long`` makes thousands, other ones each time; else they are always the same.
-EXAMPLES = 4 * settings.default.max_examples
+EXAMPLES = 4 * settings().max_examples
 
 
 @pytest.mark.timeout(EXAMPLES)

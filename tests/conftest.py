@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from llamacpp_core import Llama
@@ -18,6 +19,9 @@ os.environ.setdefault("OMP_THREAD_LIMIT", "1")
 
 CHAT_MODEL = "smollm2-135m-instruct"
 EMBEDDING_MODEL = "all-minilm-l6-v2"
+
+# For --hypothesis-profile=long.
+settings.register_profile("long", max_examples=5000)
 
 pytest_plugins = ["running", "template_counts", "workers"]
 

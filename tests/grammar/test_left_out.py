@@ -69,6 +69,12 @@ def test_values_are_checked(installed: bool, monkeypatch: pytest.MonkeyPatch) ->
     assert problem_of({}, schema)
 
 
+def test_decimals_are_checked_as_they_are_written() -> None:
+    assert problem_of(0.3, {"multipleOf": 0.1}) is None
+    assert problem_of("x", {"multipleOf": 0.1}) is None
+    assert "0.35 is not a multiple of 0.1" in str(problem_of(0.35, {"multipleOf": 0.1}))
+
+
 def test_calls_are_checked_where_something_was_left_out() -> None:
     assert call_check(ToolChoice("auto", [HELD], True)) is None
     assert call_check(ToolChoice("forced", [LOOSE], True)) is None

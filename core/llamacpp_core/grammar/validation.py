@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from typing import Any
 
 from llamacpp_core.errors import GrammarError
@@ -29,15 +30,23 @@ def problem_of(value: Any, schema: Mapping[str, Any]) -> str | None:
     try:
         from jsonschema import Draft202012Validator
         from jsonschema.exceptions import SchemaError, best_match
-        from jsonschema.validators import validator_for
+        from jsonschema.validators import extend, validator_for
     except ImportError:
         return _surely_wrong(value, schema)
-    kind = validator_for(schema, default=Draft202012Validator)
+    kind = extend(validator_for(schema, default=Draft202012Validator), {"multipleOf": _multiple_of})
     try:
         error = best_match(kind(schema, format_checker=kind.FORMAT_CHECKER).iter_errors(value))
     except (SchemaError, TypeError, ValueError, RecursionError):
         return _surely_wrong(value, schema)
     return None if error is None else f"{error.json_path}: {error.message}"
+
+
+def _multiple_of(validator: Any, factor: Any, value: Any, _: Any) -> Iterator[Any]:
+    """``multipleOf`` for numbers as they are written: as doubles 0.3 is no multiple of 0.1."""
+    from jsonschema.exceptions import ValidationError
+
+    if validator.is_type(value, "number") and Fraction(str(value)) % Fraction(str(factor)):
+        yield ValidationError(f"{value!r} is not a multiple of {factor!r}")
 
 
 def _surely_wrong(value: Any, schema: Mapping[str, Any]) -> str | None:

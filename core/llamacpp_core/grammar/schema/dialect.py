@@ -56,6 +56,10 @@ _SINCE = {
     **dict.fromkeys(("unevaluatedItems", "unevaluatedProperties"), 2019),
     **dict.fromkeys(("prefixItems", "$dynamicRef"), 2020),
 }
+_FORMATS_SINCE = {
+    **dict.fromkeys(("date", "time", "iri", "idn-email"), 2017),
+    **dict.fromkeys(("uuid", "duration"), 2019),
+}
 _UNTIL = {"dependencies": 2018, "additionalItems": 2019, "$recursiveRef": 2019}
 
 
@@ -94,6 +98,8 @@ def lower(schema: Mapping[str, Any], dialect: Dialect, path: str) -> Lowered:
         if key in ANNOTATIONS:
             continue
         is_foreign = dialect.year < _SINCE.get(key, 0) or dialect.year > _UNTIL.get(key, 9999)
+        if key == "format" and isinstance(value, str):
+            is_foreign = dialect.year < _FORMATS_SINCE.get(value, 0)
         if check_value(key, value, path, strict=not is_foreign):
             found[key] = value
             if is_foreign and dialect.declared:

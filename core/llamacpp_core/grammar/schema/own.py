@@ -152,11 +152,16 @@ def _array(node: Node, words: Mapping[str, Any], document: Document, *, typed: b
         document.child(node, schema, "prefixItems", index)
         for index, schema in enumerate(words.get("prefixItems", ()))
     ]
+    # A word that may say nothing has evaluated nothing.
+    n_evaluated = 0 if "prefixItems" in node.foreign else len(prefix)
     if "prefixItems" in node.foreign and "items" in words:
         prefix = [document.all_of((first, rest)) for first in prefix]
     contains: tuple[Contains, ...] = ()
     if "contains" in words:
         low, high = int(words.get("minContains", 1)), words.get("maxContains")
+        if "minContains" in node.foreign:
+            # It may say nothing, and then one item has to match.
+            low = max(low, 1)
         if low or high is not None:
             inner = document.child(node, words["contains"], "contains")
             contains = (Contains(inner, low, None if high is None else int(high)),)
@@ -169,7 +174,7 @@ def _array(node: Node, words: Mapping[str, Any], document: Document, *, typed: b
         None if top is None else int(top),
         bool(words.get("uniqueItems", False)),
         contains,
-        None if "items" in words else len(prefix),
+        None if "items" in words else n_evaluated,
     )
 
 

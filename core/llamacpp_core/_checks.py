@@ -192,15 +192,17 @@ def token_ids(name: str, value: Any, n_vocab: int, *, or_text: bool = False) -> 
     wanted = f"{name} must be {'text or ' if or_text else ''}a list of token ids"
     if isinstance(value, str | bytes | bytearray | memoryview | Mapping | Set):
         raise InvalidParameterError(f"{wanted}, got {type(value).__name__}", parameter=name)
+    ids: list[int] = []
     try:
-        ids = [_index(token) for token in value]
+        for token in value:  # a range may be longer than memory: the first that is none ends it
+            ids.append(_index(token))
+            if not 0 <= ids[-1] < n_vocab:
+                where = f"{name}[{len(ids) - 1}]"
+                raise InvalidParameterError(
+                    f"{where} is {ids[-1]}, but token ids go from 0 to {n_vocab - 1}", parameter=where
+                )
     except (TypeError, AttributeError):
         raise InvalidParameterError(f"{wanted}, got {shown(value)}", parameter=name) from None
-    for i, token in enumerate(ids):
-        if not 0 <= token < n_vocab:
-            raise InvalidParameterError(
-                f"{name}[{i}] is {token}, but token ids go from 0 to {n_vocab - 1}", parameter=f"{name}[{i}]"
-            )
     return ids
 
 

@@ -164,11 +164,11 @@ def openai_tool_choice(choice: Any, tools: Sequence[Mapping[str, Any]]) -> Any:
     Raises:
         InvalidParameterError: The choice names no tool, or has another type.
     """
-    if choice is None or choice in ("auto", "none"):
+    if choice is None or (isinstance(choice, str) and choice in ("auto", "none")):
         return choice
     if choice is False:
         return "none"
-    if choice is True or choice in ("any", "required"):
+    if choice is True or (isinstance(choice, str) and choice in ("any", "required")):
         return "required"
     if isinstance(choice, Mapping):
         kind = choice.get("type")
@@ -179,7 +179,7 @@ def openai_tool_choice(choice: Any, tools: Sequence[Mapping[str, Any]]) -> Any:
     if not isinstance(choice, str):
         raise InvalidParameterError(
             "tool_choice must be 'auto', 'any', 'none', a tool's name, a bool or a dict that names a tool, "
-            f"got {choice!r}",
+            f"got {shown(choice)}",
             parameter="tool_choice",
         )
     names = [str(tool.get("function", {}).get("name")) for tool in tools]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import functools
+import inspect
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 from llama_index.core.base.llms.types import (
     AudioBlock,
@@ -23,13 +25,34 @@ from llama_index.core.base.llms.types import (
 from llamacpp_core.engine.info import Capabilities
 from llamacpp_core.errors import InvalidMessageError, UnsupportedCapabilityError
 
-__all__ = ["to_openai_messages"]
+__all__ = ["checks_messages", "to_openai_messages"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _ROLES = {
     MessageRole.CHATBOT: "assistant",
     MessageRole.MODEL: "assistant",
     MessageRole.FUNCTION: "tool",
 }
+
+
+def checks_messages(method: F) -> F:
+    """Lets a method look at its messages before the framework's own events refuse them in their way."""
+    if inspect.iscoroutinefunction(method):
+
+        @functools.wraps(method)
+        async def acall(self: Any, messages: Any, **kwargs: Any) -> Any:
+            _check_list(messages)
+            return await method(self, messages, **kwargs)
+
+        return cast(F, acall)
+
+    @functools.wraps(method)
+    def call(self: Any, messages: Any, **kwargs: Any) -> Any:
+        _check_list(messages)
+        return method(self, messages, **kwargs)
+
+    return cast(F, call)
 
 
 def to_openai_messages(messages: Sequence[ChatMessage], capabilities: Capabilities) -> list[dict[str, Any]]:
@@ -43,9 +66,13 @@ def to_openai_messages(messages: Sequence[ChatMessage], capabilities: Capabiliti
         InvalidMessageError: A message cannot be used; names its index.
         UnsupportedCapabilityError: A message holds a block that the model does not take.
     """
-    if isinstance(messages, str | ChatMessage) or not isinstance(messages, Sequence):
+    _check_list(messages)
+    return [_Translator(i, message, capabilities).result() for i, message in enumerate(messages)]
+
+
+def _check_list(messages: Any) -> None:
+    if isinstance(messages, str | Mapping | ChatMessage) or not isinstance(messages, Sequence):
         raise InvalidMessageError("messages must be a list of ChatMessage", parameter="messages")
-    out: list[dict[str, Any]] = []
     for i, message in enumerate(messages):
         if not isinstance(message, ChatMessage):
             raise InvalidMessageError(
@@ -53,8 +80,6 @@ def to_openai_messages(messages: Sequence[ChatMessage], capabilities: Capabiliti
                 parameter=f"messages[{i}]",
                 index=i,
             )
-        out.append(_Translator(i, message, capabilities).result())
-    return out
 
 
 class _Translator:

@@ -33,7 +33,7 @@ from llamacpp_integrations.llama_index._arguments import (
     text_arguments,
 )
 from llamacpp_integrations.llama_index._calls import Call
-from llamacpp_integrations.llama_index._messages import to_openai_messages
+from llamacpp_integrations.llama_index._messages import checks_messages, to_openai_messages
 from llamacpp_integrations.llama_index._model import LlamaCppComponent
 from llamacpp_integrations.llama_index._responses import (
     ChatStream,
@@ -193,6 +193,7 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
 
     # Chat
 
+    @checks_messages
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Answers a conversation.
@@ -211,6 +212,7 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
         """
         return self._chat(messages, kwargs)
 
+    @checks_messages
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """:meth:`chat`, in pieces: each response has the message so far, and what is new as ``delta``.
@@ -219,11 +221,13 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
         """
         return self._stream_chat(messages, kwargs)
 
+    @checks_messages
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """:meth:`chat` for coroutines."""
         return await self._achat(messages, kwargs)
 
+    @checks_messages
     @llm_chat_callback()
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
         """:meth:`stream_chat` for coroutines."""

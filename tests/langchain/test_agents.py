@@ -203,25 +203,6 @@ def test_an_agent_with_a_schema_is_given_a_tool_for_it() -> None:
     assert params["tool_choice"] == "required"
 
 
-def test_an_agent_with_a_schema_ends_on_the_real_model(chat: ChatLlamaCpp) -> None:
-    class City(BaseModel):
-        name: str = Field(max_length=20)
-        country: str = Field(max_length=20)
-
-    def get_weather(city: str) -> str:
-        """The weather of a city."""
-        return f"sunny in {city}, 20 degrees"
-
-    def add(a: int, b: int) -> int:
-        """Add two numbers."""
-        return a + b
-
-    roomy = chat.model_copy(update={"max_tokens": 100})
-    agent = create_agent(roomy, [get_weather, add], response_format=City)
-    state = agent.invoke({"messages": [HumanMessage("Paris is in France.")]}, {"recursion_limit": 8})
-    assert state["structured_response"].name == "Paris"
-
-
 def test_tools_and_schema_together_on_the_real_model(chat: ChatLlamaCpp) -> None:
     bound = chat.bind_tools(TOOLS, response_format=Report, max_tokens=80)
     answer = bound.invoke("Report: it is 80 Fahrenheit in Cairo.")

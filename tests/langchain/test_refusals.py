@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import numpy as np
 import pytest
 from fakes import ScriptedLlama, scripted_info
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
@@ -217,3 +218,9 @@ def test_counting_takes_what_invoke_takes(chat: ChatLlamaCpp) -> None:
     expected = chat.get_num_tokens_from_messages([HumanMessage("Hello")])
     for given in ("Hello", [("human", "Hello")], [{"role": "user", "content": "Hello"}]):
         assert chat.get_num_tokens_from_messages(given) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("choice", [np.array([1, 2]), 5, [1], 1.5])
+def test_tool_choices_of_no_use(choice: Any) -> None:
+    with pytest.raises(InvalidParameterError, match="tool_choice must be"):
+        ChatLlamaCpp(llama=ScriptedLlama()).bind_tools([], tool_choice=choice)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 import struct
@@ -225,3 +226,38 @@ def test_what_is_no_bytes_or_path(smollm2_path: Path, saved: tuple[LlamaState, s
                 llm.load_state_file(path)  # type: ignore[arg-type]
     with pytest.raises(EngineClosedError):
         llm.load_state(saved[0])
+
+
+@pytest.mark.parametrize("kind", ["engine", "loop", "eval"])
+def test_shortened_data_with_a_right_checksum_are_refused(smollm2_path: Path, kind: str) -> None:
+    with load(smollm2_path) as llm:
+        if kind == "eval":
+            llm.eval(llm.tokenize("Hello there, my friend"))
+        else:
+            processors = [lambda _, logits: logits] if kind == "loop" else None
+            llm.create_completion("Hello there, my friend", max_tokens=4, logits_processor=processors)
+        state = llm.save_state()
+        assert state.kind == kind
+        size = len(state.data)
+        for cut in {0, 1, 4, 7, 16, 33, 64, 100, size // 3, size // 2, size - 8, size - 1}:
+            shortened = dataclasses.replace(state, data=state.data[:cut])
+            for way in (LlamaState.from_bytes(shortened.to_bytes()), pickle.loads(pickle.dumps(shortened))):
+                with pytest.raises(InvalidParameterError, match="state"):
+                    llm.load_state(way)
+        llm.load_state(state)
+
+
+@pytest.mark.parametrize("kind", ["loop", "eval"])
+@pytest.mark.parametrize("tokens", [(), (5,) * 300, (-1,) * 9, (10**9,) * 9])
+def test_tokens_that_are_not_those_of_the_data(
+    smollm2_path: Path, kind: str, tokens: tuple[int, ...]
+) -> None:
+    with load(smollm2_path) as llm:
+        if kind == "eval":
+            llm.eval(llm.tokenize("Hello there, my friend"))
+        else:
+            llm.create_completion("Hello there", max_tokens=2, logits_processor=[lambda _, logits: logits])
+        state = dataclasses.replace(llm.save_state(), tokens=tokens)
+        with pytest.raises(InvalidParameterError, match="state"):
+            llm.load_state(state)
+        assert llm.create_completion("Tea is", max_tokens=2)["choices"][0]["text"]

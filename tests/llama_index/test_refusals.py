@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -241,3 +242,16 @@ def test_what_other_llms_keep_beside_the_blocks_is_not_lost() -> None:
     assert asked["name"] == "Ann"
     assert (called["tool_calls"][0]["function"], called["reasoning_content"]) == (call, "hm")
     assert (answered["role"], answered["name"]) == ("tool", "f")
+
+
+@pytest.mark.parametrize("messages", [{}, None, "x", [1], 5, ChatMessage(content="x"), [{"role": "user"}]])
+def test_what_are_no_messages(messages: Any) -> None:
+    llm = LlamaCpp(llama=ScriptedLlama())
+    for ask in (
+        lambda: llm.chat(messages),
+        lambda: list(llm.stream_chat(messages=messages)),
+        lambda: asyncio.run(llm.achat(messages)),
+        lambda: asyncio.run(llm.astream_chat(messages)),
+    ):
+        with pytest.raises(InvalidMessageError, match="messages"):
+            ask()

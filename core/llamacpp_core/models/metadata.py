@@ -53,12 +53,14 @@ def overrides_flag(values: Mapping[str, bool | int | float | str] | None) -> str
     Raises:
         InvalidParameterError: Something cannot be replaced, or not by this value.
     """
-    if not values:
+    if values is None:
         return None
     if not isinstance(values, Mapping):
         raise InvalidParameterError(
             "kv_overrides must be a dict from metadata keys to values", parameter="kv_overrides"
         )
+    if not values:
+        return None
     return ",".join(_override(key, value) for key, value in values.items())
 
 

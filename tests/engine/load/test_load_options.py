@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from llamacpp_core import (
@@ -23,6 +24,16 @@ from llamacpp_core.models import kv_cache_bytes, read_gguf_header
 
 SMALL: dict[str, Any] = {"n_ctx": 256, "n_parallel": 2, "n_threads": 1, "warmup": False}
 Facts = Callable[..., Any]
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+NESTED = nested(3000)
 
 
 @pytest.fixture
@@ -216,6 +227,14 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"server_options": 5}, "server_options"),
     ({"server_options": {5: 1}}, "server_options"),
 ]
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(LoadOptions)])
+@pytest.mark.parametrize("value", [np.array([1, 2, 3]), NESTED], ids=["array", "nested"])
+def test_values_of_no_use_are_named(name: str, value: Any) -> None:
+    with pytest.raises(InvalidParameterError) as caught:
+        LoadOptions(**{name: value})
+    assert str(caught.value.parameter).startswith(name)
 
 
 @pytest.mark.parametrize(("options", "parameter"), BAD, ids=repr)

@@ -324,7 +324,7 @@ _NAMED: dict[str, Callable[[], dict[str, int]]] = {
 def _named(name: str, value: Any, values: Mapping[str, int]) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         value = next((known for known, number in values.items() if number == value), value)
-    if value == "unspecified":
+    if isinstance(value, str) and value == "unspecified":
         return None
     allowed = [known for known in values if known != "unspecified" and known not in _FILE_ONLY]
     return str(choice(*allowed)(name, value))

@@ -17,7 +17,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from llamacpp_core.engine.engine import Engine
 from llamacpp_core.engine.info import ModelInfo
 from llamacpp_core.engine.load.options import LoadOptions
-from llamacpp_core.errors import EngineClosedError, EngineError, UnsupportedCapabilityError
+from llamacpp_core.errors import (
+    EngineClosedError,
+    EngineError,
+    InvalidParameterError,
+    UnsupportedCapabilityError,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -138,13 +143,21 @@ class Session:
         """Takes on a state: llama.cpp's bytes of a sequence, and its tokens.
 
         Raises:
-            InvalidParameterError: It does not fit this context.
+            InvalidParameterError: It does not fit this context, or its tokens are not those of its bytes.
         """
         self.clear()
         with self.lock:
             context = self.opened()
+            ids = context.model.vocabulary.check_all(tokens, "state.tokens")
             context.load_sequence(data, 0)
-            self.tokens = list(tokens)
+            held = context.memory.seq_pos_max(0) + 1
+            if held != len(ids):
+                context.memory.clear()
+                raise InvalidParameterError(
+                    f"state is damaged: it names {len(ids)} tokens, and its data hold {held}",
+                    parameter="state",
+                )
+            self.tokens = ids
 
     def use_loras(self, scales: tuple[float, ...]) -> None:
         """Applies the model's LoRA adapters with these scales; a change forgets the tokens."""

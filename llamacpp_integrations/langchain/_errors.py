@@ -80,6 +80,8 @@ def _translate(error: core.LlamaCppError) -> core.LlamaCppError:
     for source, target in _TRANSLATIONS:
         if isinstance(error, source):
             state: dict[str, Any] = error.__dict__
+            if issubclass(target, TimeoutError):  # whose memory RuntimeError.__new__ does not know
+                return target(*error.args)
             translated = target.__new__(target, *error.args)
             translated.args = error.args
             translated.__dict__.update(state)

@@ -250,6 +250,24 @@ lc_position lc_automaton::take_over(const lc_automaton & other, const lc_positio
     return { state_of(std::move(found)), at.value, at.n_remain };
 }
 
+int32_t lc_automaton::only(const lc_position & at) const {
+    const state & here = states[at.state];
+    if (at.n_remain != 0 || here.complete || here.wants_token) {
+        return -1;
+    }
+    int64_t found = -1;
+    for (const int32_t id : here.stacks) {
+        const int32_t position = stacks[id].position;
+        const auto &  element  = rules->at(position);
+        if (element.type != LLAMA_GRETYPE_CHAR || rules->behind(position) != position + 1 ||
+            (found >= 0 && found != element.value)) {
+            return -1;
+        }
+        found = element.value;
+    }
+    return (int32_t) found;
+}
+
 const lc_ending & lc_automaton::ending(int32_t stack_id) {
     std::vector<int32_t> missing;
     for (int32_t i = stack_id; known_endings.count(i) == 0; i = stacks[i].under) {

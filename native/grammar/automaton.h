@@ -54,6 +54,9 @@ class lc_automaton {
     // The fewest tokens known to end the answer, the one that ends the generation included.
     int32_t least(const lc_position & at);
 
+    // The only character that may come; -1 if there are several, or the text may end here or go on with a named token.
+    int32_t only(const lc_position & at) const;
+
     size_t bytes() const { return n_bytes; } // about what is kept
 
     void allow_work(int64_t amount) { work = amount; }

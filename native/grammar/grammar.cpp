@@ -8,6 +8,7 @@ constexpr size_t  MAX_GRAMMARS   = 64;
 constexpr size_t  MAX_TEXT_BYTES = 16 << 20; // of all grammars that are kept
 constexpr size_t  MAX_BYTES      = 48 << 20; // of an automaton, after which a new one is begun
 constexpr int64_t MAX_WORK       = 1000000;  // stacks to make for one token: some tenths of a second
+constexpr size_t  MAX_ONLY_BYTES = 256;      // of a text that must come and is looked at together
 
 struct kept_grammar {
     const llama_vocab *         vocab;
@@ -30,6 +31,20 @@ std::shared_ptr<lc_grammar> find_kept(const llama_vocab * vocab, const lc_vocabu
         }
     }
     return nullptr;
+}
+
+std::string to_utf8(uint32_t c) {
+    if (c < 0x80) {
+        return { (char) c };
+    }
+    if (c < 0x800) {
+        return { (char) (0xC0 | (c >> 6)), (char) (0x80 | (c & 0x3F)) };
+    }
+    if (c < 0x10000) {
+        return { (char) (0xE0 | (c >> 12)), (char) (0x80 | ((c >> 6) & 0x3F)), (char) (0x80 | (c & 0x3F)) };
+    }
+    return { (char) (0xF0 | (c >> 18)), (char) (0x80 | ((c >> 12) & 0x3F)), (char) (0x80 | ((c >> 6) & 0x3F)),
+             (char) (0x80 | (c & 0x3F)) };
 }
 
 } // namespace
@@ -147,4 +162,45 @@ bool lc_cursor::is_complete() {
 int32_t lc_cursor::least() {
     const auto lock = begin();
     return generation->automaton.least(at);
+}
+
+std::string lc_cursor::only_text(std::vector<std::string> & behind) {
+    const auto  lock      = begin();
+    auto &      automaton = generation->automaton;
+    lc_position here      = at;
+    std::string text;
+    for (int32_t c; text.size() < MAX_ONLY_BYTES && (c = automaton.only(here)) > 0;) {
+        const std::string one  = to_utf8((uint32_t) c);
+        const lc_position next = automaton.feed(here, one);
+        if (!next.alive()) {
+            break;
+        }
+        here = next;
+        text += one;
+    }
+    behind.clear();
+    for (const char one : std::string("\" \n\\a1A{}[],:;.-_/<'(")) {
+        if (automaton.step(here, (uint8_t) one, false).alive()) {
+            behind.emplace_back(1, one);
+        }
+    }
+    if (behind.empty() || automaton.is_complete(here)) {
+        behind.emplace_back();
+    }
+    return text;
+}
+
+size_t lc_cursor::count_allowed(const std::vector<llama_token> & tokens, int32_t max_left) {
+    const auto  lock = begin();
+    lc_position here = at;
+    for (size_t i = 0; i < tokens.size(); i++) {
+        auto &            automaton = generation->automaton;
+        const lc_position next      = automaton.accept(here, tokens[i], grammar->vocabulary->pieces[tokens[i]]);
+        if (!next.alive() || !automaton.may_pause(next) ||
+            (max_left != INT32_MAX && automaton.least(next) > max_left - (int32_t) i)) {
+            return i;
+        }
+        here = next;
+    }
+    return tokens.size();
 }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 class lc_grammar {
   public:
@@ -55,6 +56,12 @@ class lc_cursor {
     bool is_complete();
     // The fewest tokens known to end the answer, the one that ends the generation included.
     int32_t least();
+
+    // The text that must come, as far as there is one way to go on, and in `behind` texts that may follow it: those
+    // of ASCII characters of different kinds, and none if the text may end there.
+    std::string only_text(std::vector<std::string> & behind);
+    // How many of the tokens, from the first on, may come such that the answer can end with `max_left` behind the first.
+    size_t count_allowed(const std::vector<llama_token> & tokens, int32_t max_left);
 
     const lc_vocabulary & vocabulary() const { return *grammar->vocabulary; }
 

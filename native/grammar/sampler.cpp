@@ -1,5 +1,7 @@
 #include "grammar/sampler.h"
 
+#include "grammar/counter.h"
+#include "grammar/forced.h"
 #include "grammar/grammar.h"
 #include "sampling.h"
 
@@ -16,19 +18,33 @@ struct triggers {
     std::vector<std::pair<llama_token, size_t>> generated; // the tokens, and where the text of each ends
 };
 
-struct sampler {
+struct sampler : lc_writer {
     lc_cursor                      cursor;
     triggers                       trigger;
+    const llama_vocab *            vocab;
     std::shared_ptr<lc_constraint> constraint;
-    std::shared_ptr<int32_t>       n_generated = std::make_shared<int32_t>(0);
-    int32_t                        n_left      = -1; // tokens that may still come, for samplers without a constraint
-    bool                           given_up    = false;
+    std::shared_ptr<lc_progress>   made     = std::make_shared<lc_progress>();
+    int32_t                        n_left   = -1; // tokens that may still come, for samplers without a constraint
+    bool                           given_up = false;
+    std::vector<llama_token>       forced; // those that must come next, if is_known
+    bool                           is_known = false;
 
-    explicit sampler(std::shared_ptr<lc_grammar> grammar) : cursor(std::move(grammar)) {}
+    sampler(std::shared_ptr<lc_grammar> grammar, const llama_vocab * vocab_) : cursor(std::move(grammar)), vocab(vocab_) {
+        made->writer = this;
+    }
+    sampler(const sampler & other)             = default;
+    sampler & operator=(const sampler & other) = default;
+    ~sampler() override {
+        if (made->writer == this) {
+            made->writer = nullptr;
+        }
+    }
 
     void    accept(llama_token token);
     void    apply(llama_token_data_array & candidates);
     int32_t max_left();
+    // The tokens that must come next, as far as that is known.
+    const std::vector<llama_token> & must_come() override;
 
   private:
     void                       accept_awaiting(llama_token token);
@@ -36,6 +52,7 @@ struct sampler {
     void                       replay(size_t start);
     void                       mark(llama_token_data_array & candidates);
     void                       keep(llama_token_data_array & candidates, const lc_mask & mask);
+    bool                       keep_one(llama_token_data_array & candidates, llama_token token);
     template <typename F> void guarded(F && work);
 };
 
@@ -45,7 +62,7 @@ int32_t sampler::max_left() {
     if (!bounded && n_left < 0) {
         return INT32_MAX;
     }
-    const int32_t left  = bounded ? constraint->budget - *n_generated : n_left;
+    const int32_t left  = bounded ? constraint->budget - made->n_generated : n_left;
     const int32_t least = cursor.least();
     if (least <= left) {
         return left - 1;
@@ -68,7 +85,27 @@ template <typename F> void sampler::guarded(F && work) {
     }
 }
 
+const std::vector<llama_token> & sampler::must_come() {
+    if (!is_known) {
+        is_known = true;
+        forced.clear();
+        if (constraint && !trigger.awaited && !given_up && made->is_whole) {
+            try {
+                forced = lc_forced_tokens(cursor, vocab, made->last, max_left());
+            } catch (const lc_grammar_error &) { // nothing is known, then
+            }
+        }
+    }
+    return forced;
+}
+
 void sampler::accept(llama_token token) {
+    if (!forced.empty() && forced.front() == token) {
+        forced.erase(forced.begin());
+        is_known = !forced.empty();
+    } else {
+        is_known = false;
+    }
     guarded([&] {
         if (given_up) {
             return;
@@ -136,6 +173,9 @@ void sampler::apply(llama_token_data_array & candidates) {
         if (given_up) {
             return;
         }
+        if (const auto & next = must_come(); !next.empty() && keep_one(candidates, next.front())) {
+            return;
+        }
         if (candidates.size == 1) {
             if (!cursor.allows(candidates.data[0].id, max_left())) {
                 candidates.data[0].logit = -INFINITY;
@@ -172,6 +212,21 @@ void sampler::mark(llama_token_data_array & candidates) {
     }
 }
 
+// Leaves one token, or forbids the only one if it is another; false if it is not among several.
+bool sampler::keep_one(llama_token_data_array & candidates, llama_token token) {
+    const auto end   = candidates.data + candidates.size;
+    const auto found = std::find_if(candidates.data, end, [&](const auto & one) { return one.id == token; });
+    if (found != end) {
+        candidates.data[0] = *found;
+    } else if (candidates.size == 1) {
+        candidates.data[0].logit = -INFINITY;
+    } else {
+        return false;
+    }
+    candidates.size = 1;
+    return true;
+}
+
 // Leaves only what is allowed, so that the samplers behind have little to do.
 void sampler::keep(llama_token_data_array & candidates, const lc_mask & mask) {
     const auto & vocabulary = cursor.vocabulary();
@@ -205,9 +260,9 @@ void sampler::keep(llama_token_data_array & candidates, const lc_mask & mask) {
 sampler & of(const llama_sampler * smpl) { return *(sampler *) smpl->ctx; }
 
 void copy_state(const llama_sampler * from, llama_sampler * to) {
-    auto own           = of(to).n_generated; // the counter beside it has its own copy
-    of(to)             = of(from);
-    of(to).n_generated = own;
+    auto own    = of(to).made; // the counter beside it has its own copy
+    of(to)      = of(from);
+    of(to).made = own;
 }
 
 llama_sampler * clone(const llama_sampler * smpl);
@@ -216,6 +271,7 @@ void reset(llama_sampler * smpl) {
     auto & s = of(smpl);
     s.cursor.restart();
     s.given_up        = false;
+    s.is_known        = false;
     s.trigger.awaited = !s.trigger.tokens.empty() || !s.trigger.patterns.empty();
     s.trigger.text.clear();
     s.trigger.generated.clear();
@@ -236,59 +292,22 @@ llama_sampler_i make_interface() {
 llama_sampler_i grammar_interface = make_interface();
 
 llama_sampler * clone(const llama_sampler * smpl) {
-    auto * made       = new sampler(of(smpl));
-    made->n_generated = std::make_shared<int32_t>(*made->n_generated);
-    return llama_sampler_init(&grammar_interface, made);
+    auto * cloned        = new sampler(of(smpl));
+    cloned->made         = std::make_shared<lc_progress>(*cloned->made);
+    cloned->made->writer = cloned;
+    return llama_sampler_init(&grammar_interface, cloned);
 }
 
 } // namespace
 
-// Counts the tokens that are generated: unlike the grammar, the chain sees those before a trigger too. Tokens of the
-// prompt are accepted without having been sampled.
 namespace {
-
-struct counter {
-    std::shared_ptr<int32_t> n_generated;
-    bool                     sampled = false;
-};
-
-counter & counter_of(const llama_sampler * smpl) { return *(counter *) smpl->ctx; }
-
-llama_sampler * clone_counter(const llama_sampler * smpl);
-
-llama_sampler_i make_counter_interface() {
-    llama_sampler_i made = {};
-    made.name            = [](const llama_sampler *) { return "generated"; };
-    made.apply           = [](llama_sampler * smpl, llama_token_data_array *) { counter_of(smpl).sampled = true; };
-    made.accept          = [](llama_sampler * smpl, llama_token) {
-        *counter_of(smpl).n_generated += counter_of(smpl).sampled;
-        counter_of(smpl).sampled = false;
-    };
-    made.clone      = clone_counter;
-    made.free       = [](llama_sampler * smpl) { delete (counter *) smpl->ctx; };
-    made.copy_state = [](const llama_sampler * from, llama_sampler * to) {
-        *counter_of(to).n_generated = *counter_of(from).n_generated;
-        counter_of(to).sampled      = counter_of(from).sampled;
-    };
-    return made;
-}
-
-llama_sampler_i counter_interface = make_counter_interface();
-
-llama_sampler * new_counter(std::shared_ptr<int32_t> n_generated) {
-    return llama_sampler_init(&counter_interface, new counter{ std::move(n_generated) });
-}
-
-llama_sampler * clone_counter(const llama_sampler * smpl) {
-    return new_counter(std::make_shared<int32_t>(*counter_of(smpl).n_generated));
-}
 
 thread_local llama_sampler * newest = nullptr; // the grammar sampler that this thread made last
 
 llama_sampler * make(const llama_vocab * vocab, const char * text, const char * root) {
     std::string grammar    = text;
     auto        constraint = lc_constraint::of(grammar);
-    auto        made       = std::make_unique<sampler>(lc_grammar::of(vocab, grammar, root));
+    auto        made       = std::make_unique<sampler>(lc_grammar::of(vocab, grammar, root), vocab);
     made->constraint       = std::move(constraint);
     return newest          = llama_sampler_init(&grammar_interface, made.release());
 }
@@ -325,7 +344,10 @@ common_sampler * lc_common_sampler_init(const llama_model * model, common_params
     newest                = nullptr;
     common_sampler * made = common_sampler_init(model, params);
     if (newest) {
-        llama_sampler_chain_add(common_sampler_get(made), new_counter(of(newest).n_generated));
+        // what bounds the reasoning may take the grammar's place, and a bias forbids tokens
+        const bool is_reasoning   = !params.reasoning_budget_start.empty() && !params.reasoning_budget_end.empty();
+        of(newest).made->is_whole = !is_reasoning && params.logit_bias.empty();
+        llama_sampler_chain_add(common_sampler_get(made), lc_new_counter(of(newest).made));
     }
     return made;
 }

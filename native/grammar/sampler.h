@@ -18,6 +18,11 @@ extern "C" llama_sampler * lc_llama_sampler_init_grammar_lazy_patterns(
 // Lets the grammars of a chain know how many tokens may still come, so that the answer can end; -1: no bound.
 void lc_limit_tokens(llama_sampler * chain, int32_t n_left);
 
+// The token that must come next, as if it had been sampled: it is to be accepted. LLAMA_TOKEN_NULL if several may.
+llama_token lc_take_forced(common_sampler * smpl);
+// How many tokens must come, one after the other.
+size_t lc_count_forced(common_sampler * smpl);
+
 // In the server core this is called in place of common_sampler_init(): the grammar sampler learns how many tokens
 // were generated.
 common_sampler * lc_common_sampler_init(const llama_model * model, common_params_sampling & params);

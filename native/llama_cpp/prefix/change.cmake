@@ -10,6 +10,7 @@ llama_cpp_edit(prefix_server FILE tools/server/server-context.cpp
     bool prompt_save]==]
   TO [==[    server_prompt prompt;
     lc_slot_sharing lc;
+    llama_tokens lc_ahead; // tokens of the answer that were not read yet, before the last
 
     bool prompt_save]==]
   FROM [==[    friend struct server_context;
@@ -33,6 +34,28 @@ llama_cpp_edit(prefix_server FILE tools/server/server-context.cpp
 ]==]
   TO [==[                        slot->prompt.tokens = std::move(restored);
                         slot->lc = {};
+]==]
+  # tokens that need no model
+  FROM [==[            // no speculative decoding
+            i_batch = batch.size();
+]==]
+  TO [==[            for (const llama_token token : lc_ahead) {
+                add_ok &= batch.add(id, token, prompt.tokens.pos_next(), false, false);
+                prompt.tokens.push_back(token);
+            }
+            lc_ahead.clear();
+            // no speculative decoding
+            i_batch = batch.size();
+]==]
+  FROM [==[                id = common_sampler_sample(slot.smpl.get(), slot.ctx_tgt, tok_idx);
+]==]
+  TO [==[                id = lc_prefix::sample(slot, tok_idx);
+]==]
+  FROM [==[            if (!process_token(result, slot)) {
+                // release slot because of stop condition
+]==]
+  TO [==[            if (!process_token(result, slot) || !lc_prefix::append_forced(*this, slot, accept_special_token)) {
+                // release slot because of stop condition
 ]==]
   # a cache that was computed with other LoRA scales is not used
   FROM [==[            slot.lora = params_base.lora_adapters;
@@ -109,7 +132,8 @@ if(prefix_server AND prefix_cache)
   llama_cpp_replace_source(server-context server-context.cpp "${llama_cpp_changes_dir}/prefix/prefix.cpp")
   target_sources(server-context PRIVATE "${llama_cpp_changes_dir}/prefix/disk.cpp")
   target_include_directories(server-context PRIVATE
-    "${llama_cpp_changes_dir}/prefix" "${CMAKE_CURRENT_BINARY_DIR}" "${LLAMA_CPP_SOURCE_DIR}/tools/server"
+    "${llama_cpp_changes_dir}/prefix" "${llama_cpp_changes_dir}/.." "${CMAKE_CURRENT_BINARY_DIR}"
+    "${LLAMA_CPP_SOURCE_DIR}/tools/server"
     "${LLAMA_CPP_SOURCE_DIR}/src" "${LLAMA_CPP_SOURCE_DIR}/vendor")
   llama_cpp_replace_source(llama llama-kv-cache.cpp "${prefix_cache}")
   target_include_directories(llama PRIVATE "${llama_cpp_changes_dir}/prefix" "${LLAMA_CPP_SOURCE_DIR}/src")

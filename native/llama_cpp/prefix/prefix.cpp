@@ -362,4 +362,5 @@ server_slot * lc_prefix::choose(server_context_impl & ctx, const server_task & t
     return best;
 }
 
+#include "forced.h"
 #include "recall.h"

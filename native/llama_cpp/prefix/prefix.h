@@ -1,6 +1,8 @@
 // A common beginning of prompts is read once: what llama.cpp's server core asks prefix.cpp.
 #pragma once
 
+#include "llama.h"
+
 #include <cstddef>
 #include <memory>
 
@@ -36,6 +38,12 @@ struct lc_prefix {
     static int usable(const server_context_impl & ctx, server_slot & slot, int n_common);
     // Whether a slot must stop reading here for this step, since another one takes over its state.
     static bool stops_here(const server_context_impl & ctx, const server_slot & slot);
+    // The next token of an answer: from the model, unless a grammar leaves only one.
+    static llama_token sample(server_slot & slot, int index);
+    // Appends the tokens that a grammar leaves no choice about; they are read together with the next one. false if
+    // the answer has ended.
+    template <typename IsWritten>
+    static bool append_forced(server_context_impl & ctx, server_slot & slot, IsWritten is_written);
     // A task without LoRA scales of its own follows one that had some.
     static void use_loras_as_loaded(const server_context_impl & ctx, server_slot & slot);
 

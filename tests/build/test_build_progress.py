@@ -49,7 +49,9 @@ def test_a_build_that_prints_no_steps_shows_nothing(module: ModuleType) -> None:
     assert list(module.progress(["up to date\n"], lambda: 0.0, moves=True)) == []
 
 
-@pytest.mark.parametrize(("code", "status"), [("print('[1/2] Building a.c.o')", 0), ("raise SystemExit('no')", 1)])
+@pytest.mark.parametrize(
+    ("code", "status"), [("print('[1/2] Building a.c.o')", 0), ("raise SystemExit('no')", 1)]
+)
 def test_a_failure_shows_the_end_of_the_output(tmp_path: Path, code: str, status: int) -> None:
     log = tmp_path / "logs" / "build.log"
     done = subprocess.run(

@@ -118,7 +118,7 @@ $(VENV)/.venv:
 # The build runs in this environment (no isolation), so that a change of a source file rebuilds in seconds. With a
 # wheel at hand (make WHEEL=dist/... demo) its compiled modules are used, and nothing is built.
 ifdef WHEEL
-INSTALL := $(PIP) install -q --no-build-isolation -C wheel.cmake=false -e
+INSTALL := $(PIP) install -q --no-build-isolation -C wheel.cmake=false -C wheel.platlib=true -e
 else
 INSTALL := $(PIP) install -q --no-build-isolation -e
 endif
@@ -129,6 +129,7 @@ ifdef WHEEL
 	@$(INSTALL) .
 	@$(BIN)/python release/use_wheel.py "$(WHEEL)"
 else
+	@rm -f core/llamacpp_core/native/_*.abi3.so # of a wheel, by an earlier WHEEL=
 	@echo "Building llama.cpp into the extension module: some minutes the first time."
 	@$(BIN)/python native/build_progress.py build/build.log \
 	  $(PIP) install -v --no-build-isolation -e .

@@ -1,9 +1,8 @@
-"""Builds a wheel for every x86-64 Linux with glibc 2.28 or newer (2018), on any Linux, and inspects it.
+"""Builds a wheel for x86-64 Linux with a module for each level of CPUs, and inspects it (`make wheel`).
 
-Clang, libc++ and the stubs of an old glibc come from the ``ziglang`` package: a compiler of the system would
-bind the module to the glibc and libstdc++ that are installed here. Nothing is tuned to the building machine.
-``make wheel`` runs it. ``--compiler system`` takes the system's all the same: the wheel is then for systems
-as new as this one, as auditwheel finds out.
+The system's compiler binds it to a glibc and a libstdc++ as new as those that are installed here: auditwheel
+finds out which, and names the wheel so. Nothing is tuned to the building machine. ``--compiler zig`` takes
+Clang, libc++ and the stubs of glibc 2.28 from the ``ziglang`` package instead.
 """
 
 from __future__ import annotations
@@ -85,7 +84,7 @@ def name_for_platform(wheel: Path, platform: str, out: Path) -> Path:
 def main() -> int:
     """Builds and inspects the wheel; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--compiler", choices=("zig", "system"), default="zig")
+    parser.add_argument("--compiler", choices=("zig", "system"), default="system")
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder for the wheel")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "wheel", help="folder to build in")
     options = parser.parse_args()

@@ -72,7 +72,7 @@ def build(work: Path, compiler: dict[str, str]) -> Path:
 
 
 def name_for_platform(wheel: Path, platform: str, out: Path) -> Path:
-    """Has auditwheel check the wheel for the platform and name it so; returns the result in ``out``."""
+    """Has auditwheel name the wheel for the platform, if it can run there; returns the result in ``out``."""
     named = wheel.parent / "named"
     command = [sys.executable, "-m", "auditwheel", "repair", "--only-plat", "--plat", platform]
     subprocess.run([*command, "-w", str(named), str(wheel)], check=True)
@@ -85,11 +85,12 @@ def main() -> int:
     """Builds and inspects the wheel; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--compiler", choices=("zig", "system"), default="system")
+    parser.add_argument("--platform", default="manylinux_2_35_x86_64", help="of the system compiler")
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder for the wheel")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "wheel", help="folder to build in")
     options = parser.parse_args()
     work = options.work.resolve() / options.compiler
-    compiler, platform = {"CMAKE_ARGS": " ".join(OPTIONS)}, "auto"
+    compiler, platform = {"CMAKE_ARGS": " ".join(OPTIONS)}, options.platform
     if options.compiler == "zig":
         compiler, platform = zig_compiler(work / "bin"), PLATFORM
     wheel = name_for_platform(build(work, compiler), platform, options.out.resolve())

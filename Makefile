@@ -95,7 +95,7 @@ cmake --build build/$(1) --target _cpu _native
 $(BIN)/python tests/sanitizers/run.py $(1)
 endef
 
-# For every x86-64 Linux with glibc 2.28 or newer: a module for each level of CPUs, compiled by Zig's Clang.
+# For x86-64 Linux with a glibc and a libstdc++ as new as here: a module for each level of CPUs.
 wheel: $(VENV)/.venv ## Build a wheel for Linux into dist/ and inspect it
 	@$(PIP) install -q --group wheel
 	$(BIN)/python release/build_wheel.py
@@ -121,7 +121,7 @@ $(VENV)/.venv:
 # The build runs in this environment (no isolation), so that a change of a source file rebuilds in seconds. With a
 # wheel at hand (make WHEEL=dist/... demo) its compiled modules are used, and nothing is built.
 ifdef WHEEL
-INSTALL := $(PIP) install -q --no-build-isolation -C wheel.cmake=false -e
+INSTALL := $(PIP) install -q --no-build-isolation -C wheel.cmake=false -C wheel.platlib=true -e
 else
 INSTALL := $(PIP) install -q --no-build-isolation -e
 endif
@@ -132,6 +132,7 @@ ifdef WHEEL
 	@$(INSTALL) .
 	@$(BIN)/python release/use_wheel.py "$(WHEEL)"
 else
+	@rm -f core/llamacpp_core/native/_*.abi3.so # of a wheel, by an earlier WHEEL=
 	@echo "Building llama.cpp into the extension module: some minutes the first time."
 	@$(BIN)/python native/build_progress.py build/build.log \
 	  $(PIP) install -v --no-build-isolation -e .

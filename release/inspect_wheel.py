@@ -12,8 +12,10 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-# What every Linux with glibc has. No OpenMP and no C++ library: those are in the module, or not used.
-_LIBRARIES = re.compile(r"(libc|libm|libdl|libpthread|librt)\.so\.\d+|ld-linux-x86-64\.so\.2")
+# What every Linux with glibc has; no OpenMP. The C++ library is in the module where Zig made it.
+_LIBRARIES = re.compile(
+    r"(libc|libm|libdl|libpthread|librt|libstdc\+\+|libgcc_s)\.so\.\d+|ld-linux-x86-64\.so\.2"
+)
 _LICENCES = ("licenses/LICENSE", "licenses/llama.cpp/LICENSE")
 
 

@@ -1,4 +1,4 @@
-"""Puts a wheel's compiled modules where an editable install has its own, so that nothing is compiled.
+"""Puts a wheel's compiled modules beside their Python in this checkout, so that nothing is compiled.
 
 ``make WHEEL=PATH demo`` runs it.
 """
@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 import sys
-import sysconfig
 import zipfile
 from pathlib import Path
 
 
-def unpack(wheel: Path, site: Path) -> list[str]:
-    """Unpacks the modules of ``wheel`` into ``site``; returns their names.
+def unpack(wheel: Path, core: Path) -> list[str]:
+    """Unpacks the modules of ``wheel`` into the folder ``core``; returns their names.
 
     Raises:
         SystemExit: There is no such wheel, or it holds no modules.
@@ -24,15 +23,15 @@ def unpack(wheel: Path, site: Path) -> list[str]:
         names = [name for name in names if name.endswith((".so", ".pyd"))]
         if not names:
             sys.exit(f"WHEEL={wheel} holds no compiled modules of llamacpp_core.")
-        for old in (site / "llamacpp_core" / "native").glob("_*.abi3.*"):
+        for old in (core / "llamacpp_core" / "native").glob("_*.abi3.*"):
             old.unlink()
-        archive.extractall(site, names)
+        archive.extractall(core, names)
     return names
 
 
 def main(arguments: list[str]) -> int:
-    """Unpacks into this environment; returns the exit status."""
-    names = unpack(Path(arguments[0]), Path(sysconfig.get_paths()["platlib"]))
+    """Unpacks into this checkout; returns the exit status."""
+    names = unpack(Path(arguments[0]), Path(__file__).resolve().parent.parent / "core")
     print(f"{len(names)} compiled modules taken from {Path(arguments[0]).name}: nothing is built.")
     return 0
 

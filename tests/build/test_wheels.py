@@ -87,4 +87,4 @@ def test_without_the_compiler_the_build_says_what_to_install(no_zig: None, tmp_p
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     with pytest.raises(SystemExit, match="pip install --group wheel"):
-        module.compiler(tmp_path)
+        module.zig_compiler(tmp_path)

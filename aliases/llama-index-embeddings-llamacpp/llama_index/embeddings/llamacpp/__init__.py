@@ -1,0 +1,5 @@
+"""The embeddings of ``llamacpp_integrations.llama_index``, under the name that LlamaIndex's packages have."""
+
+from llamacpp_integrations.llama_index import LlamaCppEmbedding
+
+__all__ = ["LlamaCppEmbedding"]

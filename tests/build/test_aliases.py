@@ -13,7 +13,7 @@ import pytest
 
 import llamacpp_core
 
-ALIASES = Path(__file__).parents[2] / "aliases"
+ALIASES = Path(__file__).parents[2] / "release" / "aliases"
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,12 @@ def test_a_conversation_with_calls_in_a_format_without_tools(llm: Llama) -> None
         {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "c", "content": "noon"},
     ]
-    written = prompt(llm, "vicuna", messages=messages)
+    now = {"type": "function", "function": {"name": "now", "parameters": {"type": "object"}}}
+    written = prompt(llm, "vicuna", messages=messages, tools=[now])
     assert '<tool_call>{"name": "now", "arguments": {}}</tool_call>' in written
     assert "Result of now:\nnoon" in written
+    # Where none may be called, no turn shows how a call is written.
+    for forbidden in ({}, {"tools": [now], "tool_choice": "none"}):
+        written = prompt(llm, "vicuna", messages=messages, **forbidden)
+        assert "<tool_call>" not in written
+        assert "Result of now({}):\nnoon" in written

@@ -260,7 +260,7 @@ def test_unload(make: Callable[..., ModelPool]) -> None:
         assert not pool.unload("a")
     assert pool.unload("a")
     assert (loaded(pool), Pretended.closes) == (set(), ["a"])
-    with pytest.raises(InvalidParameterError, match="did you mean"):
+    with pytest.raises(InvalidParameterError, match="unknown model 'aa'"):
         pool.unload("aa")
 
 

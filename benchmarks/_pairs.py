@@ -155,7 +155,7 @@ def table(rows: Mapping[str, Row], unit: str) -> str:
 
 
 def _short(value: float) -> str:
-    """Three digits that count, at least one behind the point."""
+    """Three digits that count, at least one after the point."""
     if abs(value) >= 10:
         return f"{value:.1f}"
     return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3f}"

@@ -132,7 +132,7 @@ def passages(n: int) -> list[Passage]:
     """So many passages, all different; the same ones each time.
 
     Raises:
-        SystemExit: There are not so many.
+        SystemExit: There are not that many.
     """
     places = [start + end for end in _END for start in _START]
     pairs = [(place, topic) for topic in _TOPICS for place in places]
@@ -188,7 +188,7 @@ def short_texts(n: int) -> list[str]:
 
 
 def preamble(n_words: int, seed: int) -> str:
-    """Instructions of about so many words that no other seed shares, not even their beginning."""
+    """Instructions of about that many words that no other seed shares, not even their beginning."""
     chance = random.Random(seed)
     pieces = [f"Handbook number {seed}."]
     texts = [passage.text for passage in passages(200)]

@@ -13,12 +13,12 @@ __all__ = ["at_depth", "concurrent_speed", "prompt_speed", "prompts", "stream_sp
 WORDS = ("the", "sea", "and", "the", "sky", "met", "in", "a", "line", "of", "light", "as", "gulls", "cried")
 _fresh = itertools.count(1)
 
-#: Beginnings of prompts are kept in steps of so many tokens; the rest of one is read again.
+#: Beginnings of prompts are kept in steps of that many tokens; the rest of one is read again.
 STEP = 64
 
 
 def prompts(n: int, n_tokens: int, llm: Llama) -> list[list[int]]:
-    """Prompts of exactly so many tokens that share no prefix with any prompt before."""
+    """Prompts of exactly that many tokens that share no prefix with any prompt before."""
     out = []
     for i in range(n):
         text = f"{next(_fresh)} " + " ".join(WORDS[(i + j) % len(WORDS)] for j in range(n_tokens))
@@ -44,7 +44,7 @@ def prompt_speed(llm: Llama, n: int) -> float:
 
 
 def at_depth(llm: Llama, depth: int, n_prompt: int, n_gen: int) -> dict[str, float]:
-    """Tokens per second behind ``depth`` tokens that the engine holds: ``prompt`` read, ``decode`` generated.
+    """Tokens per second after ``depth`` tokens that the engine holds: ``prompt`` read, ``decode`` generated.
 
     The same work as llama-bench with ``-d``: the depth itself is not timed.
 
@@ -65,7 +65,7 @@ def at_depth(llm: Llama, depth: int, n_prompt: int, n_gen: int) -> dict[str, flo
 
 
 def concurrent_speed(llm: Llama, n_parallel: int, n_prompt: int, n_gen: int) -> float:
-    """Prompt and generated tokens per second of so many requests that start together."""
+    """Prompt and generated tokens per second of that many requests that start together."""
     todo = prompts(n_parallel, n_prompt, llm)
 
     def work(prompt: list[int]) -> None:

@@ -8,7 +8,7 @@ Rows, by their names for ``--rows``:
 
 ``stream``   one stream against ``llama-bench``, tokens generated per second
 ``at-once``  1, 8 and 32 requests at once against ``llama-batched-bench``, prompt and generated tokens
-``depth``    reading 512 tokens and generating 64 behind 512, 1,536 and 4,096 others, against
+``depth``    reading 512 tokens and generating 64 after 512, 1,536 and 4,096 others, against
              ``llama-bench -d`` without flash attention and with it
 ``batched``  8 requests of 700 + 64 tokens at once, against ``llama-batched-bench`` without and with it
 ``models``   the chat model's stream with an embedder, and a reranker, in the same process that have worked
@@ -100,7 +100,7 @@ def batched(args: Any) -> dict[str, Row]:
 
 
 def depth(args: Any) -> dict[str, Row]:
-    """Prompts and streams behind others."""
+    """Prompts and streams after others."""
     n_prompt, n_gen = 512, 64
     rows = {}
     n_ctx = max(args.depths) + n_prompt + n_gen

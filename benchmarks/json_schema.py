@@ -124,7 +124,7 @@ def measure(engine: Engine, files: list[Path]) -> tuple[Counter[str], list[float
 
 
 def show(name: str, counts: Counter[str], seconds: list[float], wrong: list[str]) -> None:
-    """Print the rows of one engine."""
+    """Prints the rows of one engine."""
     ms = sorted(1000 * s for s in seconds)
     percent = lambda part, whole: f"{100 * counts[part] / max(1, counts[whole]):.1f} %"  # noqa: E731
     print(f"\n{name}")
@@ -139,7 +139,7 @@ def show(name: str, counts: Counter[str], seconds: list[float], wrong: list[str]
 
 
 def main() -> None:
-    """Measure the installed engines over a folder."""
+    """Measures the installed engines over a folder."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -10,7 +10,7 @@ Three measurements, the last two paired (both sides in turn):
 * milliseconds per token of a stream with tools bound, against one whose prompt says the same without them.
 
 A stream is timed from its first chunk to its last, with the end of the text ruled out, so both sides
-generate as many tokens behind prompts of the same length.
+generate as many tokens after prompts of the same length.
 """
 
 from __future__ import annotations

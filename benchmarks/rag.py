@@ -203,7 +203,7 @@ def command_line() -> Any:
     parser.add_argument("--phases", default=",".join(PHASES), help=f"some of {', '.join(PHASES)}")
     parser.add_argument("--passages", type=int, default=200)
     parser.add_argument("--questions", type=int, default=8, help="of one round")
-    parser.add_argument("--first", type=int, default=0, help="leave out so many questions at the start")
+    parser.add_argument("--first", type=int, default=0, help="leave out this many questions at the start")
     parser.add_argument("--max-tokens", type=int, default=64)
     parser.add_argument("--n-ctx", type=int, default=2048)
     args = parser.parse_args()

@@ -30,7 +30,7 @@ WORDS += ["rain", "clocks", "paper", "rivers", "wool", "stars", "tea"]
 
 
 def prompt(words: int) -> str:
-    """A prompt of so many words that has not been used before."""
+    """A prompt of that many words that has not been used before."""
     number = next(NUMBERS)
     text = " ".join(WORDS[(i * number + i // 16) % len(WORDS)] for i in range(words))
     return f"{number}. Write a few sentences about these: {text}"

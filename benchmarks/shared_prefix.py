@@ -37,12 +37,12 @@ from llamacpp_core import Llama
 
 CHATS = Path(__file__).with_name("_chats.py")
 SEEDS = itertools.count(1)
-#: Words for about so many tokens of such text with the small chat model: its digits are tokens of their own.
+#: Words for about that many tokens of such text with the small chat model, whose digits are tokens.
 TOKENS_PER_WORD = 1.42
 
 
 def fresh_preamble(n_tokens: int) -> str:
-    """A beginning of about so many tokens that nobody has seen."""
+    """A beginning of about that many tokens that nobody has seen."""
     return preamble(int(n_tokens / TOKENS_PER_WORD), next(SEEDS))
 
 
@@ -57,7 +57,7 @@ def seconds(work: Callable[[], Any]) -> float:
 
 
 def together(llm: Llama, n: int, n_tokens: int, n_gen: int) -> float:
-    """Seconds for so many requests with one fresh system prompt that arrive together."""
+    """Seconds for that many requests with one fresh system prompt that arrive together."""
     system = fresh_preamble(n_tokens)
     questions = [passage.question for passage in passages(n)]
     failed: list[BaseException] = []

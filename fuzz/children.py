@@ -84,7 +84,7 @@ def run_cases(
         cases: Names of cases: a name says all that there is to know.
         run: Runs one, with a folder of its own. A typed error of the package is a right answer.
         jobs: How many children at once.
-        per_child: Cases that a child runs, one after the other; those behind one that ends it go to another.
+        per_child: Cases that a child runs, one after the other; those after one that ends it go to another.
         keep: A folder for the names of what was found.
     """
     count = Count()

@@ -1,4 +1,4 @@
-"""Changes of GGUF files that keep them readable, so that what lies behind the header is reached."""
+"""Changes of GGUF files that keep them readable, so that what comes after the header is reached."""
 
 from __future__ import annotations
 

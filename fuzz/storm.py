@@ -217,7 +217,7 @@ class Storm:
             KINDS["whole"](llm, code_of(0), random.Random(0))
 
     def _rest(self) -> None:
-        """Nothing runs on behind the last answer."""
+        """Nothing runs on after the last answer."""
         end = time.monotonic() + IDLE_SECONDS
         while self.llm.n_active or self.encoder.n_active:
             if time.monotonic() > end:

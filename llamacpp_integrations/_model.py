@@ -71,7 +71,7 @@ class LocalModel(BaseModel):
     """Load options that this kind of object has by default."""
 
     _collected: ClassVar[Mapping[str, str]] = {}
-    """Keywords that are no fields: the name of the field that collects them, by keyword."""
+    """Keywords that are not fields: the name of the field that collects them, by keyword."""
 
     # What the classes of a framework fill in
 

@@ -20,7 +20,7 @@ lc_plan * lc_plan_chat(lc_engine_ref * engine, lc_tools * tools, const char * bo
 // n_prompts token lists, one after the other, with their lengths.
 lc_plan * lc_plan_tokens(lc_engine_ref * engine, const int32_t * tokens, const int32_t * lengths, int32_t n_prompts);
 lc_plan * lc_plan_rerank(lc_engine_ref * engine, const char * body, size_t size);
-// A prompt that Python wrote. body: JSON {"text", "mark", "prefill", "add_bos"}. A control token with a mark behind
+// A prompt that Python wrote. body: JSON {"text", "mark", "prefill", "add_bos"}. A control token with a mark after
 // its first character is read as text, and so is the prefill, which goes to the end.
 lc_plan * lc_plan_written(lc_engine_ref * engine, const char * body, size_t size);
 void      lc_plan_free(lc_plan * plan);

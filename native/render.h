@@ -96,7 +96,7 @@ std::vector<llama_token> lc_tokenize(const llama_vocab * vocab, const lc_special
                                      const lc_rendered & text, bool add_bos = true);
 
 // Takes control tokens apart in every text of a value but the roles, for whoever can only read them all: a mark
-// goes behind the first character of each.
+// goes after the first character of each.
 struct lc_taken_apart {
     const lc_special_tokens & special;
     std::string               mark = "\xe2\x81\xa0"; // U+2060, which is invisible

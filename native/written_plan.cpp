@@ -6,7 +6,7 @@ namespace {
 // The text without its marks; control tokens that had one are the caller's.
 lc_rendered without_marks(const std::string & text, const std::string & mark, const lc_special_tokens & special) {
     lc_rendered         out;
-    std::vector<size_t> starts; // of the characters that a mark stands behind
+    std::vector<size_t> starts; // of the characters that a mark follows
     size_t              character = 0;
     for (size_t i = 0; i < text.size();) {
         if (text.compare(i, mark.size(), mark) == 0) {

@@ -87,7 +87,7 @@ void lc_populate_caches(const llama_model * model, const llama_context * ctx) {
     constexpr size_t n_tokens  = 256;
     const size_t     n_cells   = std::max<size_t>(1, llama_n_ctx_seq(ctx));
     const size_t     n_streams = std::max<size_t>(1, llama_n_ctx(ctx) / n_cells);
-    // Keys and values of each layer, one stream of cells behind the other.
+    // Keys and values of each layer, one stream of cells after the other.
     const size_t n_parts = 2 * n_streams * std::max<size_t>(1, (size_t) llama_model_n_layer(model));
     for (const auto & [begin, size] : cleared) {
         const size_t part = size / n_parts;

@@ -56,7 +56,7 @@ async def generate(number):
 
 
 async def speed(n_requests):
-    """Generated tokens per second of so many requests at once."""
+    """Generated tokens per second of that many requests at once."""
     start = time.perf_counter()
     tokens = await asyncio.gather(*(generate(i) for i in range(n_requests)))
     return sum(tokens) / (time.perf_counter() - start)

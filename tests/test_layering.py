@@ -84,7 +84,7 @@ def name_of(path: Path) -> str:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Absolute names of what a file imports: modules, and modules with the imported name behind them."""
+    """Absolute names of what a file imports: modules, and modules followed by the imported name."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

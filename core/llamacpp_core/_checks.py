@@ -81,7 +81,7 @@ def number(low: float = -math.inf, high: float = math.inf, *, above: bool = Fals
 
 
 def _may_be_number(value: Any) -> bool:
-    """Whether a value is no truth value, text or complex number, which have a ``__float__`` in numpy."""
+    """Whether a value is not a bool, str or complex number, which have a ``__float__`` in numpy."""
     if isinstance(value, bool | str | bytes):
         return False
     return getattr(getattr(value, "dtype", None), "kind", "f") in "fiu" and not isinstance(value, type)

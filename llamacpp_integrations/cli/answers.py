@@ -19,7 +19,7 @@ _KINDS = {frozenset({str}): "text", frozenset({int}): "int", frozenset({bool}): 
 
 
 def columns_with(table: Table, more: Mapping[str, str]) -> dict[str, Any]:
-    """All columns of a table and what they hold, with those of the answers behind them.
+    """All columns of a table and what they hold, followed by those of the answers.
 
     Reads the table once where its form says nothing about its columns.
 

@@ -74,7 +74,7 @@ def build_app() -> typer.Typer:
 
 
 def main() -> None:
-    """Run the command.
+    """Runs the command.
 
     Exit status: 0; 1 after an error, 2 after a usage error, 130 after Ctrl-C. An error is one line on stderr.
     """

@@ -37,7 +37,7 @@ requests at once; of an embedding model, texts per second. Medians over the repe
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
+    """Adds the command to the application."""
     app.command("bench", help=_HELP)(bench_command)
 
 

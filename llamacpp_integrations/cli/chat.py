@@ -49,7 +49,7 @@ Message = dict[str, Any]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
+    """Adds the command to the application."""
     app.command("chat", help="Talk with a model. Answers go to stdout, all else to stderr.")(chat_command)
 
 

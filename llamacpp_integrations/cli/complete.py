@@ -30,7 +30,7 @@ __all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
+    """Adds the command to the application."""
     app.command("complete", help="Continue a text. The continuation goes to stdout.")(complete_command)
 
 
@@ -60,7 +60,7 @@ def complete_command(
         Path | None, typer.Option(help="A JSON schema that the answer has to follow.")
     ] = None,
     logprobs: Annotated[
-        int | None, typer.Option(help="Log-probabilities of so many tokens at each place; needs --json.")
+        int | None, typer.Option(help="Log-probabilities of that many tokens at each place; needs --json.")
     ] = None,
     n_ctx: ContextSize = 0,
     n_gpu_layers: GpuLayers = None,

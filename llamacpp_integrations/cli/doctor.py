@@ -21,7 +21,7 @@ _STYLES = {OK: "", NOTE: "yellow", BROKEN: "bold red"}
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
+    """Adds the command to the application."""
     app.command("doctor", help=_HELP, short_help="Look at this installation, and say what to do.")(
         doctor_command
     )

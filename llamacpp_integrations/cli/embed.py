@@ -45,7 +45,7 @@ an interruption the same command goes on where it stopped. Parquet needs the ext
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
+    """Adds the command to the application."""
     app.command("embed", help=_HELP)(embed_command)
 
 

@@ -37,7 +37,7 @@ _WORDS = [
 
 
 def test_prompts(llm: Llama, n: int, n_tokens: int) -> list[list[int]]:
-    """Prompts of so many tokens each that share no beginning.
+    """Prompts of that many tokens each that share no beginning.
 
     Raises:
         InvalidParameterError: ``n_tokens`` is less than 1.

@@ -22,7 +22,7 @@ _WIDE = 72  # columns that a terminal needs for licenses and sources
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands to the application."""
+    """Adds the commands to the application."""
     models = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
     app.add_typer(models, name="models", help="Models: what there is, fetch one, what it is, delete it.")
     models.command("list", help="List the catalog and what is on disk.")(list_command)

@@ -54,7 +54,7 @@ on where it stopped. Parquet needs the extra 'data'."""
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
+    """Adds the command to the application."""
     app.command("run", help=_HELP)(run_command)
 
 

@@ -35,7 +35,7 @@ variable LLAMACPP_API_KEY, separated by commas. Needs the extra 'server'."""
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
+    """Adds the command to the application."""
     app.command("serve", help=_HELP)(serve_command)
 
 

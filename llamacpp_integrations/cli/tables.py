@@ -292,7 +292,7 @@ def _write_csv(target: Any, rows: Rows, column: str, delimiter: str) -> None:
 
 
 def cell(value: Any) -> Any:
-    """A value as CSV holds it: what is no text or number as JSON text."""
+    """A value as CSV holds it: what is neither text nor a number, as JSON text."""
     if value is None or isinstance(value, str | int | float):
         return value
     return json.dumps(value, ensure_ascii=False, default=str)

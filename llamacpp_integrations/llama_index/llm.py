@@ -312,7 +312,7 @@ class LlamaCpp(LlamaCppComponent, StructuredOutputLLM):
         return await self._text_call(prompt, kwargs).astream(CompletionStream().add)
 
     def _raw(self, prompt: str, formatted: bool) -> bool:
-        """Whether the prompt goes as it is; one that is no text would become an empty message."""
+        """Whether the prompt goes as it is; one that is not text would become an empty message."""
         text("prompt", prompt)
         return boolean("formatted", formatted) or not self.client.info.capabilities.chat
 

@@ -24,6 +24,6 @@ class LlamaCppTokenizer:
         """Token ids of a text.
 
         Raises:
-            InvalidParameterError: The text holds characters that are no text.
+            InvalidParameterError: The text holds characters that are not text.
         """
         return self._handle.llama.tokenize(text, add_bos=False, special=False)

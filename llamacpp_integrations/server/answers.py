@@ -34,7 +34,7 @@ class Answers:
         """The bound on an answer: the request's, or the server's where that is lower or the only one."""
         limit = self.desk.settings.max_tokens
         if limit is None or isinstance(max_tokens, bool) or not isinstance(max_tokens, int | None):
-            return max_tokens  # what is no number is refused where all arguments are checked
+            return max_tokens  # what is not a number is refused where all arguments are checked
         return limit if max_tokens is None or max_tokens <= 0 else min(limit, max_tokens)
 
     async def whole(

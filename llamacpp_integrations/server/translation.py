@@ -107,5 +107,5 @@ def taken(body: Mapping[str, Any], handled: frozenset[str], ignored: frozenset[s
         if value is not None and name not in handled and name not in ignored
     }
     for name in left.keys() & not_here:
-        raise bad(name, "is no field of this route")
+        raise bad(name, "is not a field of this route")
     return left

@@ -127,7 +127,7 @@ int32_t lc_automaton::follow(int32_t from, uint32_t code_point) {
         const int32_t id       = states[from].stacks[i];
         const int32_t position = stacks[id].position;
         if (id != 0 && !rules->is_token(position) && rules->matches(position, code_point)) {
-            collect(advanced(id, rules->behind(position)), found);
+            collect(advanced(id, rules->after(position)), found);
         }
     }
     const int32_t next      = state_of(std::move(found));
@@ -202,7 +202,7 @@ int32_t lc_automaton::follow_token(int32_t from, llama_token token) {
         const int32_t id       = states[from].stacks[i];
         const int32_t position = stacks[id].position;
         if (id != 0 && rules->is_token(position) && rules->matches_token(position, token)) {
-            collect(advanced(id, rules->behind(position)), found);
+            collect(advanced(id, rules->after(position)), found);
         }
     }
     return state_of(std::move(found));
@@ -259,7 +259,7 @@ int32_t lc_automaton::only(const lc_position & at) const {
     for (const int32_t id : here.stacks) {
         const int32_t position = stacks[id].position;
         const auto &  element  = rules->at(position);
-        if (element.type != LLAMA_GRETYPE_CHAR || rules->behind(position) != position + 1 ||
+        if (element.type != LLAMA_GRETYPE_CHAR || rules->after(position) != position + 1 ||
             (found >= 0 && found != element.value)) {
             return -1;
         }
@@ -299,7 +299,7 @@ int32_t lc_automaton::least(const lc_position & at) {
         } else if (id != 0 && !rules->is_token(stacks[id].position) &&
                    rules->first_match(stacks[id].position, range.first, range.last) >= 0) {
             const int32_t position = stacks[id].position;
-            const auto &  rest     = ending(advanced(id, rules->behind(position)));
+            const auto &  rest     = ending(advanced(id, rules->after(position)));
             best                   = std::min(best, endings->character(position, at.value, at.n_remain, rest).least());
         }
     }

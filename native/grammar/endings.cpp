@@ -98,7 +98,7 @@ bool lc_endings::spell(int32_t position, std::vector<lc_unit> & out) const {
             todo.push_back(chosen);
         } else {
             spell_terminal(at, out);
-            todo.back() = rules->behind(at);
+            todo.back() = rules->after(at);
         }
         if (out.size() > MAX_UNITS) {
             return false;
@@ -152,7 +152,7 @@ std::vector<lc_endings::alternative> lc_endings::read_alternatives() const {
                 found.tokens = std::min(found.tokens + join(std::move(text), empty).least(), LC_NEVER);
                 text.clear();
             };
-            for (int32_t i = start; !rules->is_end(i); i = rules->behind(i)) {
+            for (int32_t i = start; !rules->is_end(i); i = rules->after(i)) {
                 if (rules->at(i).type == LLAMA_GRETYPE_RULE_REF) {
                     count();
                     found.refs.push_back((int32_t) rules->at(i).value);

@@ -15,14 +15,14 @@ struct lc_mask {
     std::vector<uint64_t>    bits;    // one bit per token
     bool                     ends     = false; // whether the tokens that end the generation may come
     size_t                   count    = 0;
-    int32_t                  farthest = 0; // the most tokens that the answer still needs behind one of them
+    int32_t                  farthest = 0; // the most tokens that the answer still needs after one of them
 
     bool   has(llama_token token) const;
     size_t bytes() const { return few.size() * sizeof(llama_token) + bits.size() * sizeof(uint64_t) + 64; }
 };
 
 // Walks the trie: what cannot follow takes everything under it away.
-//   max_left: only tokens behind which the answer can end with this many more.
+//   max_left: only tokens after which the answer can end with this many more.
 lc_mask lc_make_mask(lc_automaton & automaton, const lc_vocabulary & vocabulary, const lc_position & at, int32_t max_left);
 
 // The masks of one automaton that were used last.

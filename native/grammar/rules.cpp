@@ -35,7 +35,7 @@ void lc_rules::flatten(const llama_grammar_rules & rules) {
     }
 }
 
-int32_t lc_rules::behind(int32_t position) const {
+int32_t lc_rules::after(int32_t position) const {
     position++;
     while (elements[position].type == LLAMA_GRETYPE_CHAR_ALT || elements[position].type == LLAMA_GRETYPE_CHAR_RNG_UPPER) {
         position++;
@@ -64,7 +64,7 @@ bool lc_rules::may_match(int32_t position, uint32_t low, uint32_t high) const {
     if (elements[position].type != LLAMA_GRETYPE_CHAR_NOT || first < 0) {
         return first >= 0;
     }
-    for (int32_t i = position; i < behind(position); i++) {
+    for (int32_t i = position; i < after(position); i++) {
         const bool     span = elements[i + 1].type == LLAMA_GRETYPE_CHAR_RNG_UPPER;
         const uint32_t to   = elements[span ? i + 1 : i].value;
         if (elements[i].type != LLAMA_GRETYPE_CHAR_RNG_UPPER && elements[i].value <= high && low <= to) {
@@ -81,7 +81,7 @@ int64_t lc_rules::first_match(int32_t position, uint32_t low, uint32_t high) con
     const bool    inverse = elements[position].type == LLAMA_GRETYPE_CHAR_NOT;
     int64_t       first   = -1;
     uint32_t      free    = low; // the first that no element of an inverse set holds, as far as seen
-    const int32_t end     = behind(position);
+    const int32_t end     = after(position);
     for (bool changed = true; changed;) {
         changed = false;
         for (int32_t i = position; i < end; i++) {

@@ -41,9 +41,9 @@ class lc_rules {
         return elements[position].type == LLAMA_GRETYPE_TOKEN || elements[position].type == LLAMA_GRETYPE_TOKEN_NOT;
     }
 
-    // The position behind a terminal (all elements of a set of characters count as one).
-    int32_t behind(int32_t position) const;
-    // The first element of the alternative behind the one that `position` is in, or -1.
+    // The position after a terminal (all elements of a set of characters count as one).
+    int32_t after(int32_t position) const;
+    // The first element of the alternative after the one that `position` is in, or -1.
     int32_t next_alternative(int32_t position) const;
 
     bool matches(int32_t position, uint32_t code_point) const;

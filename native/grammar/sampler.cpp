@@ -227,7 +227,7 @@ bool sampler::keep_one(llama_token_data_array & candidates, llama_token token) {
     return true;
 }
 
-// Leaves only what is allowed, so that the samplers behind have little to do.
+// Leaves only what is allowed, so that the samplers after it have little to do.
 void sampler::keep(llama_token_data_array & candidates, const lc_mask & mask) {
     const auto & vocabulary = cursor.vocabulary();
     const bool   by_id      = candidates.size == (size_t) vocabulary.size() && !candidates.sorted;

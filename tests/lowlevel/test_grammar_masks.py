@@ -125,7 +125,7 @@ def tokens_of(masks: Masks, tokens: Iterator[int] | random.Random) -> Iterator[i
 
 
 def random_grammar(rng: random.Random) -> str:
-    """Rules that refer to later ones at any place, and to earlier ones behind a character."""
+    """Rules that refer to later ones at any place, and to earlier ones after a character."""
     names = [f"r{i}" for i in range(rng.randint(1, 4))]
 
     def item(index: int, first: bool, depth: int) -> str:

@@ -85,7 +85,7 @@ class Answers:
         streamed: The chunks of a forced call.
         parallel: One forced call or more.
         named: A call of ``search``.
-        reasoned: A forced call behind reasoning; None where the template has no place for it.
+        reasoned: A forced call after reasoning; None where the template has no place for it.
         schema: An answer by the schema.
         either: A call, or an answer by the schema.
     """

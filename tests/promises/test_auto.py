@@ -44,7 +44,7 @@ def read(parser: OutputParser, pieces: list[str]) -> tuple[str, list[dict[str, s
     content, calls = "", []
     for delta in [delta for piece in pieces for delta in parser.feed(piece)] + parser.finish():
         if delta.get("content"):
-            assert not calls, "content behind a call"
+            assert not calls, "content after a call"
             content += delta["content"]
         for call in delta.get("tool_calls", ()):
             function = call["function"]

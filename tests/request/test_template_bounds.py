@@ -19,7 +19,7 @@ ENDLESS = {
     "two macros that call each other": (
         "{% macro a(x) %}{{ b(x) }}{% endmacro %}{% macro b(x) %}{{ a(x + 1) }}{% endmacro %}{{ a(0) }}"
     ),
-    "macros behind long expressions": (
+    "macros after long expressions": (
         "{% macro m() %}{{ m()" + " ~ 'x'" * 900 + " }}{% endmacro %}{{ m() }}"
     ),
     "brackets": "{{" + "(" * 100_000 + "1" + ")" * 100_000 + "}}",
@@ -36,7 +36,7 @@ ENDLESS = {
     "loops": "{% for x in [1] %}" * 50_000 + "{% endfor %}" * 50_000,
     "elifs": "{% if 0 %}" + "{% elif 0 %}{% if 0 %}{% endif %}" * 50_000 + "{% endif %}",
     "sets": "{% set x %}" * 50_000 + "{% endset %}" * 50_000,
-    "behind ends that end nothing": (
+    "after ends that end nothing": (
         "{% generation %}{% endgeneration %}" * 1000 + "{% if 1 %}" * 50_000 + "{% endif %}" * 50_000
     ),
 }

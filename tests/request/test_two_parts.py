@@ -1,4 +1,4 @@
-"""Answers under a constraint behind free reasoning: for threads and coroutines, whole and streamed."""
+"""Answers under a constraint after free reasoning: for threads and coroutines, whole and streamed."""
 
 from __future__ import annotations
 

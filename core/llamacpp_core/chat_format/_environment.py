@@ -68,7 +68,7 @@ _meter: ContextVar[_Meter] = ContextVar("llamacpp_core_template_meter")
 
 @contextmanager
 def metered() -> Iterator[None]:
-    """Give the rendering inside this block a budget of its own."""
+    """Gives the rendering inside this block a budget of its own."""
     token = _meter.set(_Meter())
     try:
         yield
@@ -86,7 +86,7 @@ def _check_size(size: int) -> None:
 
 
 def _check_nested(value: Any) -> None:
-    """Refuse a structure that is small in memory and endless in print: lists that share their items."""
+    """Refuses a structure that is small in memory and endless in print: lists that share their items."""
     seen, stack = 0, [value]
     while stack:
         item = stack.pop()
@@ -108,7 +108,7 @@ def _checked(value: Any) -> Any:
 
 
 def _check_call(name: str, subject: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Refuse a function or filter that would build too big a value from these arguments."""
+    """Refuses a function or filter that would build too big a value from these arguments."""
     values = (*args, *kwargs.values())
     if name in _WIDTH_TAKING and any(isinstance(value, int) and abs(value) > _MAX_WIDTH for value in values):
         _fail(f"it passed a number greater than {_MAX_WIDTH:,} to {name}")
@@ -119,7 +119,7 @@ def _check_call(name: str, subject: Any, args: tuple[Any, ...], kwargs: dict[str
 
 
 def _check_format(pattern: str, values: tuple[Any, ...]) -> None:
-    """Bound what a format string can write: its widths, and every field holding the longest value."""
+    """Bounds what a format string can write: its widths, and every field holding the longest value."""
     widths = sum(int(digits[:9]) for digits in re.findall(r"[0-9]+", pattern))
     longest = max((len(value) if isinstance(value, str) else 32 for value in values), default=0)
     if "*" in pattern or re.search(r"\{[^{}]*\{", pattern):  # a value gives the width of a field
@@ -138,7 +138,7 @@ class Environment(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def step(self, static_text: int = 0) -> bool:
-        """Count one step that writes so many characters; True, so that it can be part of a condition."""
+        """Counts one step that writes that many characters; True, so that it can be part of a condition."""
         meter = _meter.get()
         meter.steps += 1
         if meter.steps > MAX_STEPS or time.monotonic() > meter.deadline:
@@ -146,7 +146,7 @@ class Environment(ImmutableSandboxedEnvironment):
         return self._count_written(static_text)
 
     def output(self, value: Any) -> Any:
-        """Count what an expression writes: to the prompt, to a macro's value or to a block."""
+        """Counts what an expression writes: to the prompt, to a macro's value or to a block."""
         if isinstance(value, str):
             self._count_written(len(value))
         elif isinstance(value, (list, tuple, Mapping)):
@@ -163,7 +163,7 @@ class Environment(ImmutableSandboxedEnvironment):
         return "".join(parts)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """Check what an operator is about to build."""
+        """Checks what an operator is about to build."""
         if operator == "*":
             for sequence, count in ((left, right), (right, left)):
                 if isinstance(sequence, (str, bytes, list, tuple)) and isinstance(count, int):
@@ -176,7 +176,7 @@ class Environment(ImmutableSandboxedEnvironment):
         return _checked(super().call_binop(context, operator, left, right))
 
     def call(self, context: Any, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Check the arguments and the result of a call."""
+        """Checks the arguments and the result of a call."""
         # Jinja's replacement of str.format hides its owner in the function that it wraps.
         owner = getattr(getattr(obj, "__wrapped__", obj), "__self__", None)
         if owner is self:
@@ -257,7 +257,7 @@ class GenerationTag(Extension):
     tags = {"generation"}  # noqa: RUF012  (declared so by the base class)
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
-        """Return the statements between the tags."""
+        """Returns the statements between the tags."""
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 

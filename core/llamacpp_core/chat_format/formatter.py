@@ -41,7 +41,7 @@ class ChatFormatter(Protocol):
     """A function that turns a conversation into a prompt and the stops that belong to it."""
 
     def __call__(self, *, messages: list[Any], **kwargs: Any) -> ChatFormatterResponse:
-        """Format messages; other parameters are ``tools``, ``tool_choice`` and the template's variables."""
+        """Formats messages; other parameters are ``tools``, ``tool_choice`` and the template's variables."""
         ...
 
 
@@ -110,7 +110,7 @@ class Jinja2ChatFormatter:
         return "<tool_call>" in self.template and re.search(r"\btools\b", self.template) is not None
 
     def format_messages(self, messages: list[Any], **kwargs: Any) -> ChatFormatterResponse:
-        """Format a conversation.
+        """Formats a conversation.
 
         Args:
             messages: The messages, oldest first.
@@ -147,7 +147,7 @@ class Jinja2ChatFormatter:
         tool_choice: Any = None,
         **kwargs: Any,
     ) -> ChatFormatterResponse:
-        """Format a conversation, as :class:`ChatFormatter` asks; see :meth:`format_messages`."""
+        """Formats a conversation, as :class:`ChatFormatter` asks; see :meth:`format_messages`."""
         return self.format_messages(messages, tools=tools, tool_choice=tool_choice, **kwargs)
 
     def to_chat_handler(self) -> LlamaChatCompletionHandler:

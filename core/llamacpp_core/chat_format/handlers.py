@@ -50,7 +50,7 @@ class NamedChatFormatter:
     def __call__(
         self, *, messages: list[Any], tools: list[Any] | None = None, **kwargs: Any
     ) -> ChatFormatterResponse:
-        """Format a conversation.
+        """Formats a conversation.
 
         Raises:
             InvalidMessageError: The messages are malformed, or in an order that the format does not have.
@@ -131,7 +131,7 @@ def hf_tokenizer_config_to_chat_completion_handler(
 
 
 def chat_formatter_to_chat_completion_handler(chat_formatter: ChatFormatter) -> LlamaChatCompletionHandler:
-    """Make a chat completion handler of a formatter.
+    """Makes a chat completion handler of a formatter.
 
     The formatter writes the prompt; all else is done as for the model's own template: tools and messages are
     checked, a forced call and a response format hold by a grammar, and answers are read in the same way.
@@ -164,6 +164,6 @@ class FormatterHandler:
     def __call__(
         self, *, llama: Any, messages: list[Any], **arguments: Any
     ) -> CreateChatCompletionResponse | Iterator[CreateChatCompletionStreamResponse]:
-        """Answer a conversation; the arguments are those of ``Llama.create_chat_completion``."""
+        """Answers a conversation; the arguments are those of ``Llama.create_chat_completion``."""
         answer: Any = llama.answer_with(self.chat_formatter, messages, **arguments)
         return answer  # type: ignore[no-any-return]

@@ -34,7 +34,7 @@ class LlamaChatCompletionHandler(Protocol):
     def __call__(
         self, *, llama: Any, messages: list[Any], **kwargs: Any
     ) -> CreateChatCompletionResponse | Iterator[CreateChatCompletionStreamResponse]:
-        """Answer ``messages`` with ``llama``; the rest is as in ``Llama.create_chat_completion``."""
+        """Answers ``messages`` with ``llama``; the rest is as in ``Llama.create_chat_completion``."""
         ...
 
 
@@ -48,7 +48,7 @@ class LlamaChatCompletionHandlerRegistry:
     def register_chat_completion_handler(
         self, chat_format: str, handler: LlamaChatCompletionHandler, overwrite: bool = False
     ) -> None:
-        """Register a handler.
+        """Registers a handler.
 
         Args:
             chat_format: Its name.
@@ -72,7 +72,7 @@ class LlamaChatCompletionHandlerRegistry:
             self._handlers[chat_format] = handler
 
     def unregister_chat_completion_handler(self, chat_format: str) -> None:
-        """Remove a registered handler; a built-in format that it had replaced is back.
+        """Removes a registered handler; a built-in format that it had replaced is back.
 
         Raises:
             InvalidParameterError: No handler is registered under the name.
@@ -143,7 +143,7 @@ def register_chat_completion_handler(
 def register_chat_completion_handler(
     chat_format: str, chat_handler: LlamaChatCompletionHandler | None = None, *, overwrite: bool = False
 ) -> Callable[[_Handler], _Handler] | None:
-    """Register a chat completion handler, directly or as a decorator.
+    """Registers a chat completion handler, directly or as a decorator.
 
     ::
 

@@ -32,7 +32,7 @@ class ToolText:
 
 
 def read_tool_text(text: str, syntax: ToolSyntax, names: Collection[str]) -> ToolText:
-    """Take an answer apart.
+    """Takes an answer apart.
 
     Args:
         text: What the model wrote. Special tokens may be missing from it, as engines leave them out.
@@ -138,7 +138,7 @@ def _chatglm3(text: str, names: Collection[str]) -> ToolText:
 
 
 def _keyword_arguments(source: str) -> dict[str, Any] | None:
-    """The keyword arguments of a written call, None if it is none or they are not constants."""
+    """The keyword arguments of a written call, None if it is not one or they are not constants."""
     import ast
 
     constants = {"true": True, "false": False, "null": None}

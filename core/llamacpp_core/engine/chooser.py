@@ -26,7 +26,7 @@ class TokenChooser:
         fields: llama-server's sampling fields, as for the engine.
         index: Which of several answers to one request this is; each has a seed of its own.
         n_tokens: Tokens that the answer may have, the one that ends it included, so that a grammar ends it
-            in time. None is no bound.
+            in time. None means no bound.
 
     Raises:
         InvalidParameterError: llama.cpp refuses a field.

@@ -17,7 +17,7 @@ __all__ = ["mark_control_tokens", "plan_written"]
 def mark_control_tokens(
     engine: Engine, value: Any, mark: str, spared: Collection[str] = ()
 ) -> tuple[Any, list[str]]:
-    """Puts a mark behind the first character of each control token in all texts of a value.
+    """Puts a mark after the first character of each control token in all texts of a value.
 
     Roles and addresses stay as they are.
 

@@ -62,7 +62,7 @@ def _block(accepting: bool, row: tuple[int, ...], blocks: dict[tuple[bool, tuple
 
 
 def _refine(delta: _Rows, accepting: Sequence[bool]) -> list[int]:
-    """Split the states into blocks of equivalent ones (Hopcroft's algorithm), as block numbers."""
+    """Splits the states into blocks of equivalent ones (Hopcroft's algorithm), as block numbers."""
     sources: list[list[tuple[int, int]]] = [[] for _ in delta]
     for state, row in enumerate(delta):
         for index, target in enumerate(row):
@@ -86,7 +86,7 @@ def _refine(delta: _Rows, accepting: Sequence[bool]) -> list[int]:
 
 
 def _split(states: list[int], blocks: list[set[int]], block_of: list[int], work: set[int]) -> None:
-    """Split the blocks that only some of the states lie in; of two halves the smaller is still to be done."""
+    """Splits blocks that only some of the states lie in; of two halves the smaller one is left to do."""
     parts: dict[int, list[int]] = {}
     for state in states:
         parts.setdefault(block_of[state], []).append(state)

@@ -89,7 +89,7 @@ def contains(ranges: Ranges, code_point: int) -> bool:
 
 
 def partition(sets: Iterable[Ranges]) -> list[Ranges]:
-    """Split the alphabet into the coarsest classes that tell the given sets apart."""
+    """Splits the alphabet into the coarsest classes that tell the given sets apart."""
     distinct = list(dict.fromkeys(sets))
     cuts = {low for low, _ in ALPHABET} | {high + 1 for _, high in ALPHABET}
     for ranges in distinct:

@@ -80,7 +80,7 @@ class Grammar:
 
 
 def fail_at(text: str, position: int, reason: str) -> NoReturn:
-    """Raise a GrammarError that points at a position of the grammar text."""
+    """Raises a GrammarError that points at a position of the grammar text."""
     position = min(position, len(text))
     start = text.rfind("\n", 0, position) + 1
     end = text.find("\n", position)

@@ -60,7 +60,7 @@ _ESCAPES = {"t": "\t", "r": "\r", "n": "\n", "\\": "\\", '"': '"', "[": "[", "]"
 
 
 def parse_gbnf(text: str, *, root: str = "root") -> Grammar:
-    """Parse and validate GBNF text.
+    """Parses and validates GBNF text.
 
     Args:
         text: The grammar.
@@ -149,7 +149,7 @@ class _GbnfParser:
         return self._space(pos, True)
 
     def _parse_body(self, pos: int, frame: _Frame) -> int:
-        """Read alternatives up to the end of the rule, with a stack of frames instead of recursion."""
+        """Reads alternatives up to the end of the rule, with a stack of frames instead of recursion."""
         stack: list[_Frame] = []
         src = self.src
         while True:
@@ -185,7 +185,7 @@ class _GbnfParser:
                 return pos
 
     def _parse_item(self, pos: int, frame: _Frame) -> int:
-        """Read one terminal or rule name; returns the position after it."""
+        """Reads one terminal or rule name; returns the position after it."""
         c = self.src[pos]
         self._start_item(frame)
         if c == '"':
@@ -289,7 +289,7 @@ class _GbnfParser:
         return pos
 
     def _parse_counts(self, pos: int, nested: bool) -> tuple[int, int | None, int]:
-        """Read ``{m}``, ``{m,}`` or ``{m,n}``; returns the bounds and the position after ``}``."""
+        """Reads ``{m}``, ``{m,}`` or ``{m,n}``; returns the bounds and the position after ``}``."""
         low, pos = self._parse_int(self._space(pos + 1, nested))
         pos = self._space(pos, nested)
         if self.src[pos] == "}":
@@ -314,7 +314,7 @@ class _GbnfParser:
         return int(match[0]), match.end()
 
     def _repeat(self, frame: _Frame, low: int, high: int | None, pos: int) -> None:
-        """Rewrite the last item: ``S{m,n}`` becomes m copies of S, then n-m nested optional rules."""
+        """Rewrites the last item: ``S{m,n}`` becomes m copies of S, then n-m nested optional rules."""
         sequence = frame.alternatives[-1]
         item = sequence[frame.last_start :]
         if not item:

@@ -40,7 +40,7 @@ def json_schema_to_gbnf(
     root: str = "root",
     property_order: PropertyOrder = "schema",
 ) -> str:
-    """Compile a JSON schema into the text of a grammar.
+    """Compiles a JSON schema into the text of a grammar.
 
     Results are cached by the schema's text.
 
@@ -81,7 +81,7 @@ class LooseSchema(NamedTuple):
 def loose_schema(
     schema: Mapping[str, Any] | bool | str, *, limits: SchemaLimits | None = None
 ) -> LooseSchema:
-    """Compile a JSON schema as far as a grammar can enforce it; the rest is left to a validation.
+    """Compiles a JSON schema as far as a grammar can enforce it; the rest is left to a validation.
 
     Results are cached by the schema's text.
 
@@ -112,7 +112,7 @@ def dump_schema(schema: Any) -> str:
 
 
 def load_schema(text: str) -> Any:
-    """Read a schema from its JSON text; a key that occurs twice is an error."""
+    """Reads a schema from its JSON text; a key that occurs twice is an error."""
     try:
         return json.loads(text, object_pairs_hook=_unique_keys, parse_float=_finite, parse_constant=_finite)
     except (json.JSONDecodeError, RecursionError) as error:
@@ -174,11 +174,11 @@ class SchemaCompiler:
         self.left_out: list[str] = []
 
     def add(self, schema: Any, prefix: str) -> str:
-        """Add the rules of a schema.
+        """Adds the rules of a schema.
 
         Args:
             schema: The schema as Python objects; references in it are resolved within it.
-            prefix: Begin of the names of rules made for it.
+            prefix: Prefix of the names of rules made for it.
 
         Returns:
             The symbol for values of the schema.
@@ -189,7 +189,7 @@ class SchemaCompiler:
         return self._add(load_schema(dump_schema(schema)), prefix)
 
     def _add(self, schema: Any, prefix: str) -> str:
-        """Add a schema that was read from JSON."""
+        """Adds a schema that was read from JSON."""
         try:
             job = ValueCompiler(
                 self.values, Document(schema), sort_properties=self._sorted, lenient=self.lenient

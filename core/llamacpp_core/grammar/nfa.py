@@ -16,7 +16,7 @@ _FREE, _AT_BEGIN, _AT_END = range(3)
 
 
 def check_states(n: int) -> int:
-    """Return ``n``, or raise :class:`PatternError` when an automaton would have too many states."""
+    """Returns ``n``, or raises :class:`PatternError` when an automaton would have too many states."""
     if n >= MAX_STATES:
         raise PatternError(
             f"it needs more than {MAX_STATES} states; anchor it with ^ and $, or lower its repetition counts"
@@ -37,7 +37,7 @@ class Nfa:
 
     Args:
         node: The pattern.
-        search: The pattern may match anywhere in the string; else it has to match from the begin.
+        search: The pattern may match anywhere in the string; else it has to match from the beginning.
     """
 
     def __init__(self, node: Node, *, search: bool) -> None:
@@ -65,7 +65,7 @@ class Nfa:
         self.jumps[source].append((kind, target))
 
     def _build(self, node: Node) -> tuple[int, int]:
-        """Add a node's states; returns the first and the last."""
+        """Adds a node's states; returns the first and the last."""
         first = self._new()
         if isinstance(node, Chars):
             last = self._new()

@@ -211,7 +211,7 @@ class _DecimalRange:
         return f'("." {_digits(1, self.places)})?' if self.places else ""
 
     def _fraction_from(self, low: str, exclusive: bool) -> list[str]:
-        """Fractions not below ``low``; the empty alternative is no fraction."""
+        """Fractions not below ``low``; the empty alternative means no fraction."""
         return self._fraction_between(low, None, exclusive, False)
 
     def _fraction_to(self, high: str, exclusive: bool) -> list[str]:

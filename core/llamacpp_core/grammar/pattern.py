@@ -108,7 +108,7 @@ _GROUP = re.compile(r"\((?:\?(?::|P?<([A-Za-z_]\w*)>))?")
 
 
 def parse_pattern(text: str, *, wide: bool = False) -> Node:
-    """Parse a pattern.
+    """Parses a pattern.
 
     Args:
         text: A regular expression as JSON Schema defines them.

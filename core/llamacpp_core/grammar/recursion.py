@@ -19,7 +19,7 @@ _Rules = Mapping[str, Sequence[Sequence[Element]]]
 
 
 def check_recursion(rules: _Rules, root: str) -> tuple[str, str] | None:
-    """Look for left recursion.
+    """Looks for left recursion.
 
     Args:
         rules: Rule name to alternatives; every reference is defined.

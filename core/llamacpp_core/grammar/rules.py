@@ -48,7 +48,7 @@ class RuleSet:
         return name
 
     def define(self, name: str, body: str) -> None:
-        """Give a reserved name its body."""
+        """Gives a reserved name its body."""
         self.rules[name] = body
 
     def add(self, hint: str, body: str) -> str:
@@ -69,7 +69,7 @@ class RuleSet:
         return self._names[body]
 
     def keep_reachable(self, start: str) -> None:
-        """Take out the rules that an expression does not lead to."""
+        """Takes out the rules that an expression does not lead to."""
         seen: dict[str, None] = {}
         todo = [start]
         while todo:

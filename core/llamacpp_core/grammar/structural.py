@@ -14,7 +14,7 @@ __all__ = ["structural_rules"]
 
 @lru_cache(maxsize=256)
 def structural_rules(pattern: str, limit: int | None) -> tuple[str, dict[str, str]]:
-    """Rules for the inside of JSON strings that a pattern matches from its begin to its end.
+    """Rules for the inside of JSON strings that a pattern matches from its beginning to its end.
 
     Args:
         pattern: A pattern with anchors at both ends, and nowhere else.

@@ -177,7 +177,7 @@ def _call_text(text: str, limits: SchemaLimits, root: str, max_calls: int, lenie
 
 
 def _add_call(compiler: SchemaCompiler, functions: Sequence[Mapping[str, Any]]) -> str:
-    """Add the rules of a call of one of the functions; returns the call's symbol."""
+    """Adds the rules of a call of one of the functions; returns the call's symbol."""
     if not functions:
         raise GrammarError("tools: at least one tool is needed", parameter="tools")
     comma = compiler.values.comma

@@ -38,7 +38,7 @@ _Body = list[list[_Item]]
 def unroll(
     rules: RuleSet, start: str, recursive: Iterable[str], levels: int | None, *, change: bool = True
 ) -> str | None:
-    """Replace rules that contain themselves by one copy for each level, and take out what has no end.
+    """Replaces rules that contain themselves by one copy for each level, and takes out what has no end.
 
     Args:
         rules: All rules; changed in place when something is left.

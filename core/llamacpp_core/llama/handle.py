@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelHandle", "is_load_keyword", "load_options", "read_keep_alive", "sort_keywords"]
 
-#: Keywords of ``Llama`` that are no load options.
+#: Keywords of ``Llama`` that are not load options.
 _BESIDE_OPTIONS = ("progress", "verbose")
 
 #: Seconds that a model stays after its last object, where nobody says.
@@ -253,7 +253,7 @@ def sort_keywords(
         given: The keywords. ``model_path`` is another name of ``model``.
         fields: The names of the fields.
         owner: The class, for errors.
-        collected: Names that are no fields, and the field whose dict takes them. Load options that are no
+        collected: Names that are not fields, and the field whose dict takes them. Load options that are not
             fields go into ``load_options``.
 
     Raises:

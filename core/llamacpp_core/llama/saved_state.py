@@ -79,7 +79,7 @@ class LlamaState:
             fingerprint = dict(header["fingerprint"])
         except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError):
             raise InvalidParameterError(
-                "state is damaged: its header is no state's", parameter="state"
+                "state is damaged: its header is not a state's", parameter="state"
             ) from None
         return cls(kind=kind, tokens=tokens, data=content[size:], fingerprint=fingerprint)
 

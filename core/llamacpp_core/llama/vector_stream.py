@@ -53,7 +53,7 @@ def check_texts(texts: Any, *, asynchronous: bool = False) -> None:
 
 
 def text_size(texts: Any) -> int:
-    """Roughly how much text there is to tokenize; what is no text is refused later."""
+    """Roughly how much text there is to tokenize; what is not text is refused later."""
     try:
         return len(texts) if isinstance(texts, str) else sum(map(len, texts))
     except TypeError:

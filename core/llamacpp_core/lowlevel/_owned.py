@@ -69,7 +69,7 @@ class NativeObject:
         """Closes this object and everything built on it; safe to call again.
 
         Raises:
-            EngineError: another thread is using it at this moment, or the call that led here.
+            EngineError: Another thread is using it at this moment, or the call that led here.
         """
         if self._handle is None:
             return

@@ -64,7 +64,7 @@ class Batch(NativeObject):
             Its index in the batch: what :meth:`Context.logits` and :meth:`Sampler.sample` take.
 
         Raises:
-            InvalidParameterError: the batch is full, or a value that cannot work.
+            InvalidParameterError: The batch is full, or a value that cannot work.
         """
         if self.n_embd:
             raise InvalidParameterError("this batch holds embeddings (n_embd > 0): use add_embedding()")

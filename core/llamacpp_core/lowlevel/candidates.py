@@ -115,7 +115,7 @@ class Candidates:
             which: A mask of booleans, [n], or indices in the order wanted.
 
         Raises:
-            InvalidParameterError: nothing would be left, or an index is out of range.
+            InvalidParameterError: Nothing would be left, or an index is out of range.
         """
         import numpy as np
 

@@ -48,8 +48,8 @@ class Context(StateMixin):
             n_seq_max, n_threads, embeddings, pooling_type, flash_attn, type_k, kv_unified, ...
 
     Raises:
-        ModelAllocationError: the context does not fit into memory, or llama.cpp refuses it.
-        InvalidParameterError: an option that cannot work.
+        ModelAllocationError: The context does not fit into memory, or llama.cpp refuses it.
+        InvalidParameterError: An option that cannot work.
     """
 
     def __init__(self, model: Model, **options: Any) -> None:
@@ -140,7 +140,7 @@ class Context(StateMixin):
         """Uses these LoRA adapters from now on, each with its scale; ``{}`` for none.
 
         Raises:
-            InvalidParameterError: an adapter of another model, or a scale that is not finite.
+            InvalidParameterError: An adapter of another model, or a scale that is not finite.
         """
         with self._exclusive():
             context = self._pointer
@@ -167,10 +167,10 @@ class Context(StateMixin):
                 with logits for the last.
 
         Raises:
-            ContextOverflowError: no room is left; nothing was remembered of the failing step.
+            ContextOverflowError: No room is left; nothing was remembered of the failing step.
             InvalidParameterError: tokens, positions or sequences that cannot work.
             RequestCancelledError: :meth:`interrupt` was called.
-            GenerationError: the computation failed.
+            GenerationError: The computation failed.
         """
         if isinstance(batch, Batch):
             self._run(lib.llama_decode, batch, every_token=self._embeddings)

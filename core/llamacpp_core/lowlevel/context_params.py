@@ -74,7 +74,7 @@ def context_params(
         yarn_orig_ctx: Context length before YaRN; 0 for the model's own.
 
     Raises:
-        InvalidParameterError: a value that cannot work.
+        InvalidParameterError: A value that cannot work.
     """
     params = lib.llama_context_default_params()
     params.n_ctx = integer(0, _UINT32_MAX)("n_ctx", n_ctx)

@@ -29,8 +29,8 @@ class LoraAdapter(NativeObject):
         path: A GGUF file with the adapter.
 
     Raises:
-        ModelNotFoundError: no such file.
-        ModelLoadError: not a LoRA adapter for this model.
+        ModelNotFoundError: No such file.
+        ModelLoadError: Not a LoRA adapter for this model.
     """
 
     def __init__(self, model: Model, path: str | os.PathLike[str]) -> None:

@@ -46,7 +46,7 @@ class Memory:
         """Forgets positions of a sequence; of every sequence when ``seq_id`` is None.
 
         Raises:
-            UnsupportedCapabilityError: this memory cannot forget a part of a sequence (recurrent models).
+            UnsupportedCapabilityError: This memory cannot forget a part of a sequence (recurrent models).
         """
         first, last = _position_range(start, end)
         sequence = -1 if seq_id is None else self._seq(seq_id)
@@ -61,7 +61,7 @@ class Memory:
         """Makes ``target`` share positions of ``source`` (with ``kv_unified``) or copies them.
 
         Raises:
-            UnsupportedCapabilityError: a part of a sequence, in a context without ``kv_unified``.
+            UnsupportedCapabilityError: A part of a sequence, in a context without ``kv_unified``.
         """
         first, last = _position_range(start, end)
         origin, destination = self._seq(source, "source"), self._seq(target, "target")
@@ -91,7 +91,7 @@ class Memory:
         """Moves positions of a sequence by ``delta``; what would fall below 0 is forgotten.
 
         Raises:
-            UnsupportedCapabilityError: this memory cannot shift (see :attr:`can_shift`).
+            UnsupportedCapabilityError: This memory cannot shift (see :attr:`can_shift`).
         """
         first, last = _position_range(start, end)
         sequence = self._seq(seq_id)
@@ -107,7 +107,7 @@ class Memory:
         """Divides positions of a sequence by ``divisor``, rounding down.
 
         Raises:
-            UnsupportedCapabilityError: this memory cannot shift (see :attr:`can_shift`).
+            UnsupportedCapabilityError: This memory cannot shift (see :attr:`can_shift`).
         """
         first, last = _position_range(start, end)
         sequence = self._seq(seq_id)

@@ -50,9 +50,9 @@ class Model(NativeObject):
         on_progress: Called with the share loaded, 0.0 to 1.0; returning False gives up loading.
 
     Raises:
-        ModelNotFoundError: no such file.
-        ModelLoadError: not a model that llama.cpp can load, or loading was given up.
-        InvalidParameterError: a parameter that cannot work.
+        ModelNotFoundError: No such file.
+        ModelLoadError: Not a model that llama.cpp can load, or loading was given up.
+        InvalidParameterError: A parameter that cannot work.
     """
 
     def __init__(

@@ -66,9 +66,9 @@ class Sampler(NativeObject):
             accept: Whether to :meth:`accept` the token too.
 
         Raises:
-            InvalidParameterError: the chain ends without choosing, or there are no logits for ``index``.
-            GenerationError: every token is forbidden (by a grammar, a bias, a Python sampler).
-            BaseException: whatever a Python sampler raised.
+            InvalidParameterError: The chain ends without choosing, or there are no logits for ``index``.
+            GenerationError: Every token is forbidden (by a grammar, a bias, a Python sampler).
+            BaseException: Whatever a Python sampler raised.
         """
         if context.model._handle is not self.model._handle:
             raise InvalidParameterError(
@@ -94,7 +94,7 @@ class Sampler(NativeObject):
         """Tells the chain which token was chosen: penalties, grammars and the like go on from it.
 
         Raises:
-            GrammarError: the chain's grammar does not allow the token.
+            GrammarError: The chain's grammar does not allow the token.
         """
         self.model.vocabulary.check(token)
         with self._exclusive():
@@ -234,7 +234,7 @@ class Sampler(NativeObject):
         """Allows only what a GBNF grammar allows.
 
         Raises:
-            GrammarError: the grammar cannot be used; says where.
+            GrammarError: The grammar cannot be used; says where.
         """
         native = arguments.grammar(grammar, root)
         vocabulary = lib.llama_model_get_vocab(self.model._pointer)
@@ -269,7 +269,7 @@ class Sampler(NativeObject):
     def limit_grammar(self, n_tokens: int | None) -> None:
         """Lets grammars allow only what can end within ``n_tokens``, the token that ends it included.
 
-        None is no bound; with fewer tokens than the shortest way takes, nothing is held back.
+        None means no bound; with fewer tokens than the shortest way takes, nothing is held back.
         """
         with self._exclusive(alone=True):
             lib.lc_grammar_limit(self._pointer, -1 if n_tokens is None else integer(1)("n_tokens", n_tokens))
@@ -334,7 +334,7 @@ class Sampler(NativeObject):
         """Fill-in-the-middle: joins tokens with a common prefix, and ends the text when that is likely.
 
         Raises:
-            InvalidParameterError: nothing before it in the chain limits the candidates (``top_k``, ...).
+            InvalidParameterError: Nothing before it in the chain limits the candidates (``top_k``, ...).
         """
         special = self.model.vocabulary.special_tokens
         if not _TRUNCATING & set(self._names):

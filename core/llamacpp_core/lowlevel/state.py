@@ -64,7 +64,7 @@ class StateMixin(NativeObject):
         """Restores what :meth:`save_sequence` returned, into any sequence.
 
         Raises:
-            InvalidParameterError: as for :meth:`load_state`; the sequence is empty after a mismatch.
+            InvalidParameterError: As for :meth:`load_state`; the sequence is empty after a mismatch.
         """
         self._load_sequence(state, seq_id)
 
@@ -72,7 +72,7 @@ class StateMixin(NativeObject):
         """Writes the state of the whole context to a file, together with the tokens that made it.
 
         Raises:
-            OSError: the file cannot be written.
+            OSError: The file cannot be written.
         """
         ids = self.model.vocabulary.check_all(tokens)
         _write(file_path("path", path), self._save_state(ids))
@@ -81,8 +81,8 @@ class StateMixin(NativeObject):
         """Restores a file of :meth:`save_state_file` and returns the tokens in it.
 
         Raises:
-            OSError: the file cannot be read.
-            InvalidParameterError: as for :meth:`load_state`.
+            OSError: The file cannot be read.
+            InvalidParameterError: As for :meth:`load_state`.
         """
         return self._load_state(file_path("path", path).read_bytes())
 
@@ -92,7 +92,7 @@ class StateMixin(NativeObject):
         """Writes the state of one sequence to a file, together with its tokens.
 
         Raises:
-            OSError: the file cannot be written.
+            OSError: The file cannot be written.
         """
         ids = self.model.vocabulary.check_all(tokens)
         _write(file_path("path", path), self._save_sequence(seq_id, ids))
@@ -101,8 +101,8 @@ class StateMixin(NativeObject):
         """Restores a file of :meth:`save_sequence_file` into any sequence and returns the tokens in it.
 
         Raises:
-            OSError: the file cannot be read.
-            InvalidParameterError: as for :meth:`load_sequence`.
+            OSError: The file cannot be read.
+            InvalidParameterError: As for :meth:`load_sequence`.
         """
         return self._load_sequence(file_path("path", path).read_bytes(), seq_id)
 

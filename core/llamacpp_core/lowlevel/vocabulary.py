@@ -133,7 +133,7 @@ class Vocabulary:
                 comes from a user.
 
         Raises:
-            InvalidParameterError: It is no text, or has 2**31 bytes or more.
+            InvalidParameterError: It is not a string, or has 2**31 bytes or more.
             EngineError: llama.cpp cannot tokenize it.
         """
         data = _utf8(text)

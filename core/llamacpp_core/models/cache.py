@@ -98,7 +98,7 @@ class CachedFile:
         temporary.replace(self._record_path)
 
     def check(self, *, verify: bool = False) -> GGUFHeader:
-        """Read the header of a usable file.
+        """Reads the header of a usable file.
 
         Args:
             verify: Compute the checksum even when nothing hints at a change.
@@ -137,7 +137,7 @@ class CachedFile:
         offline: bool = False,
         force: bool = False,
     ) -> GGUFHeader:
-        """Return the header of the file, making it first when it is missing or broken.
+        """Returns the header of the file, making it first when it is missing or broken.
 
         Args:
             make: Gets an empty folder on the same file system, returns the finished file inside it.
@@ -204,7 +204,7 @@ class CachedFile:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder of the cache against other threads and processes."""
+    """Holds the lock of a folder of the cache against other threads and processes."""
     filelock = require("filelock", "fetching a model")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -229,7 +229,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def remove_entry(folder: Path) -> int:
-    """Delete a model's folder in the cache; return the bytes freed."""
+    """Deletes a model's folder in the cache; returns the bytes freed."""
     import shutil
 
     if not folder.is_dir():
@@ -241,7 +241,7 @@ def remove_entry(folder: Path) -> int:
 
 
 def _sweep(folder: Path) -> None:
-    """Delete what processes that died left behind; the caller holds the lock."""
+    """Deletes what processes that died left behind; the caller holds the lock."""
     import shutil
 
     for leftover in folder.glob(f"{_PARTIAL}*"):

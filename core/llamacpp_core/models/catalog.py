@@ -101,7 +101,7 @@ class CatalogEntry:
 
 @cache
 def load_catalog(path: Path | None = None) -> Mapping[str, CatalogEntry]:
-    """Read the catalog.
+    """Reads the catalog.
 
     Args:
         path: A file laid out like the one in this package; None for that one.
@@ -129,7 +129,7 @@ def find_entry(name: str) -> CatalogEntry | None:
 
 
 def unknown_model(name: str) -> ModelNotFoundError:
-    """The error for a string that is no path, no catalog name and no ``hf:`` address."""
+    """The error for a string that is not a path, a catalog name or an ``hf:`` address."""
     names = list(load_catalog())
     near = _near(name.lower(), names)
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""

@@ -85,7 +85,7 @@ class HubFiles:
 
 
 def parse_address(text: str) -> HubAddress:
-    """Parse ``hf:owner/repo[@revision][:file-or-glob.gguf]``.
+    """Parses ``hf:owner/repo[@revision][:file-or-glob.gguf]``.
 
     A last part without ``.gguf`` and wildcards is a quantisation: ``hf:owner/repo:Q4_K_M``.
 
@@ -129,7 +129,7 @@ def _as_pattern(pattern: str) -> str:
 
 
 def select_files(names: Iterable[str], address: HubAddress) -> tuple[str, ...]:
-    """Choose the file, or all parts of the split model, that the pattern means.
+    """Chooses the file, or all parts of the split model, that the pattern means.
 
     An exact match wins over one in another case. Projectors for images (``mmproj``) and importance matrices
     are chosen only by a pattern that names them.
@@ -234,7 +234,7 @@ def fetch_from_hub(
     local_files_only: bool = False,
     progress: bool | None = None,
 ) -> HubFiles:
-    """Return the wanted files, downloading what is missing.
+    """Returns the wanted files, downloading what is missing.
 
     Args:
         address: What is wanted.
@@ -295,7 +295,7 @@ def _bar_class(hub: Any, progress: bool | None) -> type[Any]:
 
 
 def remove_from_hub_cache(files: HubFiles) -> int:
-    """Delete these files from the hub's cache, and their data unless another revision uses it.
+    """Deletes these files from the hub's cache, and their data unless another revision uses it.
 
     Returns:
         The bytes freed.

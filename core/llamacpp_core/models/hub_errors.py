@@ -16,7 +16,7 @@ __all__ = ["translated"]
 
 @contextmanager
 def translated(address: HubAddress, hub: Any) -> Iterator[None]:
-    """Turn whatever the hub's client raises inside the block into an error of this package."""
+    """Turns whatever the hub's client raises inside the block into an error of this package."""
     try:
         yield
     except LlamaCppError:

@@ -35,7 +35,7 @@ _FIXED_SIZE = ("mlp", "mlp_norm", "ldp", "ldpv2")
 
 
 def check_companion(path: str | os.PathLike[str], kind: str) -> GGUFHeader:
-    """Check a file that is loaded beside a model.
+    """Checks a file that is loaded beside a model.
 
     Args:
         path: The file.
@@ -63,7 +63,7 @@ def check_companion(path: str | os.PathLike[str], kind: str) -> GGUFHeader:
 
 
 def check_lookup_cache(path: str | os.PathLike[str], n_vocab: int) -> None:
-    """Check a file of continuations for lookup decoding.
+    """Checks a file of continuations for lookup decoding.
 
     It holds int32 numbers: for each n-gram its four tokens, -1 where it has fewer, how many tokens may
     follow, and each of these with its count.
@@ -98,7 +98,7 @@ def check_lookup_cache(path: str | os.PathLike[str], n_vocab: int) -> None:
 
 
 def check_values(header: GGUFHeader, overrides: Mapping[str, Any] | None = None) -> None:
-    """Check the metadata of a file as llama.cpp will see them: with what replaces some of them.
+    """Checks the metadata of a file as llama.cpp will see them: with what replaces some of them.
 
     Raises:
         ModelLoadError: llama.cpp cannot work with a value.
@@ -127,7 +127,7 @@ def _check_positions(header: GGUFHeader) -> None:
 
 
 def check_loadable(headers: Sequence[GGUFHeader]) -> None:
-    """Check that these files are one whole model.
+    """Checks that these files are one whole model.
 
     Args:
         headers: The header of every file, in order.

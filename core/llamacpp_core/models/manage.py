@@ -117,7 +117,7 @@ def pull(
     dtype: str | None = None,
     token: str | bool | None = None,
 ) -> ResolvedModel:
-    """Fetch a model unless it is on disk; see :func:`resolve_model` for arguments and errors.
+    """Fetches a model unless it is on disk; see :func:`resolve_model` for arguments and errors.
 
     Args:
         name: A catalog name or a Hugging Face address (a path is only checked).
@@ -133,7 +133,7 @@ def pull(
 
 
 def info(name: str | os.PathLike[str]) -> ModelFacts:
-    """Describe a model; fetches nothing, so of a model not on disk only what the catalog knows.
+    """Describes a model; fetches nothing, so of a model not on disk only what the catalog knows.
 
     Raises:
         ModelNotFoundError: There is no such model, or a ``hf:`` address that is not on disk.
@@ -165,7 +165,7 @@ def info(name: str | os.PathLike[str]) -> ModelFacts:
 
 
 def remove(name: str) -> int:
-    """Delete a fetched model; return the bytes freed.
+    """Deletes a fetched model; returns the bytes freed.
 
     Args:
         name: A catalog name or a Hugging Face address.

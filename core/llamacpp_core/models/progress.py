@@ -66,11 +66,11 @@ class ProgressBar:
             self._bar = tqdm(file=sys.stderr, initial=self._done, **self._settings)
 
     def advance(self, units: int = 1) -> None:
-        """Count `units` more as done."""
+        """Counts `units` more as done."""
         self.move_to(self._done + units)
 
     def move_to(self, done: int) -> None:
-        """Count `done` units as done in all; never goes back or beyond the total."""
+        """Counts `done` units as done in all; never goes back or beyond the total."""
         self._show()
         done = done if self._total is None else min(done, self._total)
         if self._bar is not None and done > self._done:
@@ -78,13 +78,13 @@ class ProgressBar:
         self._done = max(done, self._done)
 
     def __enter__(self) -> ProgressBar:
-        """Return itself."""
+        """Returns itself."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the bar, complete or where it stopped."""
+        """Closes the bar, complete or where it stopped."""
         if self._bar is not None:
             if kind is None and self._total is not None:
                 self.move_to(self._total)

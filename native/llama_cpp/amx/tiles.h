@@ -1,10 +1,10 @@
 // Mends three things about the tiles of AMX where llama.cpp computes with them (amx/mmq.cpp). Says nothing
 // when another CPU is compiled for.
 //
-// 1. _tile_loadconfig() and _tile_storeconfig() move 64 bytes. GCC 11 to 13 (GCC bug 114098; mended in 14 and
+// 1. _tile_loadconfig() and _tile_storeconfig() move 64 bytes. GCC 11 to 13 (GCC bug 114098; fixed in 14 and
 //    in the last releases of these) tells its optimiser of 8: the stores of the other 56 are dropped as dead,
 //    and the processor refuses what is left with a protection fault, in the first product of a quantised model.
-// 2. _tile_loadd() tells GCC, 14 too, of no memory: a store to what it reads could move behind it.
+// 2. _tile_loadd() tells GCC, 14 too, of no memory: a store to what it reads could move past it.
 // 3. llama.cpp configures the tiles of a thread once. Another library that computes with them on the same
 //    thread (oneDNN in torch or onnxruntime releases them after each product) would leave the next product of
 //    llama.cpp with an illegal instruction.

@@ -126,7 +126,7 @@ inline float add_mask_row(float * score, const uint16_t * mask, float slope, int
     return most;
 }
 
-// score = exp(score - max); the sum is returned. Scores behind the last are overwritten, up to a whole vector.
+// score = exp(score - max); the sum is returned. Scores after the last are overwritten, up to a whole vector.
 inline float exp_row(float * score, float max, int n) {
     using namespace lc_simd;
     const vec shift = all(-max), one = all(1.0f);

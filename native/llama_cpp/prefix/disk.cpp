@@ -194,7 +194,7 @@ void lc_disk::run_writer() {
     }
 }
 
-// Deletes what was not used for longest until so many bytes fit; false if they never will.
+// Deletes what was not used for longest until that many bytes fit; false if they never will.
 bool lc_disk::make_room(uint64_t bytes) {
     std::error_code                                                        error;
     std::vector<std::tuple<fs::file_time_type, uint64_t, fs::path>> files;

@@ -12,7 +12,7 @@ constexpr int lc_deterministic = -1;
 // Once, after the model was loaded and before the loop begins.
 void lc_prefix_configure(server_context & context);
 
-// Keeps beginnings of prompts in a folder, so many bytes at most, from any thread. An empty name: no longer.
+// Keeps beginnings of prompts in a folder, this many bytes at most, from any thread. An empty name: no longer.
 // The fingerprint tells models and load options apart whose caches are not the same.
 void lc_prefix_use_folder(server_context & context, const std::string & folder, uint64_t max_bytes,
                           const std::string & fingerprint);

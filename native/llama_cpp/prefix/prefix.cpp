@@ -16,12 +16,12 @@ namespace {
 
 // Fewer tokens in common are not worth a step of waiting. And where a request runs alone, its prompt is cut at a
 // multiple of it, so that the kernels that take as many tokens at a time (flash attention on the CPU) see the same
-// tiles as without sharing. That is of no use behind a generated token, which was computed alone, nor beside other
+// tiles as without sharing. That is of no use after a generated token, which was computed alone, nor beside other
 // requests, which share those tiles.
 constexpr size_t grain = 64;
-// A file has at least so many tokens that no other file has.
+// A file has at least this many tokens that no other file has.
 constexpr size_t least_on_disk = 256;
-// A request that has not read on in so many steps, though there was room for it, is not waited for.
+// A request that has not read on in this many steps, though there was room for it, is not waited for.
 constexpr int most_stalls = 4;
 
 size_t whole_grains(size_t n) { return n / grain * grain; }

@@ -131,7 +131,7 @@ void multiply_rows(const rows & weights, uint8_t * strips, const Inputs & inputs
 }
 
 // The whole product, as one thread of several computes it. The tokens are laid out in the work buffer, by all
-// threads together; behind them each thread has its strips.
+// threads together; after them each thread has its strips.
 template <typename W> struct product {
     using X = typename W::tokens;
 

@@ -140,7 +140,7 @@ template <typename W> struct strip_rows {
     using block = typename W::block;
 
     const block * row[lanes];
-    const char *  next; // the strip to come, which lies behind this one; or null
+    const char *  next; // the strip to come, which follows this one; or null
 
     strip_rows(const char * data, size_t stride, int n, bool is_last = true) :
         next(is_last ? nullptr : data + lanes * stride) {
@@ -174,7 +174,7 @@ template <typename W, typename F> inline ivec vector_of(const strip_rows<W> & ro
 
 constexpr int most_scales = 8; // blocks whose scales are converted together
 
-// The scales (and minima) of up to most_scales blocks of each row, as floats, those of a block `step` bytes behind
+// The scales (and minima) of up to most_scales blocks of each row, as floats, those of a block `step` bytes after
 // those of the block before. A block begins with them, in half precision.
 template <typename W>
 inline void fill_scales(const strip_rows<W> & rows, int first, int n, uint8_t * to, size_t step) {

@@ -66,7 +66,7 @@ def main() -> int:
     )
     parser.add_argument("--source", type=Path, help="a checkout of llama_index")
     parser.add_argument("--plain", action="store_true", help="use LlamaIndex's own mocks")
-    parser.add_argument("arguments", nargs="*", help="arguments for pytest, behind --")
+    parser.add_argument("arguments", nargs="*", help="arguments for pytest, after --")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

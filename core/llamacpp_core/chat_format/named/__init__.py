@@ -55,7 +55,7 @@ def format_name(value: object) -> str:
     """A value that has to be the name of a chat format.
 
     Raises:
-        InvalidParameterError: It is no text, or empty.
+        InvalidParameterError: It is not a string, or is empty.
     """
     if isinstance(value, str) and value.strip():
         return value

@@ -24,7 +24,7 @@ _NO_MATTER = {
     "cache_ram_mib", "chat_template", "deterministic", "lora", "mmproj", "n_threads", "n_threads_batch",
     "numa", "prompt_cache_dir", "prompt_cache_mib", "safe_prompts", "seed", "use_mlock", "use_mmap", "warmup",
 }  # fmt: skip
-#: A file is known by its size, its beginning and so many blocks spread over it.
+#: A file is known by its size, its beginning and this many blocks spread over it.
 _BLOCKS, _BLOCK = 64, 1 << 16
 
 

@@ -205,7 +205,7 @@ def server_files(values: Mapping[str, Any]) -> list[tuple[str, str]]:
         kind = next((_COMPANIONS[name] for name in _table()[flag]["names"] if name in _COMPANIONS), None)
         for word in words if kind else ():
             for path in word.split(",") if kind == "control vector" else [word]:
-                # A scale may follow behind the last colon.
+                # A scale may follow the last colon.
                 out.append((path if Path(path).is_file() else path.rpartition(":")[0] or path, str(kind)))
     return out
 

@@ -12,7 +12,7 @@ __all__ = ["check_templates"]
 
 
 def check_templates(templates: Mapping[str, str], path: str) -> None:
-    """Check the chat templates that a model file holds.
+    """Checks the chat templates that a model file holds.
 
     Args:
         templates: Jinja templates, by their names in the file.

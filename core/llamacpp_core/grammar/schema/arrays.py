@@ -147,7 +147,7 @@ class ArrayCompiler:
     def _counted(
         self, wanted: Contains, inside: str | None, outside: str | None, bounds: tuple[int, int]
     ) -> str | None:
-        """Matching items, each with some others in front, and others behind; None when it cannot be.
+        """Matching items, each with some others before it, and others after the last; None when it cannot be.
 
         The number of others between is bounded alike everywhere, so that all together stay within the most.
         """

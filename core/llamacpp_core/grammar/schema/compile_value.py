@@ -66,7 +66,7 @@ class ValueCompiler:
         self._counted: set[Text] = set()
 
     def compile_root(self, hint: str) -> str:
-        """Compile the whole document; returns the symbol for its values."""
+        """Compiles the whole document; returns the symbol for its values."""
         return self.rule(self.document.root, hint)
 
     def rule(self, node: Node, hint: str) -> str:
@@ -74,7 +74,7 @@ class ValueCompiler:
 
         Args:
             node: The node.
-            hint: Begin of the names of its rules.
+            hint: Prefix of the names of its rules.
 
         Raises:
             NoValueError: There is none.
@@ -230,7 +230,7 @@ class ValueCompiler:
         return self.values.automaton(rules, hint)
 
     def _count_states(self, n_states: int, flat: Text, path: str) -> None:
-        """Refuse patterns that are too much work together; equal ones count once."""
+        """Refuses patterns that are too much work together; equal ones count once."""
         if flat not in self._counted:
             self._counted.add(flat)
             self._n_states += n_states * min(max(1, flat.high or 1), 8)

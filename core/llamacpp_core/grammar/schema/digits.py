@@ -23,13 +23,13 @@ class _State(NamedTuple):
     """Where reading is.
 
     Attributes:
-        phase: 0 at the begin, 1 behind the sign, 2 behind a first 0, 3 in digits before the point, 4 behind
-            the point, 5 in digits behind it.
+        phase: 0 at the start, 1 after the sign, 2 after a leading 0, 3 in digits before the point, 4 after
+            the point, 5 in digits after it.
         negative: There is a sign.
-        places: Digits before or behind the point.
+        places: Digits before or after the point.
         compared: For each watched magnitude whether the number is so far smaller, equal or larger.
         rests: The remainders.
-        broken: A digit behind the point is not 0.
+        broken: A digit after the point is not 0.
     """
 
     phase: int
@@ -46,7 +46,7 @@ class _Reader:
     Args:
         wanted: What the numbers have to be.
         max_digits: Most digits before the point.
-        max_fraction: Most digits behind it.
+        max_fraction: Most digits after it.
     """
 
     def __init__(self, wanted: Number, max_digits: int, max_fraction: int) -> None:
@@ -181,7 +181,7 @@ def number_automaton(wanted: Number, max_digits: int, max_fraction: int | None) 
     Args:
         wanted: What the numbers have to be.
         max_digits: Most digits before the point.
-        max_fraction: Most digits behind it; None for 10.
+        max_fraction: Most digits after it; None for 10.
 
     Raises:
         DigitsError: It would be too large.

@@ -214,7 +214,7 @@ class Document:
         return self.node(*found)
 
     def _pointed(self, node: Node) -> Node:
-        """Follow references that stand alone, to a schema that says something."""
+        """Follows references that stand alone, to a schema that says something."""
         seen = {id(node.source)}
         while node.keywords.keys() == {"$ref"}:
             schema, path, resource = self._find(node, node.keywords["$ref"], "$ref")

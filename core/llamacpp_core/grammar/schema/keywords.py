@@ -32,7 +32,7 @@ class NoValueError(GrammarError):
 
 
 def refuse(path: str, reason: str) -> NoReturn:
-    """Raise the error for a schema that cannot be compiled, naming the place in it."""
+    """Raises the error for a schema that cannot be compiled, naming the place in it."""
     raise GrammarError(f"{path}: {reason}", parameter="json_schema")
 
 
@@ -148,7 +148,7 @@ def check_value(key: str, value: Any, path: str, *, strict: bool = True) -> bool
 
 @lru_cache(maxsize=1024)
 def ignore(kind: str, word: str) -> None:
-    """Say once that a word constrains nothing here."""
+    """Says once that a word constrains nothing here."""
     _logger.info("JSON schema: the unknown %s %r constrains nothing", kind, word)
 
 

@@ -25,9 +25,9 @@ class Body:
     Args:
         values: Where rules go.
         members: The members in order.
-        others: A symbol for members behind these; "" for none.
+        others: A symbol for members after these; "" for none.
         bounds: Fewest and most members.
-        hint: Begin of the names of its rules.
+        hint: Prefix of the names of its rules.
     """
 
     def __init__(

@@ -108,7 +108,7 @@ def _listed(flat: Number, values: Values, path: str, hint: str) -> str:
     """Multiples of a number that is too large to be divided by digit by digit: those nearest to 0."""
     where = step(path, "multipleOf")
     if not flat.multiples:
-        refuse(where, "what is no multiple of such a number cannot be told; leave out the negation")
+        refuse(where, "non-multiples of such a number cannot be enforced; leave out the negation")
     factor = max(flat.multiples)
     low, high = flat.low, flat.high
     first = -_MAX_MULTIPLES if low is None else max(-(10**6), math.ceil(Fraction(low) / Fraction(factor)))

@@ -59,7 +59,7 @@ def _none(path: str, reason: str) -> NoReturn:
 
 
 def _values(compiler: ValueCompiler, node: Node, hint: str) -> list[str] | None:
-    """The items as symbols, one for each value, when there are only so many."""
+    """The items as symbols, one for each value, when there are few enough."""
     values: list[Any] = []
     for flats in compiler.shapes.of(node).values():
         for flat in flats:

@@ -43,7 +43,7 @@ def map(
         on_error: What becomes of a request that fails. "raise" its error when its turn comes, with its
             position as a note; what came before it has been given out. "return" the error in the place of
             its answer: ``str(error)`` says what is wrong, its ``parameter`` which field.
-        key: What names a request for ``resume``: a field, which is no argument then, or a function of the
+        key: What names a request for ``resume``: a field, which is then not an argument, or a function of the
             request. None: its position.
         resume: A file that keeps every answer as it comes. When the same list is run again, requests that
             have their answer there are not computed again. Errors are not kept. A request that has changed

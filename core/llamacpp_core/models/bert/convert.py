@@ -75,7 +75,7 @@ def convert_bert(
     name: str | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> Path:
-    """Convert a checkpoint; the same input gives the same bytes.
+    """Converts a checkpoint; the same input gives the same bytes.
 
     Matrices take the type `dtype` (f16 where a row is not a multiple of the 32 elements of a q8_0 block);
     position and token-type embeddings, norms and biases stay f32.

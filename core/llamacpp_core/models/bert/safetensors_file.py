@@ -24,7 +24,7 @@ _SIZES = {"F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4}
 
 
 def read_safetensors(path: Path) -> dict[str, tuple[str, tuple[int, ...], NDArray[np.uint8]]]:
-    """Map every tensor of a file.
+    """Maps every tensor of a file.
 
     Returns:
         By name: its type (``"F32"``, ``"F16"``, ``"BF16"``, ...), shape and raw bytes.

@@ -118,7 +118,7 @@ class WordPieceTokenizer:
     def from_vocab(
         cls, path: str | os.PathLike[str], *, lowercase: bool = True, strip_accents: bool | None = None
     ) -> WordPieceTokenizer:
-        """Build it from a ``vocab.txt``, one token a line.
+        """Builds it from a ``vocab.txt``, one token a line.
 
         Raises:
             ModelNotFoundError: There is no such file.
@@ -136,7 +136,7 @@ class WordPieceTokenizer:
 
     @classmethod
     def from_gguf(cls, model: str | os.PathLike[str] | GGUFHeader) -> WordPieceTokenizer:
-        """Build it from the metadata of a BERT model's GGUF file.
+        """Builds it from the metadata of a BERT model's GGUF file.
 
         Files without the normalizer's settings are taken for lower-casing ones, as llama.cpp does.
 
@@ -182,7 +182,7 @@ class WordPieceTokenizer:
             add_special_tokens: Put ``[CLS]`` before and ``[SEP]`` after the text.
             parse_special: Take ``[MASK]`` and its like in the text for the special tokens, as the
                 reference does; False takes them for ordinary text.
-            max_tokens: Keep at most so many ids, the closing ``[SEP]`` among them; None keeps all.
+            max_tokens: Keep at most this many ids, the closing ``[SEP]`` among them; None keeps all.
 
         Raises:
             InvalidParameterError: `max_tokens` has no room for the special tokens.

@@ -261,7 +261,7 @@ class GGUFHeader:
 
 
 def read_gguf_header(path: str | os.PathLike[str], *, allow_truncated: bool = False) -> GGUFHeader:
-    """Read the header of a GGUF file.
+    """Reads the header of a GGUF file.
 
     Costs a few milliseconds: arrays such as the vocabulary are stepped over, not decoded. Nothing is
     allocated or repeated on the word of a count in the file beyond fixed limits.

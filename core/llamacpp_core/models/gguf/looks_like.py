@@ -12,7 +12,7 @@ _CONVERT = "convert it to GGUF first, or take a GGUF file of this model"
 
 
 def describe_bytes(head: bytes, path: Path) -> str:
-    """Say what the first bytes of a file look like.
+    """Says what the first bytes of a file look like.
 
     Args:
         head: The first bytes; a few hundred are enough.

@@ -86,7 +86,7 @@ class ParsedHeader:
 
 
 def parse(data: bytes, path: Path, file_size: int) -> ParsedHeader:
-    """Decode the header at the start of `data`, which begins with the magic.
+    """Decodes the header at the start of `data`, which begins with the magic.
 
     Raises:
         NeedMoreBytesError: `data` ends inside the header.
@@ -199,7 +199,7 @@ class _FileParser:
         return GGUFArray(name, length, self.path, start, nbytes, small)
 
     def skip_strings(self, count: int) -> None:
-        """Step over `count` strings; the loop is the cost of reading a header, hence so bare."""
+        """Steps over `count` strings; the loop is the cost of reading a header, hence so bare."""
         self.strings_left -= count
         if self.strings_left < 0:
             raise self.damaged(f"its metadata claims an array of {count:,} texts")

@@ -62,7 +62,8 @@ def events(data: bytes) -> dict[str, Any]:
 
 
 async def test_reasoning_and_calls_in_anthropics_form() -> None:
-    found = [events(data) async for data in messages_api._events(chunks(), "m")]  # type: ignore[arg-type]
+    given = messages_api._events(chunks(), "m", {})  # type: ignore[arg-type]
+    found = [events(data) async for data in given]
     starts = [event["content_block"]["type"] for event in found if event["type"] == "content_block_start"]
     assert starts == ["thinking", "text", "tool_use", "tool_use"]
     last = next(event for event in found if event["type"] == "message_delta")

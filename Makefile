@@ -22,7 +22,7 @@ FAST_TESTS := $(PURE_TESTS) tests/build tests/chat_format tests/display tests/re
   $(addprefix tests/langchain/test_,docs.py messages.py refusals.py tools.py) \
   $(addprefix tests/llama_index/test_,llm_scripted.py llm_scripted_tools.py messages.py partial_json.py refusals.py)
 
-.PHONY: help demo check test test-fast test-pure lint types format docs bench-tools fuzz storm asan tsan valgrind notebooks wheel wheel-check sdist clean
+.PHONY: help demo check test test-fast test-pure lint types format docs bench-tools fuzz storm asan tsan notebooks wheel wheel-check sdist clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -78,17 +78,14 @@ bench-tools: $(VENV)/.dev ## Build llama-bench, llama-batched-bench and llama-se
 	cmake --build build/bench --target bench-tools
 
 # Our code and llama.cpp's server core compiled with a sanitizer, in a folder of its own: some minutes of CPU the first
-# time. The scenario under tests/sanitizers runs on it; a report makes it fail. Valgrind knows no AVX-512.
+# time. The scenario under tests/sanitizers runs on it; a report makes it fail.
 asan: ## Run the engine under the address sanitizer
 	$(call watch,asan,-DLLAMACPP_SANITIZE=address)
 
 tsan: ## Run the engine under the thread sanitizer
 	$(call watch,tsan,-DLLAMACPP_SANITIZE=thread)
 
-valgrind: ## Run the engine under valgrind, which takes some minutes
-	$(call watch,valgrind,-DGGML_NATIVE=OFF $(foreach part,SSE42 AVX AVX2 FMA F16C BMI2,-DGGML_$(part)=ON))
-
-asan tsan valgrind: $(VENV)/.dev
+asan tsan: $(VENV)/.dev
 define watch
 cmake -S native -B build/$(1) -G Ninja $(2) -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
 cmake --build build/$(1) --target _cpu _native

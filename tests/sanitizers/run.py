@@ -1,4 +1,4 @@
-"""Runs ``scenario.py`` under a sanitizer or valgrind: ``make asan``, ``make tsan`` and ``make valgrind``.
+"""Runs ``scenario.py`` on a module that was compiled with a sanitizer: ``make asan`` and ``make tsan``.
 
 The interpreter itself is not compiled with the sanitizer, so its runtime is loaded before everything else.
 """
@@ -24,14 +24,12 @@ class Watcher:
 
     Attributes:
         n_threads: Threads of each model.
-        library: A sanitizer's runtime.
-        command: A program that runs the interpreter.
+        library: The sanitizer's runtime.
         env: Further variables of the environment.
     """
 
     n_threads: int
-    library: str = ""
-    command: tuple[str, ...] = ()
+    library: str
     env: dict[str, str] = field(default_factory=dict)
 
 
@@ -60,16 +58,6 @@ WATCHERS = {
             ":second_deadlock_stack=1"
         },
     ),
-    # One thread: valgrind runs one at a time, and those that wait for another would spin.
-    "valgrind": Watcher(
-        n_threads=1,
-        command=(
-            *("valgrind", "--quiet", "--leak-check=no", "--fair-sched=yes", "--num-callers=25"),
-            f"--error-exitcode={REPORTED}",
-            f"--suppressions={HERE / 'valgrind.supp'}",
-        ),
-        env=PLAIN_MALLOC,
-    ),
 }
 
 
@@ -87,16 +75,12 @@ def main() -> int:
     """Runs the scenario; returns its exit status, which is not 0 after a report."""
     name = sys.argv[1]
     watcher = WATCHERS[name]
-    env = {**os.environ, **watcher.env}
+    env = {**os.environ, **watcher.env, "LD_PRELOAD": _preloaded(watcher.library)}
     scenario = [str(HERE / "scenario.py"), str(ROOT / "build" / name), str(watcher.n_threads)]
-    command = [*watcher.command, sys.executable, *scenario]
-    if watcher.library:
-        env["LD_PRELOAD"] = _preloaded(watcher.library)
-        if setarch := shutil.which("setarch"):
-            # The runtime needs addresses that a kernel with much randomness gives to others.
-            command = [setarch, "--addr-no-randomize", *command]
-    elif not shutil.which(command[0]):
-        sys.exit(f"{command[0]} is not installed, e.g.: apt install {command[0]}")
+    command = [sys.executable, *scenario]
+    if setarch := shutil.which("setarch"):
+        # The runtime needs addresses that a kernel with much randomness gives to others.
+        command = [setarch, "--addr-no-randomize", *command]
     return subprocess.run(command, env=env, check=False).returncode
 
 

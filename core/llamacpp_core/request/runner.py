@@ -84,7 +84,7 @@ def _submit(engine: Runs, prepared: Prepared) -> Running:
 
 
 @contextmanager
-def _ended(request: Running, prepared: Prepared) -> Iterator[None]:
+def _running(request: Running, prepared: Prepared) -> Iterator[None]:
     """Ends the request with the block, and notes how fast it was."""
     watch, assembler = prepared.watch, prepared.assembler
     ticket = 0
@@ -100,7 +100,7 @@ def _ended(request: Running, prepared: Prepared) -> Iterator[None]:
 def run(engine: Runs, prepared: Prepared) -> dict[str, Any]:
     """Waits for the whole response on this thread."""
     request = _submit(engine, prepared)
-    with _ended(request, prepared):
+    with _running(request, prepared):
         while not prepared.assembler.done:
             prepared.assembler.add(request.next())
     return prepared.assembler.response()
@@ -109,7 +109,7 @@ def run(engine: Runs, prepared: Prepared) -> dict[str, Any]:
 async def arun(engine: Runs, prepared: Prepared) -> dict[str, Any]:
     """Waits for the whole response in this coroutine."""
     request = _submit(engine, prepared)
-    with _ended(request, prepared):
+    with _running(request, prepared):
         while not prepared.assembler.done:
             prepared.assembler.add(await request.anext())
     return prepared.assembler.response()
@@ -121,7 +121,7 @@ def stream(engine: Runs, prepared: Prepared) -> Generator[dict[str, Any], None, 
 
 
 def _chunks(request: Running, prepared: Prepared) -> Generator[dict[str, Any], None, None]:
-    with _ended(request, prepared):
+    with _running(request, prepared):
         while not prepared.assembler.done:
             yield from prepared.assembler.chunks(request.next())
 
@@ -132,7 +132,7 @@ def astream(engine: Runs, prepared: Prepared) -> AsyncGenerator[dict[str, Any], 
 
 
 async def _achunks(request: Running, prepared: Prepared) -> AsyncGenerator[dict[str, Any], None]:
-    with _ended(request, prepared):
+    with _running(request, prepared):
         while not prepared.assembler.done:
             for chunk in prepared.assembler.chunks(await request.anext()):
                 yield chunk

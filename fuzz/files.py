@@ -111,6 +111,19 @@ def _tensor(name: str, *shape: int) -> Tensor:
     return Tensor(name, list(shape), F32_TENSOR, struct.pack(f"<{n}f", *values))
 
 
+def _layer(prefix: str, output: str, *norms: str) -> list[Tensor]:
+    """A layer of an encoder, of text or of pictures, which name their parts differently."""
+    matrices = dict.fromkeys(("attn_q", "attn_k", "attn_v", output), (N_EMBD, N_EMBD))
+    matrices |= {"ffn_up": (N_EMBD, N_FF), "ffn_down": (N_FF, N_EMBD)}
+    tensors = []
+    for name, shape in matrices.items():
+        tensors.append(_tensor(f"{prefix}.{name}.weight", *shape))
+        tensors.append(_tensor(f"{prefix}.{name}.bias", shape[1]))
+    for norm in norms:
+        tensors += [_tensor(f"{prefix}.{norm}.{part}", N_EMBD) for part in ("weight", "bias")]
+    return tensors
+
+
 def _entries(arch: str, **values: Any) -> list[Entry]:
     out = [Entry("general.architecture", STRING, arch), Entry("general.name", STRING, "tiny")]
     for key, given in values.items():
@@ -246,15 +259,7 @@ def encoder() -> File:
         _tensor("token_embd_norm.bias", N_EMBD),
     ]
     for i in range(N_LAYER):
-        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
-            tensors.append(_tensor(f"blk.{i}.{name}.weight", N_EMBD, N_EMBD))
-            tensors.append(_tensor(f"blk.{i}.{name}.bias", N_EMBD))
-        tensors.append(_tensor(f"blk.{i}.ffn_up.weight", N_EMBD, N_FF))
-        tensors.append(_tensor(f"blk.{i}.ffn_up.bias", N_FF))
-        tensors.append(_tensor(f"blk.{i}.ffn_down.weight", N_FF, N_EMBD))
-        tensors.append(_tensor(f"blk.{i}.ffn_down.bias", N_EMBD))
-        for norm in ("attn_output_norm", "layer_output_norm"):
-            tensors += [_tensor(f"blk.{i}.{norm}.{part}", N_EMBD) for part in ("weight", "bias")]
+        tensors += _layer(f"blk.{i}", "attn_output", "attn_output_norm", "layer_output_norm")
     return File(entries, tensors)
 
 
@@ -310,15 +315,7 @@ def projector() -> File:
         _tensor("mm.2.bias", N_EMBD),
     ]
     for i in range(N_LAYER):
-        for name in ("attn_q", "attn_k", "attn_v", "attn_out"):
-            tensors.append(_tensor(f"v.blk.{i}.{name}.weight", N_EMBD, N_EMBD))
-            tensors.append(_tensor(f"v.blk.{i}.{name}.bias", N_EMBD))
-        tensors.append(_tensor(f"v.blk.{i}.ffn_up.weight", N_EMBD, N_FF))
-        tensors.append(_tensor(f"v.blk.{i}.ffn_up.bias", N_FF))
-        tensors.append(_tensor(f"v.blk.{i}.ffn_down.weight", N_FF, N_EMBD))
-        tensors.append(_tensor(f"v.blk.{i}.ffn_down.bias", N_EMBD))
-        for norm in ("ln1", "ln2"):
-            tensors += [_tensor(f"v.blk.{i}.{norm}.{part}", N_EMBD) for part in ("weight", "bias")]
+        tensors += _layer(f"v.blk.{i}", "attn_out", "ln1", "ln2")
     return File(entries, tensors)
 
 

@@ -136,8 +136,9 @@ std::shared_ptr<lc_constraint> lc_constrain(const lc_engine & e, common_params_s
         return nullptr;
     }
     lc_grammar::of(e.vocab, grammar.grammar, "root"); // here its faults are errors of the caller
-    auto constraint    = std::make_shared<lc_constraint>();
-    constraint->budget = budget;
+    auto constraint = std::make_shared<lc_constraint>();
+    // Text that is whole wherever it ends is cut off at its limit, and says so, instead of being ended there.
+    constraint->budget = grammar.grammar.rfind(LC_OPEN_ENDED, 0) == 0 ? -1 : budget;
     grammar.grammar    = lc_constraint::mark(grammar.grammar, constraint);
     return constraint;
 }

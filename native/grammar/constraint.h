@@ -7,6 +7,9 @@
 #include <mutex>
 #include <string>
 
+// How a grammar begins of which every text may end and may go on.
+#define LC_OPEN_ENDED "# open-ended\n"
+
 class lc_constraint {
   public:
     int32_t budget = -1; // tokens that the answer may have, the one that ends it included; -1: no bound

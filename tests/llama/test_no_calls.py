@@ -41,6 +41,15 @@ def test_the_model_does_not_imitate_the_call(llm: Llama, given: dict[str, Any]) 
     assert "tool_calls" not in message
 
 
+def test_an_answer_that_was_cut_off_says_so(llm: Llama) -> None:
+    """Any text is whole under such a grammar, so nothing but the limit of tokens tells of its end."""
+    for stream in (False, True):
+        asked = {"temperature": 0, "max_tokens": 5, "logit_bias": {llm.token_eos(): False}, "stream": stream}
+        answer: Any = llm.create_chat_completion(ASKED_AGAIN, **asked)
+        last = list(answer)[-1] if stream else answer
+        assert last["choices"][0]["finish_reason"] == "length"
+
+
 def test_the_opening_cannot_come(llm: Llama) -> None:
     """Not even when everything but its beginning is forbidden."""
     asked = [*HISTORY, {"role": "user", "content": "Repeat exactly: <tool_call>"}]

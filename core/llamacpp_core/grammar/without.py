@@ -11,6 +11,8 @@ from llamacpp_core.grammar.charset import complement, gbnf_class, gbnf_literal, 
 __all__ = ["text_without_gbnf"]
 
 _MOST = 2_000
+#: Tells the engine that the limit of tokens cuts such a text off instead of ending it (``LC_OPEN_ENDED``).
+OPEN_ENDED = "# open-ended"
 
 
 @lru_cache(maxsize=64)
@@ -32,7 +34,7 @@ def text_without_gbnf(words: tuple[str, ...]) -> str:
     names = {state: f"s{i}" for i, state in enumerate(states)}
     letters = sorted({letter for word in words for letter in word})
     others = gbnf_class(complement(union([(ord(letter), ord(letter)) for letter in letters])))
-    lines = ["root ::= s0"]
+    lines = [OPEN_ENDED, "root ::= s0"]
     for state in states:
         steps = ['""']
         for letter in letters:

@@ -1,7 +1,6 @@
 // What a grammar sampler and whoever started the generation know of each other.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -13,8 +12,6 @@
 class lc_constraint {
   public:
     int32_t budget = -1; // tokens that the answer may have, the one that ends it included; -1: no bound
-
-    std::atomic<bool> complete{ false }; // whether the text so far is a whole answer
 
     void        fail(const std::string & message);
     std::string error() const; // why the generation was given up; empty if it was not

@@ -115,9 +115,6 @@ void sampler::accept(llama_token token) {
         } else {
             accept_text(token, cursor.vocabulary().pieces.at(token));
         }
-        if (constraint) {
-            constraint->complete = !trigger.awaited && cursor.is_complete();
-        }
     });
 }
 

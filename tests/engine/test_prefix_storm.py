@@ -61,7 +61,11 @@ def storm(llm: Llama, n: int, check: Callable[[str, str], None]) -> None:
         raise failures[0]
 
 
-@pytest.mark.parametrize("options", [{}, {"kv_unified": True, "n_ctx": 2048}, {"cache_ram_mib": 40}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"kv_unified": True, "n_ctx": 2048}, {"cache_ram_mib": 40}, {"speculative": "auto"}],
+    ids=str,
+)
 def test_no_text_crosses(smollm2_path: Path, tmp_path: Path, options: dict[str, object]) -> None:
     def check(code: str, text: str) -> None:
         assert code in text, f"asked for {code}, got {text!r}"

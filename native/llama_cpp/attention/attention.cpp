@@ -1,12 +1,13 @@
-// Flash attention on the CPU, for few queries at a time (decoding, one stream or many) and for the many of encoders.
+// Flash attention on the CPU, for few queries at a time (decoding, one stream or many) and for the many of prompts and
+// encoders.
 //
 // This is llama.cpp's ops.cpp with one function of ours in place of its
 // ggml_compute_forward_flash_attn_ext(). Where ours does not fit (quantised caches, widths that
 // are no multiple of a vector, an instruction set without vectors here), theirs is called.
 //
-// They round differently, so which of them computes a token must not depend on how a prompt is cut: theirs takes
-// the whole tiles of a prompt's tokens and ours the rest. A prompt that is read from a multiple of the tile on
-// then has the same numbers as one that is read from its start.
+// The kernels for few and for many round differently, so which of them computes a token must not depend on how a prompt
+// is cut: that for many takes the whole tiles of a prompt's tokens, that for few the rest. A prompt that is read from a
+// multiple of the tile on then has the same numbers as one that is read from its start.
 #include "ggml-cpu/vec.h"
 
 #include "gelu.h" // in place of vec.h's in what follows
@@ -69,34 +70,26 @@ struct masks {
     }
 };
 
-// Adds the mask to the scores; false if it forbids all of the block.
-bool add_mask(const job & work, const place & at, rows & s, const masks & mask, int64_t first, int n, bool only_look) {
+// Whether any of the queries may see any key of a block.
+bool sees_any(const job & work, const place & at, const masks & mask, int64_t first, int n) {
     if (!work.mask) {
         return true;
     }
-    bool any = false;
     for (int r = 0; r < at.n; r++) {
-        const ggml_fp16_t * row = mask.row[r] + first;
-        if (only_look) {
-            for (int j = 0; j < n && !any; j++) {
-                any = row[j] != 0xFC00; // minus infinity
-            }
-        } else {
-            for (int j = 0; j < n; j++) {
-                s.score[r][j] += mask.slope[r] * GGML_CPU_FP16_TO_FP32(row[j]);
+        for (int j = 0; j < n; j++) {
+            if (mask.row[r][first + j] != 0xFC00) { // minus infinity
+                return true;
             }
         }
     }
-    return any;
+    return false;
 }
 
-// Turns the block's scores into exp(score - max), and what was added up before to the new maximum.
-void soften(const job & work, const place & at, rows & s, int n) {
+// Turns the block's scores into exp(score + mask - max), and what was added up before to the new maximum.
+void soften(const job & work, const place & at, rows & s, const masks & mask, int64_t first, int n) {
     for (int r = 0; r < at.n; r++) {
-        float max = s.max[r];
-        for (int j = 0; j < n; j++) {
-            max = std::max(max, s.score[r][j]);
-        }
+        const uint16_t * its_mask = mask.row[r] ? mask.row[r] + first : nullptr;
+        const float max = std::max(s.max[r], lc_attention::add_mask_row(s.score[r], its_mask, mask.slope[r], n));
         if (max == -INFINITY) {
             memset(s.score[r], 0, n * sizeof(float));
             continue;
@@ -107,7 +100,7 @@ void soften(const job & work, const place & at, rows & s, int n) {
             s.weight[r] *= factor;
             s.max[r] = max;
         }
-        s.weight[r] += (float) ggml_vec_soft_max_f32(n, s.score[r], s.score[r], max);
+        s.weight[r] += lc_attention::exp_row(s.score[r], max, n);
     }
 }
 
@@ -129,7 +122,7 @@ void attend(const job & work, const place & at, const masks & mask, rows & s, in
     const char * values = (const char *) work.v->data + at.head_kv * work.v->nb[2] + at.stream * work.v->nb[3];
     for (int64_t i = begin; i < end; i += block) {
         const int n = (int) std::min<int64_t>(block, end - i);
-        if (!add_mask(work, at, s, mask, i, n, true)) {
+        if (!sees_any(work, at, mask, i, n)) {
             continue;
         }
         lc_attention::dots<R, T>(s, keys + i * work.k->nb[1], work.k->nb[1], n, (int) work.width_k);
@@ -140,8 +133,7 @@ void attend(const job & work, const place & at, const masks & mask, rows & s, in
                 }
             }
         }
-        add_mask(work, at, s, mask, i, n, false);
-        soften(work, at, s, n);
+        soften(work, at, s, mask, i, n);
         lc_attention::add_values<R, T>(s, values + i * work.v->nb[1], work.v->nb[1], n, (int) work.width_v);
     }
 }
@@ -209,8 +201,31 @@ void join_parts(const job & work, void * room, int64_t row, float * sum) {
     finish(work, stream, head, token, sum, max, weight);
 }
 
+template <typename Compute> void in_chunks(const ggml_compute_params * params, int64_t n, Compute compute) {
+    if (params->ith == 0) {
+        ggml_threadpool_chunk_set(params->threadpool, params->nth);
+    }
+    ggml_barrier(params->threadpool);
+    for (int64_t unit = params->ith; unit < n; unit = ggml_threadpool_chunk_add(params->threadpool, 1)) {
+        compute(unit);
+    }
+}
+
+// The rest of a prompt, or one token of each stream.
+void compute_few(const ggml_compute_params * params, job work) {
+    work.cut_keys(params->wsize);
+    rows s;
+    in_chunks(params, work.n_units(), [&](int64_t unit) { run_unit(work, params->wdata, unit, s); });
+    if (work.is_cut) {
+        ggml_barrier(params->threadpool);
+        for (int64_t row = params->ith; row < work.n_rows(); row += params->nth) {
+            join_parts(work, params->wdata, row, s.sum[0]);
+        }
+    }
+}
+
 // The first tokens of each stream through llama.cpp's own function.
-void compute_first(const ggml_compute_params * params, const job & work) {
+void compute_tiles_as_published(const ggml_compute_params * params, const job & work) {
     const auto view = [](const ggml_tensor * whole, int64_t stream) {
         ggml_tensor one = *whole;
         one.data        = (char *) whole->data + stream % whole->ne[3] * whole->nb[3];
@@ -220,7 +235,7 @@ void compute_first(const ggml_compute_params * params, const job & work) {
     for (int64_t stream = 0; stream < work.n_streams; stream++) {
         ggml_tensor q = view(work.q, stream), k = view(work.k, stream), v = view(work.v, stream);
         ggml_tensor dst = view(work.dst, stream), mask;
-        q.ne[1] = dst.ne[2] = work.first;
+        q.ne[1] = dst.ne[2] = work.n_tokens;
         dst.src[0]          = &q;
         dst.src[1]          = &k;
         dst.src[2]          = &v;
@@ -233,19 +248,24 @@ void compute_first(const ggml_compute_params * params, const job & work) {
     }
 }
 
+bool goes_to_many(const job & work) {
 #    ifdef LC_SIMD_EXP
-void compute_many(const ggml_compute_params * params, const job & work) {
-    static thread_local lc_attention::tiles t;
-    if (params->ith == 0) {
-        ggml_threadpool_chunk_set(params->threadpool, params->nth);
-    }
-    ggml_barrier(params->threadpool);
-    const int64_t n = lc_attention::n_many_units(work);
-    for (int64_t unit = params->ith; unit < n; unit = ggml_threadpool_chunk_add(params->threadpool, 1)) {
-        lc_attention::run_many(work, unit, t);
-    }
-}
+    return lc_attention::fits_many(work);
+#    else
+    return false;
 #    endif
+}
+
+// The first tokens of each stream, a number of whole tiles.
+void compute_tiles(const ggml_compute_params * params, const job & work) {
+    if (!goes_to_many(work)) {
+        return compute_tiles_as_published(params, work);
+    }
+#    ifdef LC_SIMD_EXP
+    static thread_local lc_attention::tiles t;
+    in_chunks(params, lc_attention::n_many_units(work), [&](int64_t unit) { lc_attention::run_many(work, unit, t); });
+#    endif
+}
 
 } // namespace
 
@@ -253,35 +273,20 @@ void compute_many(const ggml_compute_params * params, const job & work) {
 
 void ggml_compute_forward_flash_attn_ext(const ggml_compute_params * params, ggml_tensor * dst) {
 #ifdef LC_SIMD
-#    ifdef LC_SIMD_EXP
-    if (const job all(dst, 0); !params->use_ref && lc_attention::fits_many(all)) {
-        return compute_many(params, all);
+    const int64_t n_tokens = dst->src[0]->ne[1];
+    const job     all(dst, 0, n_tokens);
+    if (params->use_ref || !all.fits()) {
+        return ggml_compute_forward_flash_attn_ext_as_published(params, dst);
     }
-#    endif
-    job work(dst, lc_attention::first_of_the_rest(dst));
-    if (!params->use_ref && work.fits() && work.few()) {
-        if (work.first > 0) {
-            compute_first(params, work);
-        }
-        work.cut_keys(params->wsize);
-        if (params->ith == 0) {
-            ggml_threadpool_chunk_set(params->threadpool, params->nth);
-        }
+    const int64_t whole = all.in_cache() || !goes_to_many(all) ? lc_attention::whole_tiles(n_tokens) : n_tokens;
+    if (whole > 0) {
+        compute_tiles(params, job(dst, 0, whole));
         ggml_barrier(params->threadpool);
-
-        rows          s;
-        const int64_t n = work.n_units();
-        for (int64_t unit = params->ith; unit < n; unit = ggml_threadpool_chunk_add(params->threadpool, 1)) {
-            run_unit(work, params->wdata, unit, s);
-        }
-        if (work.is_cut) {
-            ggml_barrier(params->threadpool);
-            for (int64_t row = params->ith; row < work.n_rows(); row += params->nth) {
-                join_parts(work, params->wdata, row, s.sum[0]);
-            }
-        }
-        return;
     }
-#endif
+    if (whole < n_tokens) {
+        compute_few(params, job(dst, whole, n_tokens));
+    }
+#else
     ggml_compute_forward_flash_attn_ext_as_published(params, dst);
+#endif
 }

@@ -7,7 +7,7 @@
 
 namespace lc_attention {
 
-// Queries that llama.cpp's kernel for many takes at a time.
+// Queries that llama.cpp's own kernel for many takes at a time.
 constexpr int64_t query_tile = ggml_fa_tile_config::Q;
 // The parts of the keys are units of their own where there are fewer others than this.
 constexpr int64_t least_units = 64;
@@ -32,10 +32,8 @@ inline int64_t count_parts(int64_t n_keys) {
     return 16 * doublings + (n_keys + size - 1) / size;
 }
 
-// The token after the whole tiles of a prompt's tokens.
-inline int64_t first_of_the_rest(const ggml_tensor * out) {
-    return out->src[0]->ne[1] / query_tile * query_tile;
-}
+// Those of a prompt's tokens that fill whole tiles.
+inline int64_t whole_tiles(int64_t n_tokens) { return n_tokens / query_tile * query_tile; }
 
 // The tensors' sizes, and how the work is cut: into units of some queries that share a key-value head, which go
 // through all parts of the keys or, where there are few queries, through one.
@@ -48,7 +46,7 @@ struct job {
     ggml_tensor *       dst;
 
     int64_t width_k, width_v;
-    int64_t first; // of the tokens that are computed here
+    int64_t first; // of the tokens that are computed here, n_tokens of them
     int64_t n_keys, n_tokens, n_heads, n_heads_kv, n_streams;
     int64_t heads_per_kv; // query heads that share a key-value head
     int64_t n_tiles;      // of up to max_rows queries, in each pair of key-value head and stream
@@ -57,9 +55,10 @@ struct job {
 
     float scale, max_bias, softcap;
 
-    job(ggml_tensor * out, int64_t first_) :
+    // The tokens [first, end).
+    job(ggml_tensor * out, int64_t first_, int64_t end) :
         q(out->src[0]), k(out->src[1]), v(out->src[2]), mask(out->src[3]), sinks(out->src[4]), dst(out),
-        width_k(k->ne[0]), width_v(v->ne[0]), first(first_), n_keys(k->ne[1]), n_tokens(q->ne[1] - first), n_heads(q->ne[2]),
+        width_k(k->ne[0]), width_v(v->ne[0]), first(first_), n_keys(k->ne[1]), n_tokens(end - first), n_heads(q->ne[2]),
         n_heads_kv(k->ne[2]), n_streams(q->ne[3]), heads_per_kv(n_heads / n_heads_kv),
         n_tiles((heads_per_kv * n_tokens + max_rows - 1) / max_rows), n_parts(count_parts(n_keys)),
         is_cut(false) {

@@ -11,9 +11,8 @@
 
 namespace lc_attention {
 
-// Only without a cache: which kernel computes a token of a prompt must not depend on how the prompt is cut.
 inline bool fits_many(const job & work) {
-    return work.fits() && !work.few() && !work.in_cache() && work.softcap == 0.0f && work.width_v % tile_width == 0;
+    return work.fits() && !work.few() && work.softcap == 0.0f && work.width_v % tile_width == 0;
 }
 
 inline int64_t n_many_units(const job & work) {
@@ -53,10 +52,10 @@ struct many {
 
     many(const job & j, int64_t unit, tiles & t) : work(j) {
         const int64_t parts = (j.n_tokens + many_rows - 1) / many_rows;
-        token               = unit % parts * many_rows;
+        token               = j.first + unit % parts * many_rows;
         head                = unit / parts % j.n_heads;
         stream              = unit / parts / j.n_heads;
-        n                   = (int) std::min<int64_t>(many_rows, j.n_tokens - token);
+        n                   = (int) std::min<int64_t>(many_rows, j.first + j.n_tokens - token);
         begin               = j.n_keys;
         end                 = 0;
         for (int r = 0; r < n; r++) {
@@ -67,8 +66,10 @@ struct many {
             std::tie(t.begin[r], t.end[r]) = seen_keys(mask_row(r), j.n_keys);
             t.max[r]                       = -INFINITY;
             t.weight[r]                    = 0.0f;
-            begin                          = std::min(begin, t.begin[r]);
-            end                            = std::max(end, t.end[r]);
+            if (t.begin[r] < t.end[r]) {
+                begin = std::min(begin, t.begin[r]);
+                end   = std::max(end, t.end[r]);
+            }
         }
         std::fill(t.sum.begin(), t.sum.begin() + n * j.width_v, 0.0f);
     }
@@ -88,8 +89,14 @@ template <typename T> void attend_many(const many & m, tiles & t) {
     const char *  values  = (const char *) work.v->data + head_kv * work.v->nb[2] + m.stream * work.v->nb[3];
     const int     width_k = (int) work.width_k, width_v = (int) work.width_v;
     const float   slope   = work.slope(m.head);
-    for (int64_t at = m.begin; at < m.end; at += tile_keys) {
-        const int n = (int) std::min<int64_t>(tile_keys, m.end - at);
+    // In a cache a query's numbers must not depend on the others of its unit: tiles end at fixed keys, a key has its
+    // place in a vector, and keys that a query may not see add exactly nothing.
+    const bool    is_fixed = work.in_cache();
+    const int64_t grid     = is_fixed ? lc_simd::width : 1;
+    int64_t       next;
+    for (int64_t at = is_fixed ? m.begin / tile_width * tile_width : m.begin; at < m.end; at = next) {
+        next        = (is_fixed ? at / tile_keys * tile_keys : at) + tile_keys;
+        const int n = (int) (std::min(next, m.end) - at);
         pack_keys<T>(t.keys.data(), keys + at * work.k->nb[1], work.k->nb[1], n, width_k);
         pack_values<T>(t.values.data(), values + at * work.v->nb[1], work.v->nb[1], n, width_v);
         for (int row = 0, rows; row < m.n; row += rows) {
@@ -99,7 +106,7 @@ template <typename T> void attend_many(const many & m, tiles & t) {
                 begin = std::min(begin, t.begin[row + rows]);
                 end   = std::max(end, t.end[row + rows]);
             }
-            begin = std::max(begin, at);
+            begin = std::max(begin, at) / grid * grid;
             end   = std::min(end, at + n);
             if (begin < end) {
                 attend_tile(t, row, rows, (int) (begin - at), (int) (end - begin), width_k, width_v, [&](int r) {

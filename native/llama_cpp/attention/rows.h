@@ -6,7 +6,7 @@
 // and the maximum and the exponentials are those of a whole block (online soft-max, arXiv:2205.14135).
 #pragma once
 
-#include "simd.h"
+#include "scores.h"
 
 #include <algorithm>
 #include <cmath>
@@ -58,6 +58,24 @@ template <int R> constexpr int keys_at_once() {
     return lc_simd::many_registers ? 4 : R == 1 ? 8 : R == 4 ? 2 : 4;
 }
 
+// score[r][first + j] = the sum over acc[r][j]
+template <int R, int KEYS> inline void store_scores(rows & s, const vec (&acc)[R][KEYS], int first) {
+    for (int i = 0; i < R * KEYS; i += 4) {
+        const auto part = [&](int k) {
+            return i + k < R * KEYS ? acc[(i + k) / KEYS][(i + k) % KEYS] : lc_simd::zero();
+        };
+        if constexpr (KEYS % 4 == 0) {
+            lc_simd::store_sums(s.score[i / KEYS] + first + i % KEYS, part(0), part(1), part(2), part(3));
+        } else {
+            float four[4];
+            lc_simd::store_sums(four, part(0), part(1), part(2), part(3));
+            for (int k = 0; k < 4 && i + k < R * KEYS; k++) {
+                s.score[(i + k) / KEYS][first + (i + k) % KEYS] = four[k];
+            }
+        }
+    }
+}
+
 // score[r][j] = q[r] . key[j] for j in [first, first + KEYS)
 template <int R, int KEYS, typename T>
 inline void dot(rows & s, const char * keys, size_t stride, int first, int width) {
@@ -83,11 +101,7 @@ inline void dot(rows & s, const char * keys, size_t stride, int first, int width
             }
         }
     }
-    for (int r = 0; r < R; r++) {
-        for (int j = 0; j < KEYS; j++) {
-            s.score[r][first + j] = lc_simd::sum(acc[r][j]);
-        }
-    }
+    store_scores<R, KEYS>(s, acc, first);
 }
 
 template <int R, typename T>

@@ -25,6 +25,14 @@ inline vec   mul(vec a, vec b) { return _mm512_mul_ps(a, b); }
 inline vec   fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
 inline vec   max(vec a, vec b) { return _mm512_max_ps(a, b); }
 inline float sum(vec x) { return _mm512_reduce_add_ps(x); }
+// out[0..4) = the sums over a, b, c and d; each depends on its own vector alone
+inline void store_sums(float * out, vec a, vec b, vec c, vec d) {
+    const vec  ab    = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    const vec  cd    = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+    const vec  lanes = _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xEE));
+    const auto half  = _mm256_add_ps(_mm512_castps512_ps256(lanes), _mm512_extractf32x8_ps(lanes, 1));
+    _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1)));
+}
 inline float max(vec x) { return _mm512_reduce_max_ps(x); }
 inline vec   div(vec a, vec b) { return _mm512_div_ps(a, b); }
 // out[i * stride + 0..4) = a[i], b[i], c[i], d[i]
@@ -75,6 +83,12 @@ inline void  store_columns(float * out, int stride, vec a, vec b, vec c, vec d) 
         _mm_storeu_ps(out + (4 + i) * stride, _mm256_extractf128_ps(row[i], 1));
     }
 }
+inline void store_sums(float * out, vec a, vec b, vec c, vec d) {
+    const vec ab    = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+    const vec cd    = _mm256_add_ps(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+    const vec lanes = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xEE));
+    _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps(lanes, 1)));
+}
 inline float sum(vec x) {
     __m128 half = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
     half        = _mm_add_ps(half, _mm_movehl_ps(half, half));
@@ -110,6 +124,9 @@ inline vec   mul(vec a, vec b) { return vmulq_f32(a, b); }
 inline vec   fma(vec a, vec b, vec c) { return vfmaq_f32(c, a, b); }
 inline vec   max(vec a, vec b) { return vmaxq_f32(a, b); }
 inline float sum(vec x) { return vaddvq_f32(x); }
+inline void  store_sums(float * out, vec a, vec b, vec c, vec d) {
+    vst1q_f32(out, vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d)));
+}
 inline float max(vec x) { return vmaxvq_f32(x); }
 inline vec   div(vec a, vec b) { return vdivq_f32(a, b); }
 inline void  store_columns(float * out, int stride, vec a, vec b, vec c, vec d) {

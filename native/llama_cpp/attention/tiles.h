@@ -5,7 +5,7 @@
 // texts thus pays for the pairs within each text, not for those between texts.
 #pragma once
 
-#include "simd.h"
+#include "scores.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -39,10 +39,6 @@ struct tiles {
         sum.resize(many_rows * width_v);
     }
 };
-
-template <typename T> inline float to_float(T x);
-template <> inline float           to_float(float x) { return x; }
-template <> inline float           to_float(uint16_t x) { return GGML_CPU_FP16_TO_FP32(x); }
 
 // Packs n keys; the last panel is filled up with zeros.
 template <typename T> void pack_keys(float * out, const char * keys, size_t stride, int n, int width) {
@@ -102,44 +98,6 @@ template <bool ADD>
 inline void tile_product(int rows, const float * a, int a_stride, const float * b, int b_stride, int n, float * out,
                          int out_stride) {
     tile_product_of<ADD>(std::make_index_sequence<tile_rows>(), rows, a, a_stride, b, b_stride, n, out, out_stride);
-}
-
-// score += slope * mask, which is in half precision; the largest is returned. n may be any number.
-inline float add_mask_row(float * score, const uint16_t * mask, float slope, int n) {
-    using namespace lc_simd;
-    float most = -INFINITY;
-    int   j    = 0;
-    vec   top  = all(most);
-    for (; j + width <= n; j += width) {
-        vec x = load(score + j);
-        if (mask) {
-            x = fma(all(slope), load(mask + j), x);
-            store(score + j, x);
-        }
-        top = lc_simd::max(top, x);
-    }
-    most = lc_simd::max(top);
-    for (; j < n; j++) {
-        score[j] += mask ? slope * to_float(mask[j]) : 0.0f;
-        most = std::max(most, score[j]);
-    }
-    return most;
-}
-
-// score = exp(score - max); the sum is returned. Scores after the last are overwritten, up to a whole vector.
-inline float exp_row(float * score, float max, int n) {
-    using namespace lc_simd;
-    const vec shift = all(-max), one = all(1.0f);
-    vec       sums  = zero();
-    for (int j = n; j % width != 0; j++) {
-        score[j] = -INFINITY;
-    }
-    for (int j = 0; j < n; j += width) {
-        const vec x = ggml_v_expf(fma(one, load(score + j), shift));
-        store(score + j, x);
-        sums = fma(one, x, sums);
-    }
-    return lc_simd::sum(sums);
 }
 
 // One tile of queries against packed keys and values [first, first + n), which begin at `packed`.

@@ -20,6 +20,7 @@ llama_cpp_edit(prefix_server FILE tools/server/server-context.cpp
     friend void lc_prefix_configure(server_context & context);
     std::shared_ptr<lc_memory> lc_held;
     int lc_turn = -1;
+    lc_drafts lc_spec;
 ]==]
   # which slot runs a task
   FROM [==[    server_slot * get_available_slot(const server_task & task) {
@@ -56,6 +57,22 @@ llama_cpp_edit(prefix_server FILE tools/server/server-context.cpp
 ]==]
   TO [==[            if (!process_token(result, slot) || !lc_prefix::append_forced(*this, slot, accept_special_token)) {
                 // release slot because of stop condition
+]==]
+  # drafts: how many tokens, and only where they pay
+  FROM [==[                const int n_draft_max = slot.get_n_draft_max();
+]==]
+  TO [==[                const int n_draft_max = lc_prefix::draft_room(*this, slot);
+]==]
+  FROM [==[            slot.stats.n_draft_tokens += draft.size();
+]==]
+  TO [==[            draft.resize(std::min(draft.size(), (size_t) lc_prefix::draft_room(*this, slot)));
+            lc_spec.drafted += (int) draft.size();
+            slot.stats.n_draft_tokens += draft.size();
+]==]
+  FROM [==[            slot.stats.n_draft_accepted += n_accepted;
+]==]
+  TO [==[            slot.stats.n_draft_accepted += n_accepted;
+            lc_spec.accepted += (int) n_accepted;
 ]==]
   # a cache that was computed with other LoRA scales is not used
   FROM [==[            slot.lora = params_base.lora_adapters;

@@ -1,8 +1,6 @@
 // The part of prefix.cpp that writes what needs no model.
 #pragma once
 
-#include "grammar/sampler.h"
-
 llama_token lc_prefix::sample(server_slot & slot, int index) {
     // what was sampled from is asked for, otherwise
     if (!slot.task->params.post_sampling_probs) {
@@ -18,7 +16,7 @@ template <typename IsWritten>
 bool lc_prefix::append_forced(server_context_impl & ctx, server_slot & slot, IsWritten is_written) {
     slot.lc_ahead.clear();
     // without a step of its own, a token has no probabilities
-    if (slot.can_speculate() || slot.task->params.sampling.n_probs > 0) {
+    if (slot.task->params.sampling.n_probs > 0 || (slot.can_speculate() && !ctx.lc_spec.is_kept)) {
         return true;
     }
     int busy = 0;

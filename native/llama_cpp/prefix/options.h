@@ -6,6 +6,9 @@
 
 struct server_context;
 
+// The value of ngram_simple.min_hits that asks for drafts only where they pay.
+constexpr uint16_t lc_where_it_pays = 65535;
+
 // The value of task_params::n_cache_reuse that asks for the same tokens whatever runs beside and is cached.
 constexpr int lc_deterministic = -1;
 

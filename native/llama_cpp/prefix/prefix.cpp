@@ -8,6 +8,7 @@
 #include "llama_cpp_changes/tools/server/server-context.cpp"
 
 #include "held.h"
+#include "grammar/sampler.h"
 #include "options.h"
 
 #include "llama-context.h"
@@ -263,9 +264,36 @@ void lc_prefix::plan(server_context_impl & ctx) {
         }
     }
     choose_turn(ctx);
+    note_step(ctx);
+}
+
+// Tells the account of drafts what this step will be about.
+void lc_prefix::note_step(server_context_impl & ctx) {
+    size_t n_generating = 0;
+    bool   reads        = false;
+    for (const auto & slot : ctx.slots) {
+        const bool has_part = slot.is_processing() && has_turn(ctx, slot);
+        n_generating += has_part && slot.state == SLOT_STATE_GENERATING;
+        reads |= has_part && slot.state != SLOT_STATE_GENERATING;
+    }
+    ctx.lc_spec.begin_step(ggml_time_us(), n_generating, reads);
+}
+
+// The step must have room for the tokens of all slots. A drafted token has no probabilities to tell.
+int lc_prefix::draft_room(const server_context_impl & ctx, const server_slot & slot) {
+    if (!slot.can_speculate() || slot.task->params.sampling.n_probs > 0 || runs_alone(slot) || !slot.lc_ahead.empty()) {
+        return 0;
+    }
+    int room = std::min(slot.get_n_draft_max(), (int) (llama_n_batch(ctx.ctx_tgt) / ctx.slots.size()) - 1);
+    if (ctx.lc_spec.is_kept) {
+        const bool is_cheap = ctx.lc_spec.pay() && ctx.ctx_tgt_seq_rm_type == COMMON_CONTEXT_SEQ_RM_TYPE_PART;
+        room = is_cheap && lc_count_forced(slot.smpl.get()) == 0 ? std::min(room, ctx.lc_spec.length()) : 0;
+    }
+    return std::max(room, 0);
 }
 
 void lc_prefix::at_rest(server_context_impl & ctx) {
+    ctx.lc_spec.pause();
     if (is_possible(ctx)) {
         note_what_was_read(ctx);
     }

@@ -1,6 +1,7 @@
 // A common beginning of prompts is read once: what llama.cpp's server core asks prefix.cpp.
 #pragma once
 
+#include "drafts.h"
 #include "llama.h"
 
 #include <cstddef>
@@ -44,6 +45,8 @@ struct lc_prefix {
     // the answer has ended.
     template <typename IsWritten>
     static bool append_forced(server_context_impl & ctx, server_slot & slot, IsWritten is_written);
+    // How many tokens may be drafted for a slot that generates.
+    static int draft_room(const server_context_impl & ctx, const server_slot & slot);
     // A task without LoRA scales of its own follows one that had some.
     static void use_loras_as_loaded(const server_context_impl & ctx, server_slot & slot);
 
@@ -61,6 +64,7 @@ struct lc_prefix {
     static void   copy(server_context_impl & ctx, server_slot & from, server_slot & to, size_t n_tokens);
     static void   note_what_was_read(server_context_impl & ctx);
     static void   choose_turn(server_context_impl & ctx);
+    static void   note_step(server_context_impl & ctx);
 
     static server_slot * least_useful(server_context_impl & ctx);
     static void          recall(server_context_impl & ctx, server_slot & slot, const server_task & task);

@@ -65,6 +65,7 @@ void lc_prefix_configure(server_context & context) {
     ctx.lc_held->limit = (size_t) std::max(ctx.params_base.cache_ram_mib, 0) * 1024 * 1024;
     ctx.prompt_cache.reset(); // its place is taken
     ctx.params_base.cache_idle_slots = false;
+    ctx.lc_spec.is_kept = ctx.params_base.speculative.ngram_simple.min_hits == lc_where_it_pays;
 }
 
 void lc_prefix_use_folder(server_context & context, const std::string & folder, uint64_t max_bytes,

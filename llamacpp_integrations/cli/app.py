@@ -11,6 +11,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from llamacpp_core import __version__
 from llamacpp_core._checks import require
 from llamacpp_core.errors import LlamaCppError
 from llamacpp_integrations.cli.values import name_values
@@ -56,7 +57,7 @@ def build_app() -> typer.Typer:
 
     def print_version(wanted: bool) -> None:
         if wanted:
-            typer.echo(f"llamacpp-integrations {_version()}")
+            typer.echo(f"llamacpp-integrations {__version__}")
             raise typer.Exit
 
     @app.callback()
@@ -142,12 +143,3 @@ def _show_log(verbose: bool) -> None:
         os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     if not verbose:  # llama.cpp's own warnings speak to its developers, its errors come as exceptions
         logging.getLogger("llamacpp_core.llama_cpp").setLevel(logging.CRITICAL)
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("llamacpp-integrations")
-    except PackageNotFoundError:
-        return "(not installed as a package)"

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from llamacpp_core import __version__
 from llamacpp_core.display.facts import size_text
 from llamacpp_core.errors import LlamaCppError
 from llamacpp_core.native.cpu_check import REBUILD, cpu_features, refusal
@@ -82,9 +83,7 @@ def _guarded(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
 
 
 def _versions() -> Iterator[Finding]:
-    yield Finding(
-        "versions", "llamacpp-integrations", OK, _version("llamacpp-integrations") or "not installed"
-    )
+    yield Finding("versions", "llamacpp-integrations", OK, __version__)
     python = f"{platform.python_implementation()} {platform.python_version()}"
     yield Finding("versions", "python", OK, f"{python}, {platform.platform()}")
     for name in ("cffi", "numpy", "jinja2", "filelock", "tqdm"):

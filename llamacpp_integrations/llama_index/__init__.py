@@ -16,10 +16,18 @@ except ImportError as error:
         "LlamaIndex is not installed: pip install 'llamacpp-integrations[llama-index]'"
     ) from error
 
+from llamacpp_integrations.llama_index._register import register
 from llamacpp_integrations.llama_index.embedding import LlamaCppEmbedding
 from llamacpp_integrations.llama_index.llm import LlamaCpp
 from llamacpp_integrations.llama_index.rerank import LlamaCppRerank
 from llamacpp_integrations.llama_index.settings import configure_settings
 from llamacpp_integrations.llama_index.tokenizer import LlamaCppTokenizer
 
-__all__ = ["LlamaCpp", "LlamaCppEmbedding", "LlamaCppRerank", "LlamaCppTokenizer", "configure_settings"]
+__all__ = [
+    "LlamaCpp",
+    "LlamaCppEmbedding",
+    "LlamaCppRerank",
+    "LlamaCppTokenizer",
+    "configure_settings",
+    "register",
+]

@@ -14,13 +14,9 @@ if(LLAMACPP_CPU_LEVELS)
     message(FATAL_ERROR "LLAMACPP_CPU_LEVELS needs GCC or Clang and an x86-64 CPU as the target; "
       "without it, one module is built for what GGML_NATIVE and the other options of ggml say")
   endif()
-  set(march "-march=x86-64-")
-  if(LLAMACPP_ZIG) # which writes the names of CPUs so
-    set(march "-march=x86_64_")
-  endif()
-  set(cpu_flags_v2 ${march}v2)
-  set(cpu_flags_v3 ${march}v3)
-  set(cpu_flags_v4 ${march}v4)
+  set(cpu_flags_v2 -march=x86-64-v2)
+  set(cpu_flags_v3 -march=x86-64-v3)
+  set(cpu_flags_v4 -march=x86-64-v4)
   set(cpu_flags_vnni ${cpu_flags_v4} -mavx512vnni -mavx512vbmi -mgfni)
   set(cpu_flags_amx ${cpu_flags_vnni} -mavx512bf16 -mamx-tile -mamx-int8)
   # llama.cpp adds no flags of its own: the levels are all there is

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -74,17 +75,69 @@ def test_what_a_module_may_not_have(tmp_path: Path) -> None:
     assert "x/a.abi3.so: it has a search path of its own" in faults
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' modules have another form")
+def test_a_symbol_that_no_library_has_is_a_fault(tmp_path: Path) -> None:
+    source, module = tmp_path / "x.c", tmp_path / "x.abi3.so"
+    source.write_text("int PyX(void), too_new(void);\nint PyInit_x(void) { return PyX() + too_new(); }\n")
+    subprocess.run(["cc", "-shared", "-fPIC", "-s", "-o", str(module), str(source)], check=True)
+    faults = script("inspect_wheel").faults(
+        wheel(tmp_path / "x.whl", *LICENCES, files={"x/x.abi3.so": module})
+    )
+    assert faults == ["x/x.abi3.so: no library that it needs has too_new"]
+
+
 @pytest.fixture
-def no_zig(monkeypatch: pytest.MonkeyPatch) -> None:
+def build_wheel(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setitem(sys.modules, "inspect_wheel", ModuleType("inspect_wheel"))
+    return script("build_wheel")
+
+
+def test_without_the_stubs_the_build_says_what_to_install(
+    build_wheel: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-
-
-def test_without_the_compiler_the_build_says_what_to_install(no_zig: None, tmp_path: Path) -> None:
-    spec = importlib.util.spec_from_file_location("build_wheel", RELEASE / "build_wheel.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     with pytest.raises(SystemExit, match="pip install --group wheel"):
-        module.zig_compiler(tmp_path)
+        build_wheel.glibc_stubs(tmp_path)
+
+
+def zig(folder: Path, says: str, status: int = 0) -> Path:
+    """A package that looks like ziglang, whose compiler says that."""
+    program = folder / "ziglang" / "zig"
+    program.parent.mkdir()
+    program.with_name("__init__.py").touch()
+    program.write_text(
+        f'#!/bin/sh\nfor last; do :; done\ntouch "$last"\ncat >&2 <<END\n{says}\nEND\nexit {status}\n'
+    )
+    program.chmod(0o755)
+    return folder
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="wheels for Linux are made on Linux")
+def test_the_stubs_are_those_that_the_linker_names(
+    build_wheel: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made = tmp_path / "o"
+    made.mkdir()
+    names = ["libc.so.6", "libm.so.6", "libdl.so.2", "libc_nonshared.a"]
+    for name in names:
+        (made / name).write_text(name)
+    says = (
+        f"ld.lld -o x {made}/x.o "
+        + " ".join(str(made / name) for name in names)
+        + f" {made}/libcompiler_rt.a "
+    )
+    monkeypatch.syspath_prepend(zig(tmp_path, says))
+    stubs = build_wheel.glibc_stubs(tmp_path / "work")
+    assert sorted(path.name for path in stubs.iterdir()) == sorted([*names, "libc.so", "libm.so", "libdl.so"])
+    assert (stubs / "libm.so").read_text() == "libm.so.6"
+    assert "libc.so.6 libc_nonshared.a" in (stubs / "libc.so").read_text()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="wheels for Linux are made on Linux")
+@pytest.mark.parametrize(("says", "status"), [("no stubs here", 0), ("broken", 1)])
+def test_a_compiler_that_makes_no_stubs_ends_the_build(
+    build_wheel: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, says: str, status: int
+) -> None:
+    monkeypatch.syspath_prepend(zig(tmp_path, says, status))
+    with pytest.raises(SystemExit, match=says):
+        build_wheel.glibc_stubs(tmp_path / "work")

@@ -60,7 +60,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return isinstance(value, list) and all([isinstance(item, str) for item in value])
 
 
 def _is_schemas(value: Any) -> bool:
@@ -68,7 +68,7 @@ def _is_schemas(value: Any) -> bool:
 
 
 def _is_schema_map(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(is_schema(item) for item in value.values())
+    return isinstance(value, (dict, Mapping)) and all(map(is_schema, value.values()))
 
 
 def _is_dependencies(value: Any) -> bool:

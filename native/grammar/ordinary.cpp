@@ -37,9 +37,9 @@ std::vector<uint32_t> ordinary_characters(const std::string & text) {
 
 // The nodes of a trie that lead to some tokens.
 std::vector<lc_trie_node> leading_to(const std::vector<lc_trie_node> & nodes, const std::vector<char> & wanted) {
-    std::vector<lc_trie_node> kept = { nodes[0] };
-    std::vector<int32_t>      path = { 0 }; // of the node that is looked at: where those above it are in `kept`
-    std::vector<int32_t>      ends = { nodes[0].end };
+    std::vector<lc_trie_node> kept  = { nodes[0] };
+    std::vector<int32_t>      path  = { 0 }; // of the node that is looked at: where those above it are in `kept`
+    std::vector<int32_t>      ends  = { nodes[0].end };
     const auto                close = [&] {
         const bool is_used = kept[path.back()].token >= 0 || path.back() + 1 < (int32_t) kept.size();
         if (is_used || path.back() == 0) {

@@ -60,7 +60,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_names(value: Any) -> bool:
-    return isinstance(value, list) and all([isinstance(item, str) for item in value])
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _is_schemas(value: Any) -> bool:

@@ -276,11 +276,19 @@ class Shapes:
     def _meet(self, a: Flat, b: Flat) -> bool:
         """Whether a value may be valid under both; of objects the required properties decide."""
         if isinstance(a, Object) and isinstance(b, Object):
-            needed = {*a.required, *b.required}
+            needed = dict.fromkeys((*a.required, *b.required))
+            if any(self._differ(a.names.get(name), b.names.get(name)) for name in needed):
+                return False
             a = a._replace(names={name: known for name, known in a.names.items() if name in needed})
             b = b._replace(names={name: known for name, known in b.names.items() if name in needed})
         both = merge(a, b, self.document)
         return both is not None and self.possible.flat(both)
+
+    def _differ(self, mine: Property | None, theirs: Property | None) -> bool:
+        """Whether no value is valid for a property that both name."""
+        if mine is None or theirs is None or mine.node is theirs.node:
+            return False
+        return not self.possible.node(self.document.all_of((mine.node, theirs.node)))
 
     def _unevaluated(self, node: Node, words: Mapping[str, Any], shape: Shape) -> Shape:
         document = self.document

@@ -149,7 +149,7 @@ class Dfa:
         # A pair of states is one number, here those that are numbered in the new automaton.
         numbers = {0: 0}
         todo = [(0, 0)]
-        dead: int | None = None
+        dead = -1
         delta = []
         for pair in todo:
             if pair is _NO_PAIR:
@@ -165,7 +165,7 @@ class Dfa:
                     numbers[key] = check_states(len(todo))
                     todo.append(after)
                     continue
-                if dead is None:
+                if dead < 0:
                     dead = check_states(len(todo))
                     todo.append(_NO_PAIR)
                 numbers[key] = dead

@@ -107,7 +107,7 @@ class Shapes:
         if isinstance(node, Not):
             if node.inner.keywords.keys() == {"not"}:
                 inner = self.document.child(node.inner, node.inner.keywords["not"], "not")
-                return self.of(inner, wide=wide)
+                return _not_evaluated(self.of(inner, wide=wide))
             return self.negation(self.of(node.inner, wide=not wide), node.path, wide=wide)
         shape = own_shape(node, self.document, wide=wide)
         words = node.keywords
@@ -319,6 +319,20 @@ class Shapes:
             r if r.evaluated else r._replace(node=join((r.node, inner)), evaluated=True) for r in flat.rest
         )
         return flat._replace(names=names, rest=rest, typed=True)
+
+
+def _not_evaluated(shape: Shape) -> Shape:
+    """The same values, of which nothing counts as evaluated: under ``not`` nothing does."""
+    return {kind: [_forgotten(flat) for flat in flats] for kind, flats in shape.items()}
+
+
+def _forgotten(flat: Flat) -> Flat:
+    if isinstance(flat, Array):
+        return flat._replace(evaluated=0)
+    if not isinstance(flat, Object):
+        return flat
+    names = {name: Property(known.node, False) for name, known in flat.names.items()}
+    return flat._replace(names=names, rest=tuple(region._replace(evaluated=False) for region in flat.rest))
 
 
 def _key(flat: Flat) -> Any:

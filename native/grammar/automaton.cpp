@@ -8,8 +8,9 @@ constexpr size_t MAX_EXPANDED = 100000; // stacks that one stack becomes: more c
 
 } // namespace
 
-lc_automaton::lc_automaton(std::shared_ptr<const lc_rules> rules_, std::shared_ptr<const lc_endings> endings_) :
-    rules(std::move(rules_)), endings(std::move(endings_)) {
+lc_automaton::lc_automaton(std::shared_ptr<const lc_rules> rules_, std::shared_ptr<const lc_endings> endings_,
+                           std::vector<uint32_t> ordinary_) :
+    rules(std::move(rules_)), endings(std::move(endings_)), ordinary(std::move(ordinary_)) {
     stacks.push_back({ -1, 0 });
     seen.push_back(0);
 }
@@ -181,6 +182,24 @@ lc_position lc_automaton::step(const lc_position & at, uint8_t byte, bool strict
         return may_become(at.state, next.value, next.n_remain) ? next : lc_position{};
     }
     return { next.value == 0 ? -1 : follow(at.state, next.value), 0, 0 };
+}
+
+bool lc_automaton::step_ordinary(lc_position & at) {
+    if (at.n_remain != 0) {
+        return false;
+    }
+    if (states[at.state].ordinary == UNKNOWN) {
+        int32_t found = ordinary.empty() ? SEVERAL : follow(at.state, ordinary.front());
+        for (size_t i = 1; i < ordinary.size() && found != SEVERAL; i++) {
+            found = follow(at.state, ordinary[i]) == found ? found : SEVERAL;
+        }
+        states[at.state].ordinary = found;
+    }
+    if (states[at.state].ordinary == SEVERAL) {
+        return false;
+    }
+    at = { states[at.state].ordinary, 0, 0 };
+    return true;
 }
 
 bool lc_automaton::takes_token(const lc_position & at, llama_token token) const {

@@ -27,13 +27,17 @@ struct lc_position {
 
 class lc_automaton {
   public:
-    lc_automaton(std::shared_ptr<const lc_rules> rules, std::shared_ptr<const lc_endings> endings);
+    // ordinary: see lc_ordinary::examples
+    lc_automaton(std::shared_ptr<const lc_rules> rules, std::shared_ptr<const lc_endings> endings,
+                 std::vector<uint32_t> ordinary);
 
     // Each of these throws lc_grammar_error if too much work would be needed.
     lc_position start();
     // What follows one byte. `strict`: the byte goes on with a character that an earlier token began.
     lc_position step(const lc_position & at, uint8_t byte, bool strict);
     lc_position feed(const lc_position & at, const std::string & text);
+    // What follows an ordinary character, where that is the same for all of them; false where it is not.
+    bool step_ordinary(lc_position & at);
     // What follows a token: by its text, or because the grammar names it.
     lc_position accept(const lc_position & at, llama_token token, const std::string & text);
     // The same place in this automaton.
@@ -67,15 +71,18 @@ class lc_automaton {
         int32_t under;    // the stack below it
     };
 
+    static constexpr int32_t UNKNOWN = -2;
+
     struct state {
         std::vector<int32_t> stacks; // sorted; 0 is the empty one
         std::vector<int32_t> next;   // of each class of code points: a state, -1, or UNKNOWN
         bool                 complete    = false;
         bool                 wants_token = false;
         int32_t              least       = -1;
+        int32_t              ordinary    = UNKNOWN; // what follows all ordinary characters: a state, -1, or SEVERAL
     };
 
-    static constexpr int32_t UNKNOWN = -2;
+    static constexpr int32_t SEVERAL = -3;
 
     void                         spend(size_t amount);
     int32_t                      push(int32_t position, int32_t under);
@@ -90,6 +97,7 @@ class lc_automaton {
 
     std::shared_ptr<const lc_rules>   rules;
     std::shared_ptr<const lc_endings> endings;
+    std::vector<uint32_t>             ordinary;
 
     std::vector<stack>                    stacks;
     std::unordered_map<uint64_t, int32_t> stack_ids;

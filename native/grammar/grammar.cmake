@@ -2,7 +2,8 @@
 # server core are compiled with other names for the functions that make one. Their text stays as it is.
 add_library(grammar-sampler STATIC
   grammar/automaton.cpp grammar/constraint.cpp grammar/counter.cpp grammar/endings.cpp grammar/forced.cpp
-  grammar/grammar.cpp grammar/mask.cpp grammar/rules.cpp grammar/sampler.cpp grammar/vocabulary.cpp)
+  grammar/grammar.cpp grammar/mask.cpp grammar/ordinary.cpp grammar/rules.cpp grammar/sampler.cpp
+  grammar/vocabulary.cpp)
 target_include_directories(grammar-sampler PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
 target_include_directories(grammar-sampler SYSTEM PRIVATE "${LLAMA_CPP_SOURCE_DIR}/src" "${LLAMA_CPP_SOURCE_DIR}/common")
 target_link_libraries(grammar-sampler PRIVATE llama-common llama)

@@ -1,5 +1,7 @@
 #include "grammar/grammar.h"
 
+#include "grammar/ordinary.h"
+
 #include <list>
 
 namespace {
@@ -81,10 +83,11 @@ lc_grammar::lc_grammar(const llama_vocab * vocab, const std::string & text, cons
     vocabulary(lc_vocabulary::of(vocab)),
     rules(std::make_shared<const lc_rules>(vocab, text, root)),
     endings(std::make_shared<const lc_endings>(rules, vocabulary)),
+    ordinary(vocabulary->ordinary->examples(*rules)),
     newest(make_generation()) {}
 
 std::shared_ptr<lc_grammar::generation> lc_grammar::make_generation() const {
-    return std::make_shared<generation>(generation{ lc_automaton(rules, endings), {} });
+    return std::make_shared<generation>(generation{ lc_automaton(rules, endings, ordinary), {} });
 }
 
 lc_cursor::lc_cursor(std::shared_ptr<lc_grammar> grammar_) : grammar(std::move(grammar_)) { restart(); }
@@ -146,12 +149,8 @@ bool lc_cursor::allows(llama_token token, int32_t max_left) {
 }
 
 std::shared_ptr<const lc_mask> lc_cursor::mask(int32_t max_left) {
-    const auto lock  = begin();
-    auto       known = generation->masks.at(generation->automaton, *grammar->vocabulary, at);
-    if (known->farthest <= max_left) {
-        return known;
-    }
-    return std::make_shared<const lc_mask>(lc_make_mask(generation->automaton, *grammar->vocabulary, at, max_left));
+    const auto lock = begin();
+    return generation->masks.at(generation->automaton, *grammar->vocabulary, at, max_left);
 }
 
 bool lc_cursor::is_complete() {

@@ -34,6 +34,7 @@ class lc_grammar {
 
     std::shared_ptr<const lc_rules>   rules;
     std::shared_ptr<const lc_endings> endings;
+    std::vector<uint32_t>             ordinary; // see lc_ordinary::examples
 
     std::mutex                  mutex; // guards what all generations hold
     std::shared_ptr<generation> newest;

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 namespace {
 
@@ -52,9 +53,29 @@ struct sampler : lc_writer {
     void                       replay(size_t start);
     void                       mark(llama_token_data_array & candidates);
     void                       keep(llama_token_data_array & candidates, const lc_mask & mask);
+    void                       keep_few(llama_token_data_array & candidates, const lc_mask & mask);
     bool                       keep_one(llama_token_data_array & candidates, llama_token token);
     template <typename F> void guarded(F && work);
 };
+
+// Moves the tokens with a bit to the front, in their order; how many they are.
+size_t keep_bits(llama_token_data * tokens, const std::vector<uint64_t> & bits) {
+    size_t n = 0;
+    for (size_t i = 0; i < bits.size(); i++) {
+        const llama_token_data * from = tokens + i * 64;
+        if (bits[i] == UINT64_MAX) {
+            std::memmove(tokens + n, from, 64 * sizeof(*from));
+            n += 64;
+            continue;
+        }
+        for (uint64_t left = bits[i]; left != 0; left >>= 1, from++) {
+            if (left & 1) {
+                tokens[n++] = *from;
+            }
+        }
+    }
+    return n;
+}
 
 // How many tokens may follow the next one, such that the answer can still end.
 int32_t sampler::max_left() {
@@ -229,17 +250,11 @@ void sampler::keep(llama_token_data_array & candidates, const lc_mask & mask) {
     const auto & vocabulary = cursor.vocabulary();
     const bool   by_id      = candidates.size == (size_t) vocabulary.size() && !candidates.sorted;
     if (by_id && mask.bits.empty()) {
-        std::vector<llama_token_data> kept;
-        for (const llama_token id : mask.few) {
-            kept.push_back(candidates.data[id]);
-        }
-        if (mask.ends) {
-            for (const llama_token id : vocabulary.eog_tokens) {
-                kept.push_back(candidates.data[id]);
-            }
-        }
-        std::copy(kept.begin(), kept.end(), candidates.data);
-        candidates.size = kept.size();
+        keep_few(candidates, mask);
+        return;
+    }
+    if (by_id) {
+        candidates.size = keep_bits(candidates.data, mask.bits);
         return;
     }
     size_t n = 0;
@@ -250,6 +265,20 @@ void sampler::keep(llama_token_data_array & candidates, const lc_mask & mask) {
         }
     }
     candidates.size = n;
+}
+
+void sampler::keep_few(llama_token_data_array & candidates, const lc_mask & mask) {
+    std::vector<llama_token_data> kept;
+    for (const llama_token id : mask.few) {
+        kept.push_back(candidates.data[id]);
+    }
+    if (mask.ends) {
+        for (const llama_token id : cursor.vocabulary().eog_tokens) {
+            kept.push_back(candidates.data[id]);
+        }
+    }
+    std::copy(kept.begin(), kept.end(), candidates.data);
+    candidates.size = kept.size();
 }
 
 // llama.cpp's interface of a sampler

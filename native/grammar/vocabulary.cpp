@@ -1,6 +1,7 @@
 #include "grammar/vocabulary.h"
 
 #include "grammar/grammar.h"
+#include "grammar/ordinary.h"
 
 #include <algorithm>
 #include <mutex>
@@ -88,6 +89,7 @@ lc_vocabulary::lc_vocabulary(const llama_vocab * vocab) {
         }
         nodes[node].plain = true;
     }
+    ordinary = std::make_shared<const lc_ordinary>(*this);
 }
 
 // The texts come sorted, so each one shares its beginning with the one before.

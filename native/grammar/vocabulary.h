@@ -18,6 +18,8 @@ struct lc_trie_node {
     bool     plain; // some token with this text is written out as text: it is no control token
 };
 
+struct lc_ordinary;
+
 class lc_vocabulary {
   public:
     // The trie of a vocabulary. Throws std::bad_alloc.
@@ -43,6 +45,8 @@ class lc_vocabulary {
     std::vector<char>         eog;    // of each token: whether it ends the generation
     std::vector<llama_token>  eog_tokens;
     size_t                    longest = 0; // bytes of the longest text of a plain token
+
+    std::shared_ptr<const lc_ordinary> ordinary;
 
   private:
     void add_nodes(const std::vector<llama_token> & sorted);

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -343,3 +345,16 @@ def test_enums_of_strings_are_exact(values: list[str], other: str) -> None:
     text = json.dumps(other, ensure_ascii=False)
     assert accepts(gbnf, text) == (other in values)
     assert accepts_prefix(gbnf, '"')
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+@pytest.mark.parametrize("schema", [{"type": "string"}, {"type": "strin"}])
+def test_the_garbage_collector_is_left_as_it_was(schema: dict[str, str], is_on: bool) -> None:
+    was_on = gc.isenabled()
+    try:
+        (gc.enable if is_on else gc.disable)()
+        with suppress(GrammarError):
+            SchemaCompiler().add(schema, "value")
+        assert gc.isenabled() == is_on
+    finally:
+        (gc.enable if was_on else gc.disable)()

@@ -114,6 +114,39 @@ def test_a_budget_that_is_too_small_holds_nothing_back(model: Model) -> None:
     assert n_tokens > 3
 
 
+STRING = r'"\"" ([^"\\\x00-\x1F\x7F] | "\\" ["\\/bfnrt]){2,12} "\""'
+
+
+@pytest.mark.parametrize(
+    ("text", "begun"),
+    [
+        (f"root ::= {STRING}", '"ab'),
+        (f'root ::= {STRING} | [a-z]+ "0123456789!"', ""),
+        (f'root ::= "[" {STRING} ("," {STRING})* "]"', '["abcdefgh'),
+        ('root ::= "\\"" [^"rx]* "rx" [^"]{0,7} ("\\"" | "é" root)', '"ab'),
+        ("root ::= [^a]{3} [^b]{0,20} (<[10]> | !<[11]>) root?", "b"),
+    ],
+)
+def test_masks_near_the_end_are_those_of_single_tokens(model: Model, text: str, begun: str) -> None:
+    some = np.random.default_rng(0).choice(len(model.vocabulary), 3000, replace=False)
+    differ = set()
+    with Sampler(model).grammar(text) as sampler:
+        for token in model.tokenize(begun, add_special=False):
+            sampler.accept(token)
+        for limit in (8, 4, 3, 5, 200, 6, 4, 2, 9):
+            sampler.limit_grammar(limit)
+            every = Candidates.from_logits(np.ones(len(model.vocabulary), dtype=np.float32))
+            sampler.apply(every)
+            allowed = np.isfinite(every.logits[some])
+            for token, is_allowed in zip(some, allowed, strict=True):
+                single = Candidates.from_logits(np.ones(1, dtype=np.float32))
+                single.ids[0] = token
+                sampler.apply(single)
+                assert np.isfinite(single.logits[0]) == is_allowed
+            differ.add(int(allowed.sum()))
+    assert len(differ) > 1
+
+
 @pytest.mark.parametrize("part", ['"a"? ', '"a"* ', '("a" | "aa")* ', '("a"?)* '])
 def test_many_ways_to_read_one_text(model: Model, part: str) -> None:
     written, n_tokens = write(model, "root ::= " + part * 200 + '"b"', 30, seed=1)

@@ -32,6 +32,8 @@ GRAMMARS = {
     + '\nproduct ::= [0-9]+ ("*" [0-9]+)*',
     "empty rules": 'root ::= a b "end"\na ::= "x"? \nb ::= a a ("y" | "")',
     "token": 'root ::= <[10]> "a" | !<[10]> "b"',
+    "a string with bounds": r'root ::= "\"" ([^"\\\x00-\x1F\x7F] | "\\" ["\\/bfnrt]){2,7} "\""',
+    "a string with a word in it": r'root ::= "\"" [^"rx]{0,20} "rx" [^"]{0,7} "\"" | "\"no\""',
     "ambiguous": 'root ::= ("a" | "aa" | "ab" | "b")* "c"',
 }
 

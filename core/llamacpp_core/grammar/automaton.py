@@ -7,6 +7,7 @@ several patterns at once, a length bound on a pattern, every string but these.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -24,6 +25,7 @@ from llamacpp_core.grammar.nfa import MAX_STATES, Nfa, bits, check_states
 __all__ = ["MAX_STATES", "Dfa", "all_strings", "determinize", "not_these"]
 
 _MANY_STATES = 100
+_NO_PAIR = (-1, -1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,24 +76,29 @@ class Dfa:
         return distance
 
     @cached_property
+    def _dead_states(self) -> set[int]:
+        """The states from which no string can end."""
+        return {state for state, length in enumerate(self.shortest) if length == float("inf")}
+
+    @cached_property
     def longest(self) -> list[float]:
         """For every state the length of its longest accepted continuation; infinite where it can loop."""
-        live = [d < float("inf") for d in self.shortest]
-        edges = [sorted({t for t in targets if live[t]}) for targets in self.delta]
-        result = [float("inf") if alive else 0.0 for alive in live]
+        dead = self._dead_states
+        edges = [set(targets) - dead for targets in self.delta]
+        result = [0.0 if state in dead else float("inf") for state in range(len(edges))]
         waiting = [len(e) for e in edges]
         users: list[list[int]] = [[] for _ in edges]
         for state, targets in enumerate(edges):
             for target in targets:
                 users[target].append(state)
-        done = [state for state in range(len(edges)) if live[state] and not edges[state]]
+        done = [state for state in range(len(edges)) if state not in dead and not edges[state]]
         for state in done:
             result[state] = 0.0
         while done:
             for user in users[done.pop()]:
                 waiting[user] -= 1
-                if waiting[user] == 0 and live[user]:
-                    result[user] = 1 + max(result[t] for t in edges[user])
+                if waiting[user] == 0 and user not in dead:
+                    result[user] = 1 + max([result[t] for t in edges[user]])
                     done.append(user)
         return result
 
@@ -106,11 +113,13 @@ class Dfa:
         return [self._edges(state) for state in range(len(self.delta))]
 
     def _edges(self, state: int) -> dict[int, Ranges]:
-        found: dict[int, list[int]] = {}
+        found: defaultdict[int, list[int]] = defaultdict(list)
         for index, target in enumerate(self.delta[state]):
-            if self.shortest[target] < float("inf"):
-                found.setdefault(target, []).append(index)
-        return {target: self._together(tuple(indices)) for target, indices in found.items()}
+            found[target].append(index)
+        dead = self._dead_states
+        return {
+            target: self._together(tuple(indices)) for target, indices in found.items() if target not in dead
+        }
 
     def _together(self, indices: tuple[int, ...]) -> Ranges:
         """The code points of several classes."""
@@ -136,28 +145,32 @@ class Dfa:
             if len(one.delta) == 1 and one.accepting[0]:
                 return another
         classes, steps = self._common_classes(other)
-        endless = float("inf")
-        mine, theirs = self.shortest, other.shortest
-        dead = (-1, -1)
-        numbers = {(0, 0): 0}
+        size = len(other.delta)
+        # A pair of states is one number, here those that are numbered in the new automaton.
+        numbers = {0: 0}
         todo = [(0, 0)]
+        dead = -1
         delta = []
-        for state in todo:
-            if state is dead:
-                delta.append((numbers[dead],) * len(steps))
+        for pair in todo:
+            if pair is _NO_PAIR:
+                delta.append((dead,) * len(steps))
                 continue
-            row, a_row, b_row = [], self.delta[state[0]], other.delta[state[1]]
-            for i, j in steps:
-                pair = (a_row[i], b_row[j])
-                if mine[pair[0]] == endless or theirs[pair[1]] == endless:
-                    pair = dead
-                number = numbers.get(pair)
-                if number is None:
-                    number = numbers[pair] = check_states(len(numbers))
-                    todo.append(pair)
-                row.append(number)
-            delta.append(tuple(row))
-        accepting = [s is not dead and self.accepting[s[0]] and other.accepting[s[1]] for s in todo]
+            mine, theirs = self.delta[pair[0]], other.delta[pair[1]]
+            row = [mine[i] * size + theirs[j] for i, j in steps]
+            for key in dict.fromkeys(row):
+                if key in numbers:
+                    continue
+                after = divmod(key, size)
+                if after[0] not in self._dead_states and after[1] not in other._dead_states:
+                    numbers[key] = check_states(len(todo))
+                    todo.append(after)
+                    continue
+                if dead < 0:
+                    dead = check_states(len(todo))
+                    todo.append(_NO_PAIR)
+                numbers[key] = dead
+            delta.append(tuple([numbers[key] for key in row]))
+        accepting = [s is not _NO_PAIR and self.accepting[s[0]] and other.accepting[s[1]] for s in todo]
         made = Dfa(classes, delta, accepting)
         return made.minimize() if len(delta) > _MANY_STATES else made
 
@@ -244,14 +257,13 @@ class Dfa:
         representatives = [0]
         delta = []
         for state in representatives:
-            row = []
-            for target in self.delta[state]:
-                block = block_of[target]
+            targets = self.delta[state]
+            row = [block_of[target] for target in targets]
+            for block in dict.fromkeys(row):
                 if block not in numbers:
                     numbers[block] = len(numbers)
-                    representatives.append(target)
-                row.append(numbers[block])
-            delta.append(tuple(row))
+                    representatives.append(targets[row.index(block)])
+            delta.append(tuple([numbers[block] for block in row]))
         return Dfa(self.classes, delta, [self.accepting[s] for s in representatives], minimal=True)
 
 
@@ -269,22 +281,22 @@ def determinize(nfa: Nfa) -> Dfa:
         for index in used_by[edge[0]]:
             readers[index] |= 1 << state
     start = nfa.start_closure()
-    reached = {0: 0}
+    # of states that read the same characters: what follows them, by its number
+    reached: dict[int, int] = {}
     numbers = {start: 0}
     todo = [start]
     delta = []
     for subset in todo:
-        row = []
-        for mask in readers:
-            here = subset & mask
-            if here not in reached:
-                reached[here] = _after(nfa, here, closures)
-            target = reached[here]
+        row = [subset & mask for mask in readers]
+        for here in dict.fromkeys(row):
+            if here in reached:
+                continue
+            target = _after(nfa, here, closures)
             if target not in numbers:
                 numbers[target] = check_states(len(numbers))
                 todo.append(target)
-            row.append(numbers[target])
-        delta.append(tuple(row))
+            reached[here] = numbers[target]
+        delta.append(tuple([reached[here] for here in row]))
     final = nfa.final_states()
     return Dfa(classes, delta, [bool(subset & final) for subset in todo]).minimize()
 
@@ -330,12 +342,14 @@ def not_these(texts: tuple[str, ...]) -> Dfa:
     letters = sorted({c for node in trie for c in node})
     classes: list[Ranges] = [((ord(c), ord(c)),) for c in letters]
     others = complement(union(*classes))
+    places = {c: index for index, c in enumerate(letters)}
+    others_only = [free] * (len(letters) + 1)
     rows = []
     for node in kept:
-        row = [
-            leaf if (t := trie[node].get(c)) in leaves else free if t is None else numbers[t] for c in letters
-        ]
-        rows.append((*row, free))
-    rows += [(free,) * (len(letters) + 1)] * 2
+        row = others_only.copy()
+        for c, target in trie[node].items():
+            row[places[c]] = leaf if target in leaves else numbers[target]
+        rows.append(tuple(row))
+    rows += [tuple(others_only)] * 2
     accepting = [*(node not in ends for node in kept), False, True]
     return Dfa([*classes, others], rows, accepting)

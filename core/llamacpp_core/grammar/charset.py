@@ -26,6 +26,7 @@ Ranges = tuple[tuple[int, int], ...]
 ALPHABET: Ranges = ((0x0, 0xD7FF), (0xE000, 0x10FFFF))
 #: What a JSON string may hold unescaped (RFC 8259, section 7), less the control character DEL.
 _PLAIN: Ranges = ((0x20, 0x21), (0x23, 0x5B), (0x5D, 0x7E), (0x80, 0xD7FF), (0xE000, 0x10FFFF))
+_NOT_PLAIN: Ranges = ((0x0, 0x1F), (0x22, 0x22), (0x5C, 0x5C), (0x7F, 0x7F))
 _SHORT_ESCAPES = {0x22: '"', 0x5C: "\\", 0x08: "b", 0x0C: "f", 0x0A: "n", 0x0D: "r", 0x09: "t"}
 #: Control characters without a short escape, by the first digit of their code.
 _CONTROLS = [(row, [row * 16 + d for d in range(16) if row * 16 + d not in _SHORT_ESCAPES]) for row in (0, 1)]
@@ -152,10 +153,17 @@ def json_text_of(ranges: Ranges) -> tuple[str, ...]:
 
     Each code point has exactly one spelling: itself, else the short escape, else ``\u00xx``.
     """
-    alternatives = []
     plain = intersection(ranges, _PLAIN)
-    if plain:
-        alternatives.append(gbnf_class(plain))
+    if plain == ranges:
+        return (gbnf_class(plain),)
+    escaped = _escaped(intersection(ranges, _NOT_PLAIN))
+    return (gbnf_class(plain), *escaped) if plain else escaped
+
+
+@lru_cache(maxsize=256)
+def _escaped(ranges: Ranges) -> tuple[str, ...]:
+    """GBNF alternatives for one code point of a set of those that have to be escaped."""
+    alternatives = []
     short = union((ord(letter), ord(letter)) for cp, letter in _SHORT_ESCAPES.items() if contains(ranges, cp))
     if short:
         alternatives.append(_after(r"\\", short))

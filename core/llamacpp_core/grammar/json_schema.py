@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from llamacpp_core.errors import GrammarError, InvalidParameterError
 from llamacpp_core.grammar.elements import MAX_GRAMMAR_BYTES
+from llamacpp_core.grammar.garbage import uncollected
 from llamacpp_core.grammar.limits import SchemaLimits
 from llamacpp_core.grammar.rules import RuleSet
 from llamacpp_core.grammar.schema.compile_value import ValueCompiler
@@ -191,10 +192,11 @@ class SchemaCompiler:
     def _add(self, schema: Any, prefix: str) -> str:
         """Adds a schema that was read from JSON."""
         try:
-            job = ValueCompiler(
-                self.values, Document(schema), sort_properties=self._sorted, lenient=self.lenient
-            )
-            symbol = job.compile_root(prefix)
+            with uncollected():
+                job = ValueCompiler(
+                    self.values, Document(schema), sort_properties=self._sorted, lenient=self.lenient
+                )
+                symbol = job.compile_root(prefix)
         except RecursionError as error:
             raise GrammarError("$: schemas are nested too deeply", parameter="json_schema") from error
         except UnicodeEncodeError as error:

@@ -40,6 +40,13 @@ def other_names(names: tuple[str, ...], limit: int | None) -> tuple[str, dict[st
     return _Writer(limit).write(trie)
 
 
+@lru_cache(maxsize=1024)
+def _all_but(letters: str) -> tuple[str, ...]:
+    """Alternatives for how a code point that is none of the letters is written."""
+    others = complement(tuple((ord(c), ord(c)) for c in letters)) if letters else ALPHABET
+    return json_text_of(others)
+
+
 class _Writer:
     def __init__(self, limit: int | None) -> None:
         self.rules: dict[str, str] = {}
@@ -69,8 +76,7 @@ class _Writer:
     def _class(self, letters: str) -> str:
         """A symbol for how a code point that is none of the letters is written inside a JSON string."""
         if letters not in self._classes:
-            others = complement(tuple((ord(c), ord(c)) for c in letters)) if letters else ALPHABET
-            alternatives = json_text_of(others)
+            alternatives = _all_but(letters)
             is_atom = len(alternatives) == 1 and ATOM.fullmatch(alternatives[0])
             self._classes[letters] = alternatives[0] if is_atom else self._rule(" | ".join(alternatives))
         return self._classes[letters]

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import NoReturn
 
-from llamacpp_core.grammar.charset import Ranges, complement, union
+from llamacpp_core.grammar.charset import ALPHABET, Ranges, complement, intersection, union
 
 __all__ = ["Alt", "Anchor", "Cat", "Chars", "Lookahead", "Node", "PatternError", "Repeat", "parse_pattern"]
 
@@ -296,7 +296,7 @@ class _PatternParser:
         self.pos += 1
         if negated:
             return complement(union(*(sure if self.wide else perhaps)))
-        return complement(complement(union(*(perhaps if self.wide else sure))))
+        return intersection(union(*(perhaps if self.wide else sure)), ALPHABET)
 
     def class_item(self, start: int) -> tuple[Ranges, Ranges]:
         c = self.peek()

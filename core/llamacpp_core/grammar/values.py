@@ -70,8 +70,9 @@ class Values:
         """A property with a given name."""
         key = self._keys.get(name)
         if key is None:
-            key = self._keys[name] = gbnf_literal(self.json_text(name) + ":")
-        return " ".join([p for p in (key, self._space, value) if p])
+            literal = gbnf_literal(self.json_text(name) + ":")
+            key = self._keys[name] = f"{literal} {self._space}".strip()
+        return f"{key} {value}"
 
     def entry(self, key: str, value: str) -> str:
         """A property whose name is a symbol."""

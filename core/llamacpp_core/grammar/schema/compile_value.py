@@ -260,6 +260,8 @@ def _without_parts(shape: Shape) -> list[tuple[str, Flat]]:
     """All flat schemas, without those of integers where all numbers are there too."""
     flats = [(kind, flat) for kind, some in shape.items() for flat in some]
     numbers = [flat for _, flat in flats if isinstance(flat, Number)]
+    if len(numbers) < 2:
+        return flats
     return [
         (kind, flat)
         for kind, flat in flats

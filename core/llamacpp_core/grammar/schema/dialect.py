@@ -48,6 +48,13 @@ class Lowered(NamedTuple):
     foreign: frozenset[str]
 
 
+#: Keywords that other words are put for, in some dialect or beside some other keyword.
+_REWRITTEN = frozenset(
+    {
+        "exclusiveMinimum", "exclusiveMaximum", "items", "additionalItems", "dependencies", "nullable",
+        "then", "else",
+    }
+)  # fmt: skip
 _DRAFTS = {"draft-03": 2013, "draft-04": 2013, "draft-05": 2013, "draft-06": 2016, "draft-07": 2017}
 _SINCE = {
     **dict.fromkeys(("const", "contains", "propertyNames"), 2016),
@@ -93,27 +100,30 @@ def lower(schema: Mapping[str, Any], dialect: Dialect, path: str) -> Lowered:
     if isinstance(schema.get("$ref"), str) and dialect.refs_alone:
         return Lowered({"$ref": schema["$ref"]}, frozenset())
     found: dict[str, Any] = {}
-    foreign = set()
+    foreign: set[str] = set()
+    year = dialect.year
     for key, value in schema.items():
         if key in ANNOTATIONS:
             continue
-        is_foreign = dialect.year < _SINCE.get(key, 0) or dialect.year > _UNTIL.get(key, 9999)
+        is_foreign = year < _SINCE.get(key, 0) or year > _UNTIL.get(key, 9999)
         if key == "format" and isinstance(value, str):
-            is_foreign = dialect.year < _FORMATS_SINCE.get(value, 0)
+            is_foreign = year < _FORMATS_SINCE.get(value, 0)
         if check_value(key, value, path, strict=not is_foreign):
             found[key] = value
             if is_foreign and dialect.declared:
                 foreign.add(key)
-    _lower_bounds(found, dialect, path)
-    _lower_items(found, path)
-    _lower_dependencies(found, foreign)
-    nullable = found.pop("nullable", False)
+    nullable = False
+    if not _REWRITTEN.isdisjoint(found):
+        _lower_bounds(found, dialect, path)
+        _lower_items(found, path)
+        _lower_dependencies(found, foreign)
+        nullable = found.pop("nullable", False)
+        if "if" not in found:
+            found.pop("then", None)
+            found.pop("else", None)
     if "type" in found:
         names = found["type"] if isinstance(found["type"], list) else [found["type"]]
         found["type"] = [*names, "null"] if nullable and dialect.openapi and "null" not in names else names
-    if not found.keys() & {"if"}:
-        found.pop("then", None)
-        found.pop("else", None)
     return Lowered(found, frozenset(foreign))
 
 

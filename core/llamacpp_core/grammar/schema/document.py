@@ -105,7 +105,7 @@ class Document:
 
     def _id_of(self, schema: Any) -> str:
         """The URI that a schema gives itself; in older drafts nothing counts beside a reference."""
-        if not isinstance(schema, Mapping) or ("$ref" in schema and self.dialect.refs_alone):
+        if not isinstance(schema, (dict, Mapping)) or ("$ref" in schema and self.dialect.refs_alone):
             return ""
         found = schema.get(self.dialect.id_keyword)
         return found if isinstance(found, str) else ""
@@ -118,15 +118,16 @@ class Document:
         """
         if isinstance(schema, bool):
             return self.true if schema else self.false
-        if not isinstance(schema, Mapping):
+        if not isinstance(schema, (dict, Mapping)):
             refuse(path, f"a schema has to be an object, true or false, got {type(schema).__name__}")
         known = self._nodes.get(id(schema))
         if known is not None:
             return known
         resource = resource or self._resource
-        uri = urldefrag(self._id_of(schema))[0]
-        if uri and schema is not resource.root:
-            resource = Resource(schema, path, urljoin(resource.uri, uri))
+        own_uri = self._id_of(schema)
+        if own_uri and schema is not resource.root:
+            uri = urldefrag(own_uri)[0]
+            resource = Resource(schema, path, urljoin(resource.uri, uri)) if uri else resource
         lowered = lower(schema, self.dialect, path)
         simple = repr(lowered.keywords) if lowered.keywords.keys() <= _SIMPLE else None
         if simple in self._simple:

@@ -131,7 +131,7 @@ def default_flat(kind: str, document: Document) -> Flat:
 def canonical(value: Any) -> str:
     """A text that is equal for equal JSON values (1 and 1.0 are equal, 1 and true are not)."""
     if isinstance(value, str):
-        return json.dumps(value)
+        return f'"{value}"'
     return json.dumps(_normal(value), sort_keys=True, ensure_ascii=True)
 
 

@@ -68,7 +68,7 @@ def _is_schemas(value: Any) -> bool:
 
 
 def _is_schema_map(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(is_schema(item) for item in value.values())
+    return isinstance(value, (dict, Mapping)) and all(map(is_schema, value.values()))
 
 
 def _is_dependencies(value: Any) -> bool:

@@ -92,6 +92,6 @@ def no_text(text: Text) -> bool:
         return False
     if dfa is None:
         return False
-    return (
-        dfa.is_empty or (text.high is not None and dfa.shortest[0] > text.high) or dfa.longest[0] < text.low
-    )
+    if dfa.is_empty or (text.high is not None and dfa.shortest[0] > text.high):
+        return True
+    return text.low > 0 and dfa.longest[0] < text.low

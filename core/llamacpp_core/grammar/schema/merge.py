@@ -37,7 +37,7 @@ def merge(a: Flat, b: Flat, document: Document) -> Flat | None:
 
 
 def _joined(a: tuple[Any, ...], b: tuple[Any, ...]) -> tuple[Any, ...]:
-    return (*a, *(item for item in b if item not in a)) if a and b else a or b
+    return tuple(dict.fromkeys((*a, *b))) if a and b else a or b
 
 
 def _smaller(a: Any, b: Any) -> Any:

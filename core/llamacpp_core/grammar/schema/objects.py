@@ -45,7 +45,7 @@ class ObjectCompiler:
     def object(self, flat: Object, path: str, hint: str) -> str:
         """An object: named properties in order, each there or not, then others where allowed."""
         document = self.compiler.document
-        if self.compiler.shapes.is_default("object", flat._replace(typed=False)):
+        if not flat.names and self.compiler.shapes.is_default("object", flat._replace(typed=False)):
             depth = self.limits.max_depth
             return self.values.any_object(None if depth is None else max(1, depth))
         if flat.high == 0 and not flat.required and not flat.low:

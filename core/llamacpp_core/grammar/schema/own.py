@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from llamacpp_core.grammar.formats import NUMBER_FORMATS
@@ -73,13 +74,17 @@ def own_shape(node: Node, document: Document, *, wide: bool) -> Shape:
     return _with_values(shape, words)
 
 
-def _kinds(words: Mapping[str, Any]) -> tuple[list[str], bool]:
+def _kinds(words: Mapping[str, Any]) -> tuple[tuple[str, ...], bool]:
     """The JSON types, and whether numbers have to be integers."""
     if "type" not in words:
-        return list(KINDS), False
-    names = words["type"]
+        return KINDS, False
+    return _named_kinds(tuple(words["type"]))
+
+
+@lru_cache(maxsize=256)
+def _named_kinds(names: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
     kinds = [kind for kind in KINDS if kind in names or (kind == "number" and "integer" in names)]
-    return kinds, "number" not in names
+    return tuple(kinds), "number" not in names
 
 
 def _with_values(shape: Shape, words: Mapping[str, Any]) -> Shape:

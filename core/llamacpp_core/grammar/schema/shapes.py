@@ -107,7 +107,7 @@ class Shapes:
         if isinstance(node, Not):
             if node.inner.keywords.keys() == {"not"}:
                 inner = self.document.child(node.inner, node.inner.keywords["not"], "not")
-                return self.of(inner, wide=wide)
+                return _not_evaluated(self.of(inner, wide=wide))
             return self.negation(self.of(node.inner, wide=not wide), node.path, wide=wide)
         shape = own_shape(node, self.document, wide=wide)
         words = node.keywords
@@ -276,11 +276,19 @@ class Shapes:
     def _meet(self, a: Flat, b: Flat) -> bool:
         """Whether a value may be valid under both; of objects the required properties decide."""
         if isinstance(a, Object) and isinstance(b, Object):
-            needed = {*a.required, *b.required}
+            needed = dict.fromkeys((*a.required, *b.required))
+            if any(self._differ(a.names.get(name), b.names.get(name)) for name in needed):
+                return False
             a = a._replace(names={name: known for name, known in a.names.items() if name in needed})
             b = b._replace(names={name: known for name, known in b.names.items() if name in needed})
         both = merge(a, b, self.document)
         return both is not None and self.possible.flat(both)
+
+    def _differ(self, mine: Property | None, theirs: Property | None) -> bool:
+        """Whether no value is valid for a property that both name."""
+        if mine is None or theirs is None or mine.node is theirs.node:
+            return False
+        return not self.possible.node(self.document.all_of((mine.node, theirs.node)))
 
     def _unevaluated(self, node: Node, words: Mapping[str, Any], shape: Shape) -> Shape:
         document = self.document
@@ -311,6 +319,20 @@ class Shapes:
             r if r.evaluated else r._replace(node=join((r.node, inner)), evaluated=True) for r in flat.rest
         )
         return flat._replace(names=names, rest=rest, typed=True)
+
+
+def _not_evaluated(shape: Shape) -> Shape:
+    """The same values, of which nothing counts as evaluated: under ``not`` nothing does."""
+    return {kind: [_forgotten(flat) for flat in flats] for kind, flats in shape.items()}
+
+
+def _forgotten(flat: Flat) -> Flat:
+    if isinstance(flat, Array):
+        return flat._replace(evaluated=0)
+    if not isinstance(flat, Object):
+        return flat
+    names = {name: Property(known.node, False) for name, known in flat.names.items()}
+    return flat._replace(names=names, rest=tuple(region._replace(evaluated=False) for region in flat.rest))
 
 
 def _key(flat: Flat) -> Any:

@@ -117,7 +117,7 @@ def main() -> None:
     found["one process, 1 thread"] = one_process(*common, 1, given.max_tokens)
     for nodes, name in ((1, "1 actor"), (2, "2 actors on 2 nodes")):
         with cluster(nodes):
-            threads = given.cores // nodes
+            threads = max(1, given.cores // nodes)
             start = time.perf_counter()
             rate = actors(*common, nodes, threads, given.max_tokens, given.batch_size)
             found[f"{name}, {threads} threads each"] = rate

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from ray import serve
-from ray.serve.config import RequestRouterConfig
+from ray.serve.handle import DeploymentHandle
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -39,7 +39,7 @@ class _Models:
 class _Ingress:
     """What Ray Serve's proxies talk to; it has no model."""
 
-    def __init__(self, models: serve.handle.DeploymentHandle) -> None:
+    def __init__(self, models: DeploymentHandle[Any]) -> None:
         self.models = models
 
 
@@ -91,24 +91,23 @@ def build_app(
         "num_replicas": num_replicas,
         "max_ongoing_requests": _AT_LEAST_ONE("max_ongoing_requests", max_ongoing_requests),
         "max_queued_requests": max(settings.max_waiting, 1),
-        "request_router_config": RequestRouterConfig(request_router_class=ConversationRouter),
+        "request_router_config": {"request_router_class": ConversationRouter},
         "ray_actor_options": actor_options,
     }
     if "autoscaling_config" in given:
         del options["num_replicas"]
-    replicas = serve.deployment(_Models, **options | given)
+    replicas: serve.Deployment = serve.deployment(**options | given)(_Models)
     limit = settings.max_body_bytes
 
     def ingress() -> Starlette:
         return Starlette(routes=[Mount("/", app=Relay(limit))])
 
-    door = serve.deployment(
-        serve.ingress(ingress)(_Ingress),
+    door: serve.Deployment = serve.deployment(
         name="ingress",
         num_replicas=_AT_LEAST_ONE("ingress_replicas", ingress_replicas),
         max_ongoing_requests=10_000,
         ray_actor_options={"num_cpus": 0},
-    )
+    )(serve.ingress(ingress)(_Ingress))
     return door.bind(replicas.bind(_by_name(models, max(1, int(cpus))), settings))
 
 

@@ -70,10 +70,10 @@ class Relay:
         conversation = affinity_of(scope["path"], headers, body)
         asked = {name: scope[name] for name in _SCOPE if name in scope}
         asked["headers"] = [(bytes(name), bytes(value)) for name, value in scope["headers"]]
-        models = serve.get_replica_context().servable_object.models
+        ingress: Any = serve.get_replica_context().servable_object
         for left in reversed(range(_ATTEMPTS)):
             begun = False
-            handle = models.options(stream=True, session_id=conversation or "")
+            handle = ingress.models.options(stream=True, session_id=conversation or "")
             stream = handle.answer.remote(asked, body)
             try:
                 async for message in stream:

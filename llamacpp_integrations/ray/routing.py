@@ -22,6 +22,9 @@ _CONVERSATIONS = {
 }
 #: Characters or tokens of a prompt without messages that tell it from others.
 _BEGINNING = 1000
+#: How often the first replica is asked. Ray waits a tenth of a second for its answer, then twice as long each
+#: time, and a replica whose cores compute may need more than once.
+_TRIES = 4
 
 
 class ConversationRouter(RequestRouter):
@@ -41,12 +44,12 @@ class ConversationRouter(RequestRouter):
             return [candidate_replicas]
         pending_request.routing_context.should_backoff = True  # when all of them are busy
         conversation = pending_request.metadata.session_id
-        if not conversation:
+        if not conversation or not candidate_replicas:
             return [candidate_replicas]
         by_weight = sorted(
             candidate_replicas, key=lambda replica: _digest([conversation, replica.replica_id.unique_id])
         )
-        return [[replica] for replica in by_weight]
+        return [[replica] for replica in [by_weight[0]] * _TRIES + by_weight[1:]]
 
 
 def affinity_of(path: str, headers: Mapping[str, str], body: bytes) -> str | None:

@@ -21,6 +21,8 @@ os.environ |= {
     "RAY_health_check_timeout_ms": "60000",
     "RAY_worker_register_timeout_seconds": "240",
     "RAY_worker_niceness": "0",
+    "RAY_SERVE_QUEUE_LENGTH_RESPONSE_DEADLINE_S": "20",
+    "RAY_SERVE_MAX_QUEUE_LENGTH_RESPONSE_DEADLINE_S": "20",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
 }
 

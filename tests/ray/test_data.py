@@ -22,6 +22,8 @@ from llamacpp_integrations.ray import LlamaActor, build_processor
 
 CHAT, EMBEDDER = "smollm2-135m-instruct", "all-minilm-l6-v2"
 pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
     pytest.mark.usefixtures("cluster"),
     pytest.mark.filterwarnings("ignore:::ray", "ignore::ResourceWarning"),  # Ray's own, of its own ways
 ]

@@ -20,7 +20,11 @@ from llamacpp_integrations.ray import build_app
 from llamacpp_integrations.ray.routing import affinity_of
 from llamacpp_integrations.server import ServerSettings
 
-pytestmark = pytest.mark.filterwarnings("ignore:::ray", "ignore::ResourceWarning")  # Ray's own
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.filterwarnings("ignore:::ray", "ignore::ResourceWarning"),  # Ray's own
+]
 CHAT = "/v1/chat/completions"
 
 

@@ -28,8 +28,10 @@ ROOMS = {
         "integrations llamacpp_core llama request response engine models types _checks errors"
     ),
     "integrations/cli": (
-        "integrations/server llamacpp_core display engine/load models grammar native types _checks errors"
+        "integrations/server integrations llamacpp_core display engine/load models grammar native _checks "
+        "errors"
     ),
+    "integrations/ray": "integrations/server integrations llamacpp_core _checks errors",
     "integrations/server": "llamacpp_core _checks errors",
     "integrations": "llamacpp_core llama engine/load types _checks errors",
     "llamacpp_core": "llama engine engine/load engine/python_loop grammar errors",

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from llamacpp_core._checks import require
+from llamacpp_integrations._rows import arrow_type, plain
 from llamacpp_integrations.cli.tables import ROWS_AT_ONCE, Row, Table, cell, delimiter_of
 
 __all__ = ["columns_with", "write_answers"]
@@ -82,25 +83,11 @@ def _write_csv(target: Any, rows: Iterable[Row], columns: Mapping[str, Any], del
 def _write_parquet(target: Any, rows: Iterable[Row], columns: Mapping[str, Any]) -> None:
     arrow: Any = require("pyarrow", "writing parquet", extra="data")
     parquet: Any = require("pyarrow.parquet", "writing parquet", extra="data")
-    types = {
-        "text": arrow.string(),
-        "json": arrow.string(),
-        "int": arrow.int64(),
-        "float": arrow.float64(),
-        "bool": arrow.bool_(),
-        "vector": arrow.list_(arrow.float32()),
-    }
-    schema = arrow.schema([(name, types.get(what, what)) for name, what in columns.items()])
+    schema = arrow.schema([(name, arrow_type(what)) for name, what in columns.items()])
     with parquet.ParquetWriter(target, schema) as writer:
         for batch in _batches(rows):
-            plain = [{name: _plain(row.get(name), what) for name, what in columns.items()} for row in batch]
-            writer.write_table(arrow.Table.from_pylist(plain, schema=schema))
-
-
-def _plain(value: Any, what: Any) -> Any:
-    if value is not None and what == "json":
-        return _json(value)
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+            ready = [{name: plain(row.get(name), what) for name, what in columns.items()} for row in batch]
+            writer.write_table(arrow.Table.from_pylist(ready, schema=schema))
 
 
 def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:

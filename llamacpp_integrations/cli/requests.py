@@ -8,44 +8,15 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from llamacpp_core.errors import InvalidParameterError
-from llamacpp_core.types import ChatCompletionParameters, CompletionParameters
+from llamacpp_integrations._rows import FIELDS, answer_columns, columns_of, error_columns, request_of
 from llamacpp_integrations.cli.tables import Row, Table
 
-__all__ = ["FIELDS", "BatchFile", "Request", "RequestTable", "Requests", "columns_of", "layout_of"]
+__all__ = ["BatchFile", "Request", "RequestTable", "Requests", "layout_of"]
 
-#: The fields of each kind of request; the first one tells it from the others.
-FIELDS = {
-    "chat": ("messages",),
-    "completion": ("prompt",),
-    "embedding": ("input",),
-    "rerank": ("query", "documents"),
-}
-#: The parameters that a column can hold; a column "model" is about something else.
-_PARAMETERS = {
-    "chat": frozenset(ChatCompletionParameters.__annotations__) - {"model"},
-    "completion": frozenset(CompletionParameters.__annotations__) - {"model"},
-    "embedding": frozenset({"max_tokens", "normalize", "overflow"}),
-    "rerank": frozenset({"top_n", "return_documents"}),
-}
 #: Rows that may have to be read to see what the requests are.
 _LOOKED_AT = 100
 #: Cells of CSV that are text, and no JSON.
 _TEXTS = frozenset({"prompt", "input", "query", "suffix", "stop", "grammar"})
-
-_TEXT_COLUMNS = {
-    "generated_text": "text",
-    "finish_reason": "text",
-    "tool_calls": "json",
-    "prompt_tokens": "int",
-    "completion_tokens": "int",
-}
-_COLUMNS: dict[str, dict[str, str]] = {
-    "chat": _TEXT_COLUMNS,
-    "completion": _TEXT_COLUMNS,
-    "embedding": {"embeddings": "vector"},
-    "rerank": {"ranking": "json"},
-}
-_ERROR_COLUMNS = {"error": "text", "error_type": "text", "error_field": "text"}
 
 _URLS = {
     "/v1/chat/completions": "chat",
@@ -128,13 +99,10 @@ class Requests:
     def _asked(self, row: Row) -> dict[str, Any]:
         if self._column is not None:
             return self._of_text(row)
-        given = {name: value for name, value in row.items() if value is not None}
+        given = row
         if self.table.form in ("csv", "tsv"):
-            given = {name: _parsed(name, value) for name, value in given.items() if value != ""}
-        task = self.task or next((task for task, fields in FIELDS.items() if fields[0] in given), None)
-        if task is None:
-            return given  # whose error the list knows
-        return {name: value for name, value in given.items() if name in _PARAMETERS[task] | {*FIELDS[task]}}
+            given = {name: _parsed(name, value) for name, value in row.items() if value != ""}
+        return request_of(given, self.task)
 
     def _of_text(self, row: Row) -> dict[str, Any]:
         column, task = str(self._column), self.task or "chat"
@@ -148,9 +116,9 @@ class Requests:
     def answered(self, request: Request, answer: Any) -> Row:
         """The row with its answer, or with its error."""
         if isinstance(answer, Exception):
-            columns = dict(zip(_ERROR_COLUMNS, _error(answer), strict=True))
+            columns: Row = error_columns(answer)
         else:
-            columns = _answer(answer) | ({"response": answer} if self.full else {})
+            columns = answer_columns(answer) | ({"response": answer} if self.full else {})
         return {**request.row, **columns}
 
 
@@ -181,7 +149,7 @@ class BatchFile(Requests):
         status = 200
         if isinstance(answer, Exception):
             bad = isinstance(answer, InvalidParameterError)
-            message, _, field = _error(answer)
+            message, _, field = error_columns(answer).values()
             kind = "invalid_request_error" if bad else "server_error"
             status = 400 if bad else 500
             body = {"error": {"message": message, "type": kind, "param": field, "code": None}}
@@ -236,13 +204,6 @@ def layout_of(
     return requests
 
 
-def columns_of(task: str | None, *, full: bool = False) -> dict[str, str]:
-    """The columns that answers of a kind have, and what they hold: "text", "int", "vector" or "json"."""
-    tasks = _COLUMNS if task is None else [task]
-    columns = {name: what for task in tasks for name, what in _COLUMNS[task].items()}
-    return columns | ({"response": "json"} if full else {}) | _ERROR_COLUMNS
-
-
 def _parsed(name: str, value: str) -> Any:
     """A cell of CSV: JSON where it is some, else text."""
     if name in _TEXTS:
@@ -266,26 +227,3 @@ def _as_ours(body: Mapping[str, Any], task: str) -> dict[str, Any]:
     if task == "embedding" and ours.pop("encoding_format", "float") != "float":
         raise InvalidParameterError("encoding_format must be float", parameter="encoding_format")
     return ours
-
-
-def _error(error: Exception) -> tuple[str, str, str | None]:
-    """Its message, its kind, and the field that is wrong."""
-    return str(error) or type(error).__name__, type(error).__name__, getattr(error, "parameter", None)
-
-
-def _answer(answer: Any) -> Row:
-    if isinstance(answer, list):
-        return {"ranking": answer}
-    if "data" in answer:
-        vectors = [entry["embedding"] for entry in answer["data"]]
-        return {"embeddings": vectors[0] if len(vectors) == 1 else vectors}
-    choice, usage = answer["choices"][0], answer["usage"]
-    message = choice.get("message", {})
-    columns = {
-        "generated_text": message.get("content") if message else choice["text"],
-        "finish_reason": choice["finish_reason"],
-        "tool_calls": message.get("tool_calls"),
-        "prompt_tokens": usage["prompt_tokens"],
-        "completion_tokens": usage["completion_tokens"],
-    }
-    return {name: value for name, value in columns.items() if name != "tool_calls" or value}

@@ -13,16 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llamacpp_core.errors import InvalidParameterError
+from llamacpp_integrations._rows import FIELDS, columns_of
 from llamacpp_integrations.cli.answers import columns_with, write_answers
-from llamacpp_integrations.cli.requests import (
-    FIELDS,
-    BatchFile,
-    Request,
-    Requests,
-    RequestTable,
-    columns_of,
-    layout_of,
-)
+from llamacpp_integrations.cli.requests import BatchFile, Request, Requests, RequestTable, layout_of
 from llamacpp_integrations.cli.shared import (
     CHAT_MODEL,
     ContextSize,

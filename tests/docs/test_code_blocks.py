@@ -99,7 +99,8 @@ def name_of(page: Path) -> str:
 
 def environment() -> dict[str, str]:
     paths = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return os.environ | {"PATH": paths, "PYTHONWARNINGS": "default", "COLUMNS": "100"}
+    cluster = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
+    return os.environ | cluster | {"PATH": paths, "PYTHONWARNINGS": "default", "COLUMNS": "100"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

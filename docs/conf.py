@@ -16,7 +16,8 @@ from traitlets import CaselessStrEnum, default
 
 import llamacpp_core
 import llamacpp_integrations.langchain
-import llamacpp_integrations.llama_index  # noqa: F401 - pydantic cannot build it while autodoc imports
+import llamacpp_integrations.llama_index
+import llamacpp_integrations.ray.app  # noqa: F401 - pydantic cannot build these while autodoc imports
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -61,8 +61,8 @@ docs: $(VENV)/.dev ## Run the notebooks and build the pages into docs/_build/htm
 	@echo "docs/_build/html/index.html"
 
 FUZZ_CASES ?= 20000
-fuzz: $(VENV)/.dev ## Try FUZZ_CASES damaged files, templates, states, grammars, failures; findings go to build/fuzz
-	@failed=0; for machine in gguf templates states grammars failures; do \
+fuzz: $(VENV)/.dev ## Try FUZZ_CASES damaged files, pictures, templates, states, grammars, failures; findings go to build/fuzz
+	@failed=0; for machine in gguf media templates states grammars failures; do \
 	  $(BIN)/python -m fuzz $$machine --cases $(FUZZ_CASES) || failed=1; done; exit $$failed
 
 STORM_REQUESTS ?= 10000

@@ -16,6 +16,7 @@ MACHINES = {
     "failures": ("fuzz.failures", 5),
     "gguf": ("fuzz.gguf_files", 10),
     "grammars": ("fuzz.grammars", 200),
+    "media": ("fuzz.damaged_media", 200),
     "states": ("fuzz.states", 5),
     "templates": ("fuzz.templates", 200),
 }

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
-__all__ = ["KINDS", "Entry", "File", "Tensor", "make"]
+__all__ = ["KINDS", "Entry", "File", "Tensor", "encoder_layer", "make", "tensor"]
 
 U32, I32, F32, BOOL, STRING, ARRAY = 4, 5, 6, 7, 8, 9
 CODES = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "B", 10: "Q", 11: "q", 12: "d"}
@@ -102,7 +102,8 @@ def _fit(kind: int, content: Any) -> Any:
     return whole - 2**bits if CODES[kind].islower() and whole >= 2 ** (bits - 1) else whole
 
 
-def _tensor(name: str, *shape: int) -> Tensor:
+def tensor(name: str, *shape: int) -> Tensor:
+    """A tensor of small random numbers, the same ones for a name; ones where it scales a norm."""
     numbers = random.Random(name)
     n = 1
     for size in shape:
@@ -111,16 +112,16 @@ def _tensor(name: str, *shape: int) -> Tensor:
     return Tensor(name, list(shape), F32_TENSOR, struct.pack(f"<{n}f", *values))
 
 
-def _layer(prefix: str, output: str, *norms: str) -> list[Tensor]:
+def encoder_layer(prefix: str, output: str, *norms: str) -> list[Tensor]:
     """A layer of an encoder, of text or of pictures, which name their parts differently."""
     matrices = dict.fromkeys(("attn_q", "attn_k", "attn_v", output), (N_EMBD, N_EMBD))
     matrices |= {"ffn_up": (N_EMBD, N_FF), "ffn_down": (N_FF, N_EMBD)}
     tensors = []
     for name, shape in matrices.items():
-        tensors.append(_tensor(f"{prefix}.{name}.weight", *shape))
-        tensors.append(_tensor(f"{prefix}.{name}.bias", shape[1]))
+        tensors.append(tensor(f"{prefix}.{name}.weight", *shape))
+        tensors.append(tensor(f"{prefix}.{name}.bias", shape[1]))
     for norm in norms:
-        tensors += [_tensor(f"{prefix}.{norm}.{part}", N_EMBD) for part in ("weight", "bias")]
+        tensors += [tensor(f"{prefix}.{norm}.{part}", N_EMBD) for part in ("weight", "bias")]
     return tensors
 
 
@@ -154,12 +155,12 @@ N_VOCAB = 256 + len(SPECIAL)
 def _attention(i: int) -> list[Tensor]:
     kv = N_EMBD // 2
     return [
-        _tensor(f"blk.{i}.attn_norm.weight", N_EMBD),
-        _tensor(f"blk.{i}.attn_q.weight", N_EMBD, N_EMBD),
-        _tensor(f"blk.{i}.attn_k.weight", N_EMBD, kv),
-        _tensor(f"blk.{i}.attn_v.weight", N_EMBD, kv),
-        _tensor(f"blk.{i}.attn_output.weight", N_EMBD, N_EMBD),
-        _tensor(f"blk.{i}.ffn_norm.weight", N_EMBD),
+        tensor(f"blk.{i}.attn_norm.weight", N_EMBD),
+        tensor(f"blk.{i}.attn_q.weight", N_EMBD, N_EMBD),
+        tensor(f"blk.{i}.attn_k.weight", N_EMBD, kv),
+        tensor(f"blk.{i}.attn_v.weight", N_EMBD, kv),
+        tensor(f"blk.{i}.attn_output.weight", N_EMBD, N_EMBD),
+        tensor(f"blk.{i}.ffn_norm.weight", N_EMBD),
     ]
 
 
@@ -172,22 +173,22 @@ def _decoder(context_length: int = N_CTX, **more: Any) -> list[Entry]:
 
 def chat(context_length: int = N_CTX) -> File:
     """A decoder of the llama kind."""
-    tensors = [_tensor("token_embd.weight", N_EMBD, N_VOCAB), _tensor("output_norm.weight", N_EMBD)]
+    tensors = [tensor("token_embd.weight", N_EMBD, N_VOCAB), tensor("output_norm.weight", N_EMBD)]
     for i in range(N_LAYER):
         tensors += _attention(i)
-        tensors += [_tensor(f"blk.{i}.ffn_{name}.weight", N_EMBD, N_FF) for name in ("gate", "up")]
-        tensors.append(_tensor(f"blk.{i}.ffn_down.weight", N_FF, N_EMBD))
+        tensors += [tensor(f"blk.{i}.ffn_{name}.weight", N_EMBD, N_FF) for name in ("gate", "up")]
+        tensors.append(tensor(f"blk.{i}.ffn_down.weight", N_FF, N_EMBD))
     return File(_decoder(context_length), tensors)
 
 
 def experts() -> File:
     """A decoder with a mixture of experts."""
-    tensors = [_tensor("token_embd.weight", N_EMBD, N_VOCAB), _tensor("output_norm.weight", N_EMBD)]
+    tensors = [tensor("token_embd.weight", N_EMBD, N_VOCAB), tensor("output_norm.weight", N_EMBD)]
     for i in range(N_LAYER):
         tensors += _attention(i)
-        tensors.append(_tensor(f"blk.{i}.ffn_gate_inp.weight", N_EMBD, 4))
-        tensors += [_tensor(f"blk.{i}.ffn_{name}_exps.weight", N_EMBD, N_FF, 4) for name in ("gate", "up")]
-        tensors.append(_tensor(f"blk.{i}.ffn_down_exps.weight", N_FF, N_EMBD, 4))
+        tensors.append(tensor(f"blk.{i}.ffn_gate_inp.weight", N_EMBD, 4))
+        tensors += [tensor(f"blk.{i}.ffn_{name}_exps.weight", N_EMBD, N_FF, 4) for name in ("gate", "up")]
+        tensors.append(tensor(f"blk.{i}.ffn_down_exps.weight", N_FF, N_EMBD, 4))
     return File(_decoder(expert_count=4, expert_used_count=2), tensors)
 
 
@@ -207,19 +208,19 @@ def recurrent() -> File:
         ssm__state_size=state,
         ssm__time_step_rank=rank,
     )
-    tensors = [_tensor("token_embd.weight", N_EMBD, N_VOCAB), _tensor("output_norm.weight", N_EMBD)]
+    tensors = [tensor("token_embd.weight", N_EMBD, N_VOCAB), tensor("output_norm.weight", N_EMBD)]
     for i in range(N_LAYER):
         tensors += [
-            _tensor(f"blk.{i}.attn_norm.weight", N_EMBD),
-            _tensor(f"blk.{i}.ssm_in.weight", N_EMBD, 2 * inner),
-            _tensor(f"blk.{i}.ssm_conv1d.weight", conv, inner),
-            _tensor(f"blk.{i}.ssm_conv1d.bias", inner),
-            _tensor(f"blk.{i}.ssm_x.weight", inner, rank + 2 * state),
-            _tensor(f"blk.{i}.ssm_dt.weight", rank, inner),
-            _tensor(f"blk.{i}.ssm_dt.bias", inner),
-            _tensor(f"blk.{i}.ssm_a", state, inner),
-            _tensor(f"blk.{i}.ssm_d", inner),
-            _tensor(f"blk.{i}.ssm_out.weight", inner, N_EMBD),
+            tensor(f"blk.{i}.attn_norm.weight", N_EMBD),
+            tensor(f"blk.{i}.ssm_in.weight", N_EMBD, 2 * inner),
+            tensor(f"blk.{i}.ssm_conv1d.weight", conv, inner),
+            tensor(f"blk.{i}.ssm_conv1d.bias", inner),
+            tensor(f"blk.{i}.ssm_x.weight", inner, rank + 2 * state),
+            tensor(f"blk.{i}.ssm_dt.weight", rank, inner),
+            tensor(f"blk.{i}.ssm_dt.bias", inner),
+            tensor(f"blk.{i}.ssm_a", state, inner),
+            tensor(f"blk.{i}.ssm_d", inner),
+            tensor(f"blk.{i}.ssm_out.weight", inner, N_EMBD),
         ]
     return File(entries + _bpe(), tensors)
 
@@ -252,14 +253,14 @@ def encoder() -> File:
         Entry("tokenizer.ggml.mask_token_id", U32, 4),
     ]
     tensors = [
-        _tensor("token_embd.weight", N_EMBD, len(words)),
-        _tensor("token_types.weight", N_EMBD, 2),
-        _tensor("position_embd.weight", N_EMBD, N_CTX),
-        _tensor("token_embd_norm.weight", N_EMBD),
-        _tensor("token_embd_norm.bias", N_EMBD),
+        tensor("token_embd.weight", N_EMBD, len(words)),
+        tensor("token_types.weight", N_EMBD, 2),
+        tensor("position_embd.weight", N_EMBD, N_CTX),
+        tensor("token_embd_norm.weight", N_EMBD),
+        tensor("token_embd_norm.bias", N_EMBD),
     ]
     for i in range(N_LAYER):
-        tensors += _layer(f"blk.{i}", "attn_output", "attn_output_norm", "layer_output_norm")
+        tensors += encoder_layer(f"blk.{i}", "attn_output", "attn_output_norm", "layer_output_norm")
     return File(entries, tensors)
 
 
@@ -270,8 +271,8 @@ def lora() -> File:
     entries.append(Entry("adapter.lora.alpha", F32, 4.0))
     tensors = []
     for i in range(N_LAYER):
-        tensors.append(_tensor(f"blk.{i}.attn_q.weight.lora_a", N_EMBD, 4))
-        tensors.append(_tensor(f"blk.{i}.attn_q.weight.lora_b", 4, N_EMBD))
+        tensors.append(tensor(f"blk.{i}.attn_q.weight.lora_a", N_EMBD, 4))
+        tensors.append(tensor(f"blk.{i}.attn_q.weight.lora_b", 4, N_EMBD))
     return File(entries, tensors)
 
 
@@ -279,44 +280,7 @@ def control_vector() -> File:
     """A control vector for :func:`chat`."""
     entries = [Entry("general.architecture", STRING, "controlvector")]
     entries.append(Entry("controlvector.model_hint", STRING, "llama"))
-    return File(entries, [_tensor(f"direction.{i}", N_EMBD) for i in range(1, N_LAYER)])
-
-
-def projector() -> File:
-    """An image projector for :func:`chat`: a CLIP of two layers and LLaVA's MLP."""
-    side, patch = 28, 14
-    entries = [
-        Entry("general.architecture", STRING, "clip"),
-        Entry("general.type", STRING, "mmproj"),
-        Entry("clip.has_vision_encoder", BOOL, True),
-        Entry("clip.projector_type", STRING, "mlp"),
-        Entry("clip.use_gelu", BOOL, True),
-        Entry("clip.vision.image_size", U32, side),
-        Entry("clip.vision.patch_size", U32, patch),
-        Entry("clip.vision.embedding_length", U32, N_EMBD),
-        Entry("clip.vision.feed_forward_length", U32, N_FF),
-        Entry("clip.vision.projection_dim", U32, N_EMBD),
-        Entry("clip.vision.block_count", U32, N_LAYER),
-        Entry("clip.vision.attention.head_count", U32, N_HEAD),
-        Entry("clip.vision.attention.layer_norm_epsilon", F32, 1e-5),
-        Entry("clip.vision.image_mean", ARRAY, (F32, [0.5, 0.5, 0.5])),
-        Entry("clip.vision.image_std", ARRAY, (F32, [0.5, 0.5, 0.5])),
-    ]
-    n_patches = (side // patch) ** 2
-    tensors = [
-        _tensor("v.patch_embd.weight", patch, patch, 3, N_EMBD),
-        _tensor("v.class_embd", N_EMBD),
-        _tensor("v.position_embd.weight", N_EMBD, n_patches + 1),
-        _tensor("v.pre_ln.weight", N_EMBD),
-        _tensor("v.pre_ln.bias", N_EMBD),
-        _tensor("mm.0.weight", N_EMBD, N_EMBD),
-        _tensor("mm.0.bias", N_EMBD),
-        _tensor("mm.2.weight", N_EMBD, N_EMBD),
-        _tensor("mm.2.bias", N_EMBD),
-    ]
-    for i in range(N_LAYER):
-        tensors += _layer(f"v.blk.{i}", "attn_out", "ln1", "ln2")
-    return File(entries, tensors)
+    return File(entries, [tensor(f"direction.{i}", N_EMBD) for i in range(1, N_LAYER)])
 
 
 KINDS: dict[str, Callable[[], File]] = {
@@ -326,7 +290,6 @@ KINDS: dict[str, Callable[[], File]] = {
     "encoder": encoder,
     "lora": lora,
     "control vector": control_vector,
-    "projector": projector,
     "draft": chat,
     "lowlevel": chat,
 }

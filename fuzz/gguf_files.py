@@ -6,18 +6,22 @@ import random
 from pathlib import Path
 from typing import Any
 
+from fuzz import media
 from fuzz.files import KINDS
 from fuzz.mutations import mutate
+from fuzz.projectors import PROJECTORS
 
-__all__ = ["cases", "run"]
+__all__ = ["FILES", "cases", "run"]
 
-_bases = {kind: make() for kind, make in KINDS.items()}
+#: How a sound file of each kind is made.
+FILES = {**KINDS, **PROJECTORS}
+_bases = {kind: make() for kind, make in FILES.items()}
 MESSAGES = [{"role": "user", "content": "the a b <|im_end|>"}]
 
 
 def cases(n: int, seed: int, kinds: list[str] | None = None) -> list[str]:
     """Names of ``n`` cases, the kinds in turn."""
-    order = kinds or list(KINDS)
+    order = kinds or list(FILES)
     return [f"{order[i % len(order)]}:{seed + i}" for i in range(n)]
 
 
@@ -38,13 +42,15 @@ def run(case: str, folder: Path) -> None:
     options: dict[str, Any] = {
         "lora": {"lora": [str(path)]},
         "control vector": {"server_options": {"control-vector": str(path)}},
-        "projector": {"mmproj": str(path)},
         "draft": {"server_options": {"spec-draft-model": str(path), "spec-type": "draft-simple"}},
-    }[kind]
-    _use(base, picture=kind == "projector", **options)
+    }.get(kind, {"mmproj": str(path)})
+    part = None
+    if kind in PROJECTORS:
+        part = media.sound(media.wav(0.1)) if kind == "ultravox" else media.picture(media.png(40, 16))
+    _use(base, part, **options)
 
 
-def _use(path: Path, *, embed: bool = False, picture: bool = False, **options: Any) -> None:
+def _use(path: Path, part: dict[str, Any] | None = None, *, embed: bool = False, **options: Any) -> None:
     from llamacpp_core import Llama, LlamaCppError
 
     with Llama(path, n_ctx=256, n_parallel=2, n_threads=1, **options) as llm:
@@ -57,8 +63,8 @@ def _use(path: Path, *, embed: bool = False, picture: bool = False, **options: A
             llm.load_state(llm.save_state())
         try:
             messages: list[Any] = [*MESSAGES]
-            if picture:
-                messages = [{"role": "user", "content": [_picture(), {"type": "text", "text": "a"}]}]
+            if part is not None:
+                messages = [{"role": "user", "content": [part, {"type": "text", "text": "a"}]}]
             llm.create_chat_completion(messages, max_tokens=3)
         except LlamaCppError:
             llm.create_completion("the", max_tokens=2)
@@ -74,20 +80,3 @@ def _lowlevel(path: Path) -> None:
         context.decode(batch)
         with Sampler(model).greedy() as sampler:
             sampler.sample(context)
-
-
-def _picture() -> dict[str, Any]:
-    import base64
-    import struct
-    import zlib
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    rows = b"".join(b"\0" + bytes(range(48)) for _ in range(16))
-    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 16, 16, 8, 2, 0, 0, 0))
-    png += chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    return {
-        "type": "image_url",
-        "image_url": {"url": f"data:image/png;base64,{base64.b64encode(png).decode()}"},
-    }

@@ -56,6 +56,11 @@ CLIP_KEYS = """
     projector.query_side projector.window_side window_size mm_patch_merge_type image_grid_pinpoints
     n_wa_pattern wa_layer_indexes sam.head_count sam.block_count sam.embedding_length expert_used_count
 """
+AUDIO_KEYS = """
+    num_mel_bins projector.stack_factor embedding_length feed_forward_length projection_dim block_count
+    attention.head_count attention.layer_norm_epsilon chunk_size conv_kernel_size max_pos_emb window_size
+    subsampling_factor
+"""
 TOKENIZERS = ("gpt2", "llama", "bert", "t5", "rwkv", "plamo2", "none", "no_vocab", "gemma4", "x")
 PRES = ("default", "llama-bpe", "qwen2", "deepseek-llm", "gpt-4o", "tekken", "smollm", "chameleon", "x", "")
 TEXTS = (
@@ -190,7 +195,9 @@ def add_entry(file: File, numbers: random.Random) -> None:
     """An entry that llama.cpp knows and this file has not."""
     arch = next((str(entry.value) for entry in file.entries if entry.key == "general.architecture"), "llama")
     if arch == "clip":
-        key = f"clip.vision.{numbers.choice(CLIP_KEYS.split())}"
+        hears = any(entry.key == "clip.has_audio_encoder" for entry in file.entries)
+        sense, names = ("audio", AUDIO_KEYS) if hears else ("vision", CLIP_KEYS)
+        key = f"clip.{sense}.{numbers.choice(names.split())}"
     elif numbers.random() < 0.25:
         key = f"tokenizer.ggml.{numbers.choice(TOKENIZER_KEYS.split())}"
     else:

@@ -1,5 +1,6 @@
 // From a chat request to a plan: the prompt's tokens, and what the template says about tools and reasoning.
 #include "engine_impl.h"
+#include "media.h"
 #include "template_bounds.h"
 
 #include "chat.h"
@@ -239,15 +240,16 @@ void append(lc_rendered & rendered, const std::string & text, bool from_caller) 
 std::unique_ptr<lc_plan> plan_media(lc_engine & e, const chat_request & request) {
     auto plan = std::make_unique<lc_plan>();
     json body = request.media;
-    if (request.safe) { // its tokenizer takes every control token for one
-        lc_taken_apart take_apart{ *e.special };
-        for (const char * name : { "messages", "tools", "chat_template_kwargs" }) {
-            if (body.contains(name)) {
-                take_apart(body[name]);
-            }
+    // Its tokenizer takes every control token for one, and every marker for a picture.
+    lc_taken_apart take_apart{ request.safe ? e.special.get() : nullptr };
+    take_apart.marker = get_media_marker();
+    for (const char * name : { "messages", "tools", "chat_template_kwargs" }) {
+        if (body.contains(name)) {
+            take_apart(body[name]);
         }
     }
     plan->params = server_plan(e, body, plan->media, plan->prompt);
+    lc_check_media(request.media.at("messages"), plan->media);
     return plan;
 }
 

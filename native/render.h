@@ -95,13 +95,14 @@ std::string lc_render_text(const lc_template & tmpl, lc_tools * tools, const lc_
 std::vector<llama_token> lc_tokenize(const llama_vocab * vocab, const lc_special_tokens & special, lc_token_cache & cache,
                                      const lc_rendered & text, bool add_bos = true);
 
-// Takes control tokens apart in every text of a value but the roles, for whoever can only read them all: a mark
-// goes after the first character of each.
+// Takes control tokens apart in every text of a value but the encoded media, for whoever can only read them all: a
+// mark goes after the first character of each.
 struct lc_taken_apart {
-    const lc_special_tokens & special;
+    const lc_special_tokens * special;              // null: no tokens, the marker alone
     std::string               mark = "\xe2\x81\xa0"; // U+2060, which is invisible
     std::set<std::string>     spared{};             // tokens that stay as they are
     std::set<std::string>     found{};
+    std::string               marker{}; // another text to take apart: where a picture goes
 
     void        operator()(json & value);
     std::string text(const std::string & in);

@@ -5,11 +5,26 @@
 #include "llama.h"
 
 #include <algorithm>
+#include <cctype>
+#include <cstring>
 
 namespace {
 
 bool is_space(char c) {
     return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+// Whether a value is a word of the request's form, or encoded media: without room for a control token.
+bool is_plain(const std::string & key, const json & value) {
+    const bool is_word = key == "role" || key == "type";
+    if ((!is_word && key != "url" && key != "data") || !value.is_string()) {
+        return false;
+    }
+    const std::string text  = value.get<std::string>();
+    const char *      known = is_word ? "_" : "+/=:;,.-_";
+    return (is_word || text.compare(0, 5, "data:") == 0) && std::all_of(text.begin(), text.end(), [&](unsigned char c) {
+               return std::isalnum(c) || (c != 0 && std::strchr(known, c) != nullptr);
+           });
 }
 
 } // namespace
@@ -146,18 +161,20 @@ std::vector<llama_token> lc_tokenize(const llama_vocab * vocab, const lc_special
 std::string lc_taken_apart::text(const std::string & in) {
     std::string out;
     for (size_t i = 0; i < in.size();) {
-        const lc_special_tokens::entry * token = special.at(in, i);
-        if (token == nullptr || spared.count(token->text) > 0) {
+        const lc_special_tokens::entry * token     = special != nullptr ? special->at(in, i) : nullptr;
+        const bool                       is_marker = !marker.empty() && in.compare(i, marker.size(), marker) == 0;
+        if (!is_marker && (token == nullptr || spared.count(token->text) > 0)) {
             out += in[i++];
             continue;
         }
-        found.insert(token->text);
+        const std::string & whole = is_marker ? marker : token->text;
+        found.insert(whole);
         size_t first = 1; // bytes of the first character
-        while (first < token->text.size() && ((unsigned char) token->text[first] & 0xc0) == 0x80) {
+        while (first < whole.size() && ((unsigned char) whole[first] & 0xc0) == 0x80) {
             first++;
         }
-        out.append(token->text, 0, first).append(mark).append(token->text, first, std::string::npos);
-        i += token->text.size();
+        out.append(whole, 0, first).append(mark).append(whole, first, std::string::npos);
+        i += whole.size();
     }
     return out;
 }
@@ -177,7 +194,7 @@ void lc_taken_apart::operator()(json & value) {
         json out = json::object();
         for (const auto & [key, item] : value.items()) {
             json changed = item;
-            if (key != "role" && key != "type" && key != "url" && key != "data") {
+            if (!is_plain(key, item)) {
                 (*this)(changed);
             }
             out[text(key)] = changed;

@@ -56,7 +56,7 @@ const char * lc_mark_control_tokens(lc_engine_ref * ref, const char * body, size
         static thread_local std::string out;
         const auto                      engine  = lc_hold(ref);
         json                            request = json::parse(std::string(body, size));
-        lc_taken_apart                  take_apart{ *engine->special, request.at("mark").get<std::string>() };
+        lc_taken_apart                  take_apart{ engine->special.get(), request.at("mark").get<std::string>() };
         for (const auto & text : request.at("spared")) {
             take_apart.spared.insert(text.get<std::string>());
         }

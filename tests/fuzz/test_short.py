@@ -18,7 +18,7 @@ def fuzz(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="cases run in forks")
 def test_sound_files_of_every_kind_work(tmp_path: Path) -> None:
-    from_kinds = "import fuzz.files; print(*fuzz.files.KINDS, sep='\\n')"
+    from_kinds = "import fuzz.gguf_files; print(*fuzz.gguf_files.FILES, sep='\\n')"
     kinds = subprocess.run(
         [sys.executable, "-c", from_kinds], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -29,7 +29,7 @@ def test_sound_files_of_every_kind_work(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="cases run in forks")
 def test_damaged_files_are_errors(tmp_path: Path) -> None:
-    done = fuzz("gguf", "--cases", "90", "--seed", "20261129", "--keep", str(tmp_path))
+    done = fuzz("gguf", "--cases", "140", "--seed", "20261129", "--keep", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "nothing found" in done.stdout
 
@@ -43,7 +43,9 @@ def test_storm() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="cases run in forks")
-@pytest.mark.parametrize(("machine", "n"), [("templates", 300), ("grammars", 300), ("states", 6)])
+@pytest.mark.parametrize(
+    ("machine", "n"), [("templates", 300), ("media", 300), ("grammars", 300), ("states", 6)]
+)
 def test_other_machines(tmp_path: Path, machine: str, n: int) -> None:
     done = fuzz(machine, "--cases", str(n), "--seed", "20261129", "--keep", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr

@@ -33,6 +33,8 @@ COMPATIBLE = (
     "vocab_only",
 )
 
+_logger = logging.getLogger("llamacpp_core.llama.settings")
+
 _NUMA = {0: False, 1: "distribute", 2: "isolate", 3: "numactl"}
 
 
@@ -64,6 +66,7 @@ def read_settings(given: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
         InvalidParameterError: A value cannot work, or asks for what no longer exists; says what to use.
     """
     args = {name: value for name, value in given.items() if value is not None}
+    _projector(args)
     settings = Settings(
         chat_format=check_name(args.pop("chat_format", None)),
         chat_handler=check_handler(args.pop("chat_handler", None)),
@@ -99,6 +102,24 @@ def make_load_options(given: Mapping[str, Any]) -> LoadOptions:
         if name not in names:
             raise unknown_name(name, [*names, *COMPATIBLE], "load option")
     return LoadOptions(**given)
+
+
+def _projector(args: dict[str, Any]) -> None:
+    """llama-cpp-python gives a projector to a chat handler."""
+    path = getattr(args.get("chat_handler"), "clip_model_path", None)
+    if path is None:
+        return
+    name = type(args.pop("chat_handler")).__name__
+    if "mmproj" in args:
+        raise InvalidParameterError(
+            f"give mmproj alone: {name} names a projector, too", parameter="chat_handler"
+        )
+    _logger.warning(
+        "%s: loaded as mmproj=%r; the conversation is written by the model's own template or by chat_format",
+        name,
+        path,
+    )
+    args["mmproj"] = path
 
 
 def _refuse_gone(args: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from llamacpp_core.errors import (
     EngineClosedError,
     GenerationError,
     GrammarError,
+    InvalidMessageError,
     InvalidParameterError,
     LlamaCppError,
     UnsupportedCapabilityError,
@@ -17,6 +18,11 @@ from llamacpp_core.errors import (
 from llamacpp_core.native import ffi, lib, text
 
 __all__ = ["error_from_report", "last_error", "last_report"]
+
+#: How llama.cpp's messages about pictures and sounds begin, which it decodes when a request's turn comes.
+_UNREADABLE = "Failed to format input: "
+#: Its message for a picture whose tokens see one another, but do not fit into one step.
+_SMALL_STEP = "non-causal attention requires n_ubatch"
 
 
 def last_report() -> dict[str, Any]:
@@ -47,12 +53,27 @@ def error_from_report(report: dict[str, Any]) -> LlamaCppError:
             n_prompt_tokens=n_prompt,
             n_ctx=n_ctx,
         )
+    if kind == "invalid_message":
+        where, _, _ = message.partition(": ")
+        index = int(where.removeprefix("messages[").partition("]")[0])
+        return InvalidMessageError(message, parameter=where, index=index)
     if kind == "closed":
         return EngineClosedError(message)
     if kind == "invalid_request":
+        if message.startswith(_UNREADABLE):
+            return InvalidMessageError(
+                "messages: a picture or a sound in them cannot be read: it is damaged, or the projector "
+                f"does not belong to this model ({message.removeprefix(_UNREADABLE)})",
+                parameter="messages",
+            )
         return InvalidParameterError(message)
     if kind == "invalid_grammar":
         return GrammarError(message, parameter="grammar")
     if kind == "not_supported":
         return UnsupportedCapabilityError(message)
+    if _SMALL_STEP in message:
+        return GenerationError(
+            "this projector's pictures are read in one step, and have more tokens than a step may: load the "
+            "model with a larger n_ubatch"
+        )
     return GenerationError(message)

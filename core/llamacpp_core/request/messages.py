@@ -32,6 +32,7 @@ _KEYS = {
 }
 # What only messages of one role can have.
 _OF_ROLE = {"tool_calls": "assistant", "function_call": "assistant", "tool_call_id": "tool"}
+_IMAGE_URL = re.compile(r"data:(image/[\w.+-]+)(?:;[\w=.+-]+)*;base64,", re.IGNORECASE | re.ASCII)
 _TOOL_NAME = re.compile(r"[^\s\"'\\\x00-\x1f]{1,128}")
 
 
@@ -145,14 +146,16 @@ def _no_media(index: int, path: str, what: str) -> UnsupportedCapabilityError:
 
 
 def _data_url(index: int, path: str, url: Any) -> str:
-    if not isinstance(url, str) or not url.startswith("data:") or ";base64," not in url:
+    found = _IMAGE_URL.match(url) if isinstance(url, str) else None
+    if found is None:
         raise _bad(
             index,
             "needs a data URL (data:image/png;base64,...): nothing is fetched from the network or from disk",
             f"{path}.image_url.url",
         )
-    _base64(index, f"{path}.image_url.url", url.partition(";base64,")[2])
-    return url
+    data = url[found.end() :]
+    _base64(index, f"{path}.image_url.url", data)
+    return f"data:{found[1].lower()};base64,{data}"
 
 
 def _audio(index: int, path: str, audio: Any) -> dict[str, str]:
@@ -164,9 +167,11 @@ def _audio(index: int, path: str, audio: Any) -> dict[str, str]:
 
 def _base64(index: int, path: str, data: Any) -> None:
     try:
-        base64.b64decode(data, validate=True)
-    except (binascii.Error, TypeError, ValueError):
-        raise _bad(index, "is not valid base64", path) from None
+        sound = isinstance(data, str) and bool(base64.b64decode(data, validate=True))
+    except (binascii.Error, ValueError):
+        sound = False
+    if not sound:
+        raise _bad(index, "must be a string of base64, and not empty", path)
 
 
 def _tool_calls(index: int, message: Mapping[str, Any]) -> list[dict[str, Any]]:

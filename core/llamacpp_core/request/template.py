@@ -241,7 +241,7 @@ class ChatPlanner:
         constrained: bool,
     ) -> PlannedChat:
         """Only the server core can take media apart, so it renders the conversation, too."""
-        body = head["format"] | {"messages": list(messages)}
+        body = head["format"] | {"messages": [_with_data_urls(message) for message in messages]}
         if tools:
             body["tools"] = json.loads(tools)
         plan = self._engine.plan_chat({"media": body, "safe": head["safe"]})
@@ -309,6 +309,20 @@ def has_media(message: Mapping[str, Any]) -> bool:
     """Whether a checked message holds an image or sound."""
     content = message["content"]
     return isinstance(content, list) and any(part["type"] != "text" for part in content)
+
+
+def _with_data_urls(message: dict[str, Any]) -> dict[str, Any]:
+    """A message whose sounds are data URLs: llama.cpp takes base64 that begins with "http" for an address."""
+    if not has_media(message):
+        return message
+    parts = []
+    for part in message["content"]:
+        if part["type"] == "input_audio":
+            sound = part["input_audio"]
+            url = f"data:audio/{sound['format']};base64,{sound['data']}"
+            part = part | {"input_audio": sound | {"data": url}}
+        parts.append(part)
+    return message | {"content": parts}
 
 
 def split_prefill(

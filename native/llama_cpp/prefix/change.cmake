@@ -22,6 +22,12 @@ llama_cpp_edit(prefix_server FILE tools/server/server-context.cpp
     int lc_turn = -1;
     lc_drafts lc_spec;
 ]==]
+  # a request with pictures that has to wait for a slot comes by again, and is whole by then
+  FROM [==[            task.cli_files.clear();
+]==]
+  TO [==[            task.cli_files.clear();
+            task.cli = false;
+]==]
   # which slot runs a task
   FROM [==[    server_slot * get_available_slot(const server_task & task) {
 ]==]

@@ -109,8 +109,8 @@ int lc_prefix::usable(const server_context_impl & ctx, server_slot & slot, int n
     size_t n = all_but_one((size_t) n_common, *slot.task);
     if (runs_alone(slot)) {
         // the same steps as without a cache
-        const size_t step = llama_n_batch(ctx.ctx_tgt);
-        n = needs_exact_end(ctx) ? 0 : std::min(n, slot.lc.exact) / step * step;
+        const size_t step = llama_n_batch(ctx.ctx_tgt); // which may end inside a picture
+        n = needs_exact_end(ctx) || has_media(slot.task->tokens) ? 0 : std::min(n, slot.lc.exact) / step * step;
     } else if (needs_exact_end(ctx) || has_media(slot.task->tokens)) {
         n = (size_t) n_common;
     } else {

@@ -10,6 +10,7 @@ from typing import Any
 
 from llamacpp_core.errors import ModelLoadError, ModelNotFoundError
 from llamacpp_core.models.gguf.header import GGUFHeader, read_gguf_header
+from llamacpp_core.models.gguf.parse import GGUFArray
 from llamacpp_core.models.metadata import metadata_problem
 
 __all__ = ["check_companion", "check_loadable", "check_lookup_cache", "check_values"]
@@ -28,6 +29,10 @@ _COMPANIONS = {
     "projector": "its general.architecture must be 'clip'",
     "control vector": "its general.architecture must be 'controlvector'",
 }
+#: Projectors that join patches to the language model without layers of their own.
+_NO_ENCODER = "gemma4u"
+#: Types that no product takes weights in.
+_NO_WEIGHTS = ("I8", "I16", "I32", "I64", "F64", "Q8_1", "Q8_K")
 #: Tokens of an n-gram in a lookup cache (``LLAMA_NGRAM_MAX``).
 _NGRAM = 4
 #: Projectors whose pictures have one size, so that every patch needs a position of its own.
@@ -57,7 +62,9 @@ def check_companion(path: str | os.PathLike[str], kind: str) -> GGUFHeader:
     if not is_one:
         raise ModelLoadError(f"{path} is not a {kind}: {_COMPANIONS[kind]}", path=str(path))
     check_values(header)
+    _check_weights(header)
     if kind == "projector":
+        _check_layers(header)
         _check_positions(header)
     return header
 
@@ -103,10 +110,39 @@ def check_values(header: GGUFHeader, overrides: Mapping[str, Any] | None = None)
     Raises:
         ModelLoadError: llama.cpp cannot work with a value.
     """
-    for key, value in {**header.metadata, **(overrides or {})}.items():
+    for key, given in {**header.metadata, **(overrides or {})}.items():
+        # llama.cpp takes an array of one for its element
+        value = given.values()[0] if isinstance(given, GGUFArray) and len(given) == 1 else given
         if problem := metadata_problem(key, value):
             path = str(header.path)
             raise ModelLoadError(f"{path} cannot be loaded: its {key} is wrong: {problem}", path=path)
+
+
+def _check_weights(header: GGUFHeader) -> None:
+    for tensor in header.tensors:
+        problem = None
+        if 0 in tensor.shape:
+            problem = f"holds nothing: its shape is {tuple(tensor.shape)}"
+        elif tensor.type in _NO_WEIGHTS and tensor.name.endswith((".weight", ".bias", ".lora_a", ".lora_b")):
+            problem = f"is of type {tensor.type}, in which nothing can be computed"
+        if problem is not None:
+            path = str(header.path)
+            raise ModelLoadError(
+                f"{path} cannot be loaded: its tensor {tensor.name[:80]!r} {problem}", path=path
+            )
+
+
+def _check_layers(header: GGUFHeader) -> None:
+    kind = header.text("clip.projector_type") or ""
+    for sense in ("vision", "audio"):
+        key = f"clip.{sense}.block_count"
+        value = header.metadata.get(key)
+        first = value.values()[0] if isinstance(value, GGUFArray) and len(value) == 1 else value
+        if first == 0 and not kind.startswith(_NO_ENCODER):
+            path = str(header.path)
+            raise ModelLoadError(
+                f"{path} cannot be loaded: its {key} is 0, and this kind of projector has layers", path=path
+            )
 
 
 def _check_positions(header: GGUFHeader) -> None:

@@ -17,6 +17,8 @@ __all__ = ["check_override_types", "metadata_problem", "overrides_flag"]
 
 #: Layers that llama.cpp has room for (``LLAMA_MAX_LAYERS``).
 MAX_LAYERS = 512
+#: Patches of a picture, or frames of a sound, that a projector joins.
+MAX_FACTOR = 1024
 _KINDS: dict[type, str] = {bool: "bool", int: "int", float: "float", str: "str"}
 ROPE_SCALING_TYPES = ("none", "linear", "yarn", "longrope")
 
@@ -42,6 +44,8 @@ def metadata_problem(key: str, value: Any) -> str | None:
         return f"a context has 1 to {2**31 - 1} tokens, not {value}"
     if name.endswith("epsilon") and is_number and not 0 <= value < math.inf:
         return f"a norm's epsilon is not negative, and finite, not {value}"
+    if name.endswith(("stack_factor", "scale_factor")) and is_number and not 0 <= value <= MAX_FACTOR:
+        return f"at most {MAX_FACTOR} pieces of a picture or a sound become one, not {value}"
     if name == "rope.scaling.type" and isinstance(value, str) and value not in ROPE_SCALING_TYPES:
         return f"{value!r} is none of the types {', '.join(ROPE_SCALING_TYPES)}"
     return None

@@ -8,6 +8,7 @@
 #include "llama_cpp/media/sound.h"
 #endif
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 
@@ -47,9 +48,19 @@ std::vector<place> places(const common_json & messages) {
     throw lc_exception("invalid_message", where.path + ": " + why);
 }
 
+// The decoder knows others, which nobody sends.
+bool is_known_format(const raw_buffer & file) {
+    for (const std::string begin : { "\x89PNG", "\xff\xd8\xff", "GIF8", "BM" }) {
+        if (file.size() > begin.size() && std::equal(begin.begin(), begin.end(), (const char *) file.data())) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int64_t pixels_of(const place & where, const raw_buffer & file) {
     int width = 0, height = 0, channels = 0;
-    if (!stbi_info_from_memory(file.data(), (int) file.size(), &width, &height, &channels) || width < 1 || height < 1) {
+    if (!is_known_format(file) || !stbi_info_from_memory(file.data(), (int) file.size(), &width, &height, &channels) || width < 1 || height < 1) {
         refuse(where, "is no picture that can be read: give a PNG, JPEG, GIF or BMP file");
     }
     const int64_t pixels = (int64_t) width * height;

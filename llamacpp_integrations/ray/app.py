@@ -83,7 +83,7 @@ def build_app(
     settings = settings or ServerSettings()
     cpus = number(0, above=True)("num_cpus", num_cpus)
     given = dict(deployment_options or {})
-    actor_options = {"num_cpus": num_cpus, **given.pop("ray_actor_options", {})}
+    actor_options = {**given.pop("ray_actor_options", {}), "num_cpus": num_cpus}
     if num_gpus is not None:
         actor_options["num_gpus"] = number(0)("num_gpus", num_gpus)
     options: dict[str, Any] = {

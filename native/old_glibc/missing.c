@@ -23,8 +23,8 @@ uint32_t arc4random(void) {
     return value;
 }
 
-// Since 2.30; waiting for a time of the steady clock. The wait is as long by the other clock. Should that one be set
-// meanwhile, the wait ends early or late, which it may: who waits looks at the steady clock and waits again.
+// Since 2.30; waiting for a time of the steady clock. The wait is as long by the other clock, which somebody may set
+// meanwhile: after a second at most it ends as if it had been woken, and who waits looks at the steady clock again.
 int pthread_cond_clockwait(pthread_cond_t * cond, pthread_mutex_t * mutex, clockid_t clock, const struct timespec * until) {
     if (clock == CLOCK_REALTIME) {
         return pthread_cond_timedwait(cond, mutex, until);
@@ -32,6 +32,12 @@ int pthread_cond_clockwait(pthread_cond_t * cond, pthread_mutex_t * mutex, clock
     struct timespec now, real;
     clock_gettime(clock, &now);
     clock_gettime(CLOCK_REALTIME, &real);
+    const int is_long = until->tv_sec - now.tv_sec > 1;
+    if (is_long) {
+        real.tv_sec += 1;
+        const int result = pthread_cond_timedwait(cond, mutex, &real);
+        return result == ETIMEDOUT ? 0 : result;
+    }
     real.tv_sec += until->tv_sec - now.tv_sec;
     real.tv_nsec += until->tv_nsec - now.tv_nsec;
     if (real.tv_nsec < 0) {

@@ -95,7 +95,7 @@ def test_answers_together_are_those_alone(auto: Llama) -> None:
     assert [together[n][:20] for n in range(len(prompts))] == [answer[:20] for answer in alone]
 
 
-def test_schemas_hold_and_their_keys_stay_free_of_charge(plain: Llama, auto: Llama) -> None:
+def test_schemas_hold(plain: Llama, auto: Llama) -> None:
     messages: list[Any] = [{"role": "user", "content": f"{NOTE}\n\nAnswer in JSON."}]
     options: dict[str, Any] = {
         "max_tokens": 100,
@@ -139,5 +139,7 @@ def test_long_drafts_fit_into_a_step(smollm2_path: Path) -> None:
 def test_two_ways_of_drafting_are_refused(smollm2_path: Path) -> None:
     with pytest.raises(InvalidParameterError, match="speculative"):
         Llama(smollm2_path, speculative="auto", draft_model=LlamaPromptLookupDecoding())
+    with pytest.raises(InvalidParameterError, match="speculative"):
+        Llama(smollm2_path, speculative="auto", server_options={"model_draft": str(smollm2_path)})
     with pytest.raises(InvalidParameterError, match="speculative"):
         Llama(smollm2_path, speculative="always")

@@ -10,6 +10,7 @@ import pytest
 from media_files import audio_projector, image_projector
 
 from llamacpp_core import Llama, ModelLoadError
+from llamacpp_core.models.loadable import check_companion
 
 pytestmark = pytest.mark.changes("media")
 
@@ -71,3 +72,13 @@ def test_projectors_that_cannot_work(smollm2_path: Path, tmp_path: Path, case: s
     path.write_bytes(file.pack())
     with pytest.raises(ModelLoadError, match=message):
         Llama(smollm2_path, n_ctx=256, n_parallel=1, mmproj=path)
+
+
+def test_kinds_without_layers_pass_the_gate(tmp_path: Path) -> None:
+    file = picture()
+    set_entry(file, "clip.vision.block_count", 0)
+    kind = next(entry for entry in file.entries if entry.key == "clip.projector_type")
+    kind.key, kind.value = "clip.vision.projector_type", "gemma4uv"
+    path = tmp_path / "unified.gguf"
+    path.write_bytes(file.pack())
+    assert check_companion(path, "projector").architecture == "clip"

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 __all__ = ["uncollected"]
+
+_lock = threading.RLock()  # reentrant: Ctrl-C can come anywhere
+_inside = 0  # blocks that put the collector off
 
 
 @contextmanager
@@ -14,14 +18,22 @@ def uncollected() -> Iterator[None]:
     """Puts Python's garbage collector off while the block runs, in all threads.
 
     What is no longer referred to is freed all the same; the collector would look through all that is alive
-    again and again, and find nothing. Blocks may overlap in several threads; where the collector is off
-    already it stays off.
+    again and again, and find nothing. Blocks may overlap in several threads: the last one to end puts the
+    collector on again. Where it was off before, it stays off; who puts it off while a block runs does so
+    until the block ends.
     """
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
+    global _inside
+    takes_part = False
     try:
+        with _lock:
+            takes_part = _inside > 0 or gc.isenabled()
+            if takes_part:
+                _inside += 1
+                gc.disable()
         yield
     finally:
-        gc.enable()
+        if takes_part:
+            with _lock:
+                _inside = max(_inside - 1, 0)
+                if _inside == 0:
+                    gc.enable()

@@ -132,9 +132,13 @@ def _check_weights(header: GGUFHeader) -> None:
             )
 
 
+def _projector_kind(header: GGUFHeader, sense: str) -> str:
+    return header.text("clip.projector_type") or header.text(f"clip.{sense}.projector_type") or ""
+
+
 def _check_layers(header: GGUFHeader) -> None:
-    kind = header.text("clip.projector_type") or ""
     for sense in ("vision", "audio"):
+        kind = _projector_kind(header, sense)
         key = f"clip.{sense}.block_count"
         value = header.metadata.get(key)
         first = value.values()[0] if isinstance(value, GGUFArray) and len(value) == 1 else value
@@ -146,7 +150,7 @@ def _check_layers(header: GGUFHeader) -> None:
 
 
 def _check_positions(header: GGUFHeader) -> None:
-    kind = header.text("clip.projector_type") or header.text("clip.vision.projector_type")
+    kind = _projector_kind(header, "vision")
     side, patch = header.integer("clip.vision.image_size"), header.integer("clip.vision.patch_size")
     shapes = {tensor.name: tensor.shape for tensor in header.tensors}
     rows = shapes.get("v.position_embd.weight", ())[1:2]

@@ -31,7 +31,9 @@ inline float add_mask_row(float * score, const uint16_t * mask, float slope, int
     }
     most = lc_simd::max(top);
     for (; j < n; j++) {
-        score[j] += mask ? slope * to_float(mask[j]) : 0.0f;
+        if (mask) { // rounded as by vectors
+            score[j] = std::fma(slope, to_float(mask[j]), score[j]);
+        }
         most = std::max(most, score[j]);
     }
     return most;

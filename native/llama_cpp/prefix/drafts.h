@@ -12,11 +12,12 @@
 struct lc_drafts {
     bool is_kept = false; // otherwise everything that can be drafted is
 
-    // Whether the next step may have drafts, and of how many tokens each.
-    bool pay() const { return credit > 0.0 && n < plain.size() && plain[n] > 0.0; }
+    // Whether the next step may have drafts, and of how many tokens each. What a step takes that does something else,
+    // too, says nothing about them.
+    bool pay() const { return !is_mixed && credit > 0.0 && n < plain.size() && plain[n] > 0.0; }
     int  length() const { return longest; }
 
-    // Before each step: `now` in microseconds; the slots that generate in it; whether a prompt is read in it too.
+    // Before each step: `now` in microseconds; the slots that generate in it; whether it reads other tokens, too.
     void begin_step(int64_t now, size_t n_generating, bool reads) {
         if (is_kept && began > 0 && n > 0 && !is_mixed) {
             end_step((double) (now - began));
@@ -50,10 +51,11 @@ struct lc_drafts {
             if (one == 0.0) {
                 one    = took;
                 credit = std::max(credit, 1.5 * one);
-            } else {
-                one += (std::min(took, 2.0 * one) - one) / 8.0; // a step that was interrupted says little
+            } else { // a step that was interrupted, or had to wait for a request to be taken in, says little
+                one += took < one ? (took - one) / 2.0 : (std::min(took, 2.0 * one) - one) / 8.0;
             }
         } else if (one > 0.0) {
+            one = std::min(one, took); // without drafts it would not have taken longer
             const double lost = std::min(took - one, 2.0 * one);
             credit += accepted * one / (double) n - lost;
             longest = accepted == drafted ? 2 * longest + 1 : 2 * accepted < drafted ? longest / 2 : longest;

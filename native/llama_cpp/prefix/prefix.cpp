@@ -274,7 +274,7 @@ void lc_prefix::note_step(server_context_impl & ctx) {
     for (const auto & slot : ctx.slots) {
         const bool has_part = slot.is_processing() && has_turn(ctx, slot);
         n_generating += has_part && slot.state == SLOT_STATE_GENERATING;
-        reads |= has_part && slot.state != SLOT_STATE_GENERATING;
+        reads |= has_part && (slot.state != SLOT_STATE_GENERATING || !slot.lc_ahead.empty());
     }
     ctx.lc_spec.begin_step(ggml_time_us(), n_generating, reads);
 }

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from llamacpp_core.engine.load.server_options import flags_of
 from llamacpp_core.errors import InvalidParameterError, UnsupportedCapabilityError
 from llamacpp_core.native import ffi, lib
 
@@ -30,7 +31,9 @@ def check_speculative(value: str, server_options: Mapping[str, Any]) -> None:
     """
     if value == "off":
         return
-    other = next((name for name in server_options if name.lstrip("-").startswith("spec")), None)
+    other = next(
+        (name for name in server_options if any(flag.startswith("--spec") for flag in flags_of(name))), None
+    )
     if other is not None:
         raise InvalidParameterError(
             f"speculative={value!r} and server_options[{other!r}] (which draft_model sets too) both say how "

@@ -150,6 +150,12 @@ def server_option_names() -> list[str]:
     )
 
 
+def flags_of(name: str) -> list[str]:
+    """All names of the option that an entry of ``server_options`` means; none if there is no such option."""
+    entry = _table().get("--" + name.lstrip("-").replace("_", "-"))
+    return [] if entry is None else list(entry["names"])
+
+
 def _refusal(entry: dict[str, Any]) -> str | None:
     for name in entry["names"]:
         if name in _REFUSED:

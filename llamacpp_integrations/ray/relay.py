@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ray import serve
@@ -12,7 +11,7 @@ from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError
 
 from llamacpp_integrations.ray.routing import affinity_of
-from llamacpp_integrations.server.door import problem_response
+from llamacpp_integrations.server.door import problem_response, unless_gone
 from llamacpp_integrations.server.errors import Problem
 
 if TYPE_CHECKING:
@@ -41,16 +40,7 @@ class Relay:
         body = await self._read(receive)
         if body is None:
             return
-        work = asyncio.ensure_future(self._hand_over(scope, body, receive, send))
-        gone = asyncio.ensure_future(_disconnected(receive))
-        try:
-            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            gone.cancel()
-            if not work.done():
-                work.cancel()
-            with suppress(asyncio.CancelledError):
-                await work
+        await unless_gone(self._hand_over(scope, body, receive, send), receive)
 
     async def _read(self, receive: Receive) -> bytes | None:
         """The body; None when the client went away before all of it had come."""
@@ -92,11 +82,6 @@ class Relay:
                 stream.cancel()
             await problem_response(scope["path"], problem)(scope, receive, send)
             return
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def answers_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -155,18 +155,8 @@ class Door:
 
     async def _attend(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         """Runs the route; cancels it as soon as nobody waits for its answer any more."""
-        work = asyncio.ensure_future(self._app(scope, _replay(body, receive), send))
-        gone = asyncio.ensure_future(_disconnected(receive))
-        try:
-            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
-                self._metrics.add("llamacpp_disconnects_total")
-        finally:
-            gone.cancel()
-            if not work.done():
-                work.cancel()
-            with suppress(asyncio.CancelledError):
-                await work
+        if not await unless_gone(self._app(scope, _replay(body, receive), send), receive):
+            self._metrics.add("llamacpp_disconnects_total")
 
 
 def _with_headers(send: Send, more: Mapping[str, str]) -> Send:
@@ -190,6 +180,31 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return await receive()
 
     return replayed
+
+
+async def unless_gone(answering: Awaitable[None], receive: Receive) -> bool:
+    """Waits for an answer, and cancels it as soon as its client has gone.
+
+    Args:
+        answering: What answers the request.
+        receive: What tells about the client; the body was read already.
+
+    Returns:
+        Whether the answer came to its end before the client went.
+    """
+    work = asyncio.ensure_future(answering)
+    gone = asyncio.ensure_future(_disconnected(receive))
+    is_whole = False
+    try:
+        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+        is_whole = work.done()
+    finally:
+        gone.cancel()
+        if not work.done():
+            work.cancel()
+        with suppress(asyncio.CancelledError):
+            await work
+    return is_whole
 
 
 async def _disconnected(receive: Receive) -> None:

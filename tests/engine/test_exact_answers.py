@@ -7,15 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from arithmetic import TO_THE_BIT
 
 from llamacpp_core import Llama
-from llamacpp_core.native import lib, text
 
 N_PROMPTS = 50
 WORDS = b"the sea and sky met in a line of light as gulls cried over boats that came home"
-FEATURES = text(lib.llama_print_system_info())
-#: Elsewhere the kernels for one token and for many round differently; the texts are the same all the same.
-TO_THE_BIT = "AVX2 = 1" in FEATURES and "AMX_INT8 = 1" not in FEATURES
 
 pytestmark = [pytest.mark.changes("prefix"), pytest.mark.changes("products")]
 

@@ -10,16 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from arithmetic import TO_THE_BIT
 
 from llamacpp_core import InvalidParameterError, Llama, LlamaPromptLookupDecoding
-from llamacpp_core.native import lib, text
 
 pytestmark = [pytest.mark.changes("prefix"), pytest.mark.changes("products")]
-
-FEATURES = text(lib.llama_print_system_info())
-#: Elsewhere the kernels for one token and for several round differently, and one of the many choices of a
-#: long answer may then be another: there only its beginning is compared.
-TO_THE_BIT = "AVX2 = 1" in FEATURES and "AMX_INT8 = 1" not in FEATURES
 
 NOTE = (
     "The bridge of Corwick was built late in 1837, out of stony blocks that came down the river. Rosa Quill "
@@ -39,7 +34,11 @@ SCHEMA: dict[str, Any] = {
 
 
 def same(answer: Any, expected: Any) -> bool:
-    """Whether two answers to one request are the same, as far as this CPU's arithmetic lets them be."""
+    """Whether two answers to one request are the same, as far as this CPU's arithmetic lets them be.
+
+    Where it rounds differently, one of the many choices of a long answer may be another: only its beginning
+    is compared.
+    """
     if TO_THE_BIT:
         return bool(answer["choices"] == expected["choices"])
     texts = [got["choices"][0]["message"]["content"][:20] for got in (answer, expected)]

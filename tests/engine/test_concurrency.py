@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import queue
 import threading
 from collections.abc import Callable
@@ -118,6 +119,22 @@ def test_a_loop_closed_under_its_request_harms_nobody(llm: Llama, idle: Callable
     loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
     loop.close()
     idle()
+
+
+async def test_a_task_that_nobody_keeps_runs_to_its_end(llm: Llama, alone: dict[str, str]) -> None:
+    answers = []
+
+    async def ask() -> None:
+        answers.append(await llm.acreate_completion(prompt("France"), **GREEDY | {"max_tokens": 40}))
+
+    asyncio.create_task(ask())  # noqa: RUF006 - an event loop keeps its tasks weakly: this is what is tested
+    async with asyncio.timeout(60):
+        while not llm.n_active:
+            await asyncio.sleep(0)
+        while not answers:
+            gc.collect()
+            await asyncio.sleep(0.005)
+    assert text(answers[0]).startswith(alone["France"])
 
 
 def test_two_consumers_of_one_stream_are_refused_or_served(llm: Llama) -> None:

@@ -41,6 +41,11 @@ class _Future(NamedTuple):
     future: asyncio.Future[None]
 
 
+# Requests that coroutines wait for. An event loop holds its tasks weakly, and the engine its requests:
+# without this, a task that nobody else keeps would be collected with the future it waits for.
+_awaited: set[Request] = set()
+
+
 def wake_all(waiters: Sequence[Any]) -> None:
     """Wakes waiting consumers; those of one event loop with a single call into it."""
     by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
@@ -98,8 +103,7 @@ class Request:
                 self._events.append(event)
             if event.is_last:
                 self._ended = True
-            waiter, self._waiter = self._waiter, None
-        return waiter
+            return self._waiter_to_wake()
 
     def fail(self, error: BaseException) -> Any:
         """Ends the request with an error; returns the consumer to wake, if one waits."""
@@ -107,8 +111,7 @@ class Request:
             if not self._ended:
                 self._error = error
                 self._ended = True
-            waiter, self._waiter = self._waiter, None
-        return waiter
+            return self._waiter_to_wake()
 
     def cancel(self) -> None:
         """Frees the request's slot within one token. Whoever waits gets :class:`RequestCancelledError`."""
@@ -119,10 +122,16 @@ class Request:
                 return
             self._ended = True
             self._error = RequestCancelledError("the request was cancelled")
-            waiter, self._waiter = self._waiter, None
+            waiter = self._waiter_to_wake()
         self._cancel(self.number)
         if waiter is not None:
             wake_all([waiter])
+
+    def _waiter_to_wake(self) -> Any:
+        """The consumer that waits, if one does, taken out of its place. Call with the lock held."""
+        waiter, self._waiter = self._waiter, None
+        _awaited.discard(self)
+        return waiter
 
     def _take(self, waiter: Any) -> NativeEvent | None:
         """The next event, or None after putting the waiter in place. Call with the lock held."""
@@ -139,6 +148,8 @@ class Request:
         if self._waiter is not None:
             raise EngineError("this request already has a consumer that waits for its next result")
         self._waiter = waiter
+        if isinstance(waiter, _Future):
+            _awaited.add(self)
         return None
 
     def next(self) -> Event:

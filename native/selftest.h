@@ -28,11 +28,17 @@ struct lc_attention_shape {
     float   max_bias;   // of ALiBi; 0: none
     float   softcap;    // of the scores; 0: none
     int32_t n_threads;
+    int32_t alike;      // the first keys and values that all streams of a cache have in common, which are only in the
+                        // first one's memory; 0: no cache
 };
 
 // Computes the attention of random queries, keys and values through llama.cpp's graphs. Returns the mean squared
 // difference from plain arithmetic over the mean square. NaN after a failure, which lc_take_error() describes.
 double lc_selftest_attention(const struct lc_attention_shape * shape);
+
+// Writes to, and copies between, the streams of a cache at random, and counts how often what is noted as alike is not.
+// -1 after a failure, which lc_take_error() describes.
+int64_t lc_selftest_alike(int32_t n_streams, int32_t n_steps, uint32_t seed);
 
 // Sizes of one product, as ggml_mul_mat() takes them, or ggml_mul_mat_id() with experts.
 struct lc_product_shape {

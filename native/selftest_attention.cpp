@@ -1,6 +1,7 @@
 // Computes attention with llama.cpp's CPU code, through the graphs and the threads that a model uses, and
 // compares with plain arithmetic in double precision.
 #include "error.h"
+#include "llama_cpp/attention/alike.h"
 #include "selftest_tensors.h"
 
 #include <algorithm>
@@ -32,6 +33,9 @@ void check(const lc_attention_shape & s) {
     }
     if (s.n_heads % s.n_heads_kv != 0 || s.window < 0) {
         throw std::invalid_argument("n_heads must be a multiple of n_heads_kv, and window at least 0");
+    }
+    if (s.alike < 0 || s.alike > s.n_keys) {
+        throw std::invalid_argument("alike must be from 0 to n_keys");
     }
     if (s.max_bias != 0.0f && s.window == 0) {
         throw std::invalid_argument("max_bias needs a mask: set window");
@@ -68,28 +72,74 @@ void set(ggml_tensor * tensor, std::vector<float> & values) {
     }
 }
 
+// The other streams' first keys, or values, become those of the first stream.
+void make_alike(const lc_attention_shape & s, std::vector<float> & values, int32_t width) {
+    const size_t head = (size_t) s.n_keys * width, stream = s.n_heads_kv * head;
+    for (size_t i = stream; i < values.size(); i += head) {
+        std::copy_n(values.begin() + i % stream, (size_t) s.alike * width, values.begin() + i);
+    }
+}
+
 inputs make_inputs(const lc_attention_shape & s) {
     inputs       in;
     const size_t heads_kv = (size_t) s.n_streams * s.n_heads_kv;
     in.q                  = noise((size_t) s.n_streams * s.n_heads * s.n_tokens * s.width_k, 1);
     in.k                  = noise(heads_kv * s.n_keys * s.width_k, 2);
     in.v                  = noise(heads_kv * s.n_keys * s.width_v, 3);
-    in.mask               = make_mask(s);
-    in.sinks              = s.sinks ? noise(s.n_heads, 4) : std::vector<float>();
+    make_alike(s, in.k, s.width_k);
+    make_alike(s, in.v, s.width_v);
+    in.mask  = make_mask(s);
+    in.sinks = s.sinks ? noise(s.n_heads, 4) : std::vector<float>();
     return in;
 }
 
+// Keys or values, as they lie in a graph or in a cache.
+struct kept {
+    const lc_attention_shape & s;
+    int32_t                    width;
+    ggml_tensor *              root;
+    ggml_tensor *              view; // [width, keys, heads, streams]
+
+    kept(ggml_context * context, const lc_attention_shape & shape, int32_t width_) : s(shape), width(width_) {
+        const ggml_type type = s.half ? GGML_TYPE_F16 : GGML_TYPE_F32;
+        if (s.alike == 0) {
+            root = view = ggml_new_tensor_4d(context, type, width, s.n_keys, s.n_heads_kv, s.n_streams);
+            return;
+        }
+        const size_t row = ggml_row_size(type, width);
+        root             = ggml_new_tensor_3d(context, type, (int64_t) width * s.n_heads_kv, s.n_keys, s.n_streams);
+        view             = ggml_permute(context, ggml_view_4d(context, root, width, s.n_heads_kv, s.n_keys, s.n_streams, row, root->nb[1], root->nb[2], 0), 0, 2, 1, 3);
+    }
+
+    // The values become what their type holds.
+    void fill(std::vector<float> & values) const {
+        if (s.alike == 0) {
+            return set(root, values);
+        }
+        std::vector<float> cells(values.size());
+        for (size_t i = 0; i < values.size(); i++) {
+            const size_t d = i % width, key = i / width % s.n_keys, head = i / width / s.n_keys % s.n_heads_kv;
+            const size_t stream = i / width / s.n_keys / s.n_heads_kv;
+            const bool   own    = stream == 0 || key >= (size_t) s.alike;
+            float &      cell   = cells[((stream * s.n_keys + key) * s.n_heads_kv + head) * width + d];
+            values[i]           = s.half ? ggml_fp16_to_fp32(ggml_fp32_to_fp16(values[i])) : values[i];
+            cell                = own ? values[i] : std::numeric_limits<float>::quiet_NaN();
+        }
+        set(root, cells);
+    }
+};
+
 // The result, [stream][token][head][width_v]; the inputs become what their types hold.
 std::vector<float> computed(const lc_attention_shape & s, inputs & in) {
-    context_ptr     context = new_context();
-    const ggml_type type    = s.half ? GGML_TYPE_F16 : GGML_TYPE_F32;
-    ggml_tensor *   q       = ggml_new_tensor_4d(context.get(), GGML_TYPE_F32, s.width_k, s.n_tokens, s.n_heads, s.n_streams);
-    ggml_tensor *   k       = ggml_new_tensor_4d(context.get(), type, s.width_k, s.n_keys, s.n_heads_kv, s.n_streams);
-    ggml_tensor *   v       = ggml_new_tensor_4d(context.get(), type, s.width_v, s.n_keys, s.n_heads_kv, s.n_streams);
-    ggml_tensor *   mask =
+    context_ptr   context = new_context();
+    ggml_tensor * q       = ggml_new_tensor_4d(context.get(), GGML_TYPE_F32, s.width_k, s.n_tokens, s.n_heads, s.n_streams);
+    const kept    k(context.get(), s, s.width_k), v(context.get(), s, s.width_v);
+    ggml_tensor * alike = s.alike > 0 ? lc_new_alike(context.get(), s.n_streams) : nullptr;
+    k.root->extra       = alike;
+    ggml_tensor * mask =
         s.window > 0 ? ggml_new_tensor_4d(context.get(), GGML_TYPE_F16, s.n_keys, s.n_tokens, 1, 1) : nullptr;
     ggml_tensor * sinks = s.sinks ? ggml_new_tensor_1d(context.get(), GGML_TYPE_F32, s.n_heads) : nullptr;
-    ggml_tensor * y     = ggml_flash_attn_ext(context.get(), q, k, v, mask, 1.0f / std::sqrt((float) s.width_k),
+    ggml_tensor * y     = ggml_flash_attn_ext(context.get(), q, k.view, v.view, mask, 1.0f / std::sqrt((float) s.width_k),
                                               s.max_bias, s.softcap);
     ggml_flash_attn_ext_add_sinks(y, sinks);
     ggml_cgraph * graph = ggml_new_graph(context.get());
@@ -99,8 +149,11 @@ std::vector<float> computed(const lc_attention_shape & s, inputs & in) {
         throw lc_exception("out_of_memory", "no memory for the tensors of an attention");
     }
     set(q, in.q);
-    set(k, in.k);
-    set(v, in.v);
+    k.fill(in.k);
+    v.fill(in.v);
+    for (int32_t i = 0; alike && i < s.n_streams; i++) {
+        ((lc_alike *) alike->data)[i] = { 0, i == 0 ? 0 : s.alike };
+    }
     if (mask) {
         set(mask, in.mask);
     }
@@ -193,7 +246,75 @@ double error_of(const lc_attention_shape & s) {
     return error >= 0 ? error : std::numeric_limits<double>::infinity(); // not a number
 }
 
+// A cache whose cells are numbers: what is noted about it is held against them after each change.
+struct noted {
+    static constexpr int32_t n_cells = 64;
+
+    context_ptr                       context = new_context();
+    ggml_tensor *                     cells;
+    std::vector<std::vector<int64_t>> content;
+    std::vector<lc_alike>             table;
+    int64_t                           next = 0; // no number comes twice
+
+    explicit noted(int32_t n_streams) : content(n_streams, std::vector<int64_t>(n_cells)), table(n_streams) {
+        cells                   = ggml_new_tensor_3d(context.get(), GGML_TYPE_F32, 1, n_cells, n_streams);
+        ggml_tensor * its_table = lc_new_alike(context.get(), n_streams);
+        its_table->data         = table.data();
+        cells->extra            = its_table;
+        for (auto & stream : content) {
+            std::for_each(stream.begin(), stream.end(), [&](int64_t & cell) { cell = next++; });
+        }
+    }
+
+    void write(int32_t stream, int32_t first) {
+        lc_cells_change(cells, stream, first);
+        std::for_each(content[stream].begin() + first, content[stream].end(), [&](int64_t & cell) { cell = next++; });
+    }
+
+    void copy(int32_t from, int32_t to, int32_t n) {
+        std::copy_n(content[from].begin(), n, content[to].begin());
+        lc_cells_copied(cells, from, to, n);
+    }
+
+    int64_t count_wrong() const {
+        int64_t wrong = 0;
+        for (size_t i = 0; i < content.size(); i++) {
+            for (int32_t end = 1; end <= n_cells; end++) {
+                const auto & read = content[lc_holder(table.data(), (int64_t) i, end)];
+                wrong += !std::equal(read.begin(), read.begin() + end, content[i].begin());
+            }
+        }
+        return wrong;
+    }
+};
+
+int64_t count_wrong(int32_t n_streams, int32_t n_steps, uint32_t seed) {
+    if (n_streams < 2 || n_steps < 0) {
+        throw std::invalid_argument("n_streams must be at least 2 and n_steps at least 0");
+    }
+    noted      cache(n_streams);
+    const auto random = [&](int32_t below) {
+        seed = seed * 1664525u + 1013904223u;
+        return (int32_t) ((seed >> 8) % below);
+    };
+    int64_t wrong = 0;
+    for (int32_t step = 0; step < n_steps; step++) {
+        const int32_t stream = random(n_streams), other = random(n_streams), n = 1 + random(noted::n_cells);
+        if (stream == other) {
+            cache.write(stream, n - 1);
+        } else {
+            cache.copy(other, stream, n);
+        }
+        wrong += cache.count_wrong();
+    }
+    return wrong;
+}
+
 } // namespace
+
+extern "C" int64_t lc_selftest_alike(int32_t n_streams, int32_t n_steps, uint32_t seed) {
+    return lc_guard<int64_t>(-1, [&] { return count_wrong(n_streams, n_steps, seed); });
+}
 
 extern "C" double lc_selftest_attention(const lc_attention_shape * shape) {
     return lc_guard<double>(std::numeric_limits<double>::quiet_NaN(), [&] { return (lc_init(), error_of(*shape)); });

@@ -30,6 +30,7 @@ SMALL = {
     "max_bias": 0.0,
     "softcap": 0.0,
     "n_threads": 2,
+    "alike": 0,
 }
 
 
@@ -84,6 +85,19 @@ def test_windows(window: int, n_tokens: int, n_keys: int) -> None:
 @pytest.mark.parametrize("n_tokens", [1, 3, 200])
 def test_sequences_apart(n_streams: int, n_tokens: int) -> None:
     assert is_right(n_streams=n_streams, n_tokens=n_tokens)
+
+
+@pytest.mark.parametrize("alike", [128, 1024, 1100])
+@pytest.mark.parametrize("n_tokens", [1, 3, 30])
+@pytest.mark.parametrize("n_streams", [2, 9])
+def test_sequences_that_begin_alike_are_read_in_one_place(alike: int, n_tokens: int, n_streams: int) -> None:
+    # what the other sequences' own memory holds of it is not a number
+    assert is_right(n_streams=n_streams, n_tokens=n_tokens, n_keys=1100, alike=alike)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_noted_as_alike_is_alike(seed: int) -> None:
+    assert lib.lc_selftest_alike(2 + seed % 7, 300, seed) == 0
 
 
 @pytest.mark.parametrize(

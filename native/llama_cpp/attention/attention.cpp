@@ -37,15 +37,26 @@ struct place {
     int64_t head[max_rows], token[max_rows];
 
     place(const job & work, int64_t unit) {
-        // all heads of a part of the keys come one after another: they lie beside one another in memory
-        const int64_t cuts     = work.is_cut ? work.n_parts : 1;
-        const int64_t its_tile = unit % work.n_tiles;
-        head_kv                = unit / work.n_tiles % work.n_heads_kv;
-        first_part             = unit / work.n_tiles / work.n_heads_kv % cuts;
-        last_part              = work.is_cut ? first_part : work.n_parts - 1;
-        stream                 = unit / work.n_tiles / work.n_heads_kv / cuts;
-        const int64_t all      = work.heads_per_kv * work.n_tokens;
-        n                      = (int) std::min<int64_t>(max_rows, all - its_tile * max_rows);
+        const auto next = [&unit](int64_t n) {
+            const int64_t i = unit % n;
+            unit /= n;
+            return i;
+        };
+        const int64_t its_tile = next(work.n_tiles);
+        if (work.is_cut && work.alike) {
+            // the same keys for one stream after another
+            stream     = next(work.n_streams);
+            head_kv    = next(work.n_heads_kv);
+            first_part = next(work.n_parts);
+        } else {
+            // all heads of a part of the keys come one after another: they lie beside one another in memory
+            head_kv    = next(work.n_heads_kv);
+            first_part = next(work.is_cut ? work.n_parts : 1);
+            stream     = next(work.n_streams);
+        }
+        last_part = work.is_cut ? first_part : work.n_parts - 1;
+        const int64_t all = work.heads_per_kv * work.n_tokens;
+        n                 = (int) std::min<int64_t>(max_rows, all - its_tile * max_rows);
         for (int r = 0; r < n; r++) {
             const int64_t row = its_tile * max_rows + r;
             head[r]           = head_kv * work.heads_per_kv + row % work.heads_per_kv;
@@ -118,8 +129,9 @@ void load_queries(const job & work, const place & at, rows & s) {
 template <int R, typename T>
 void attend(const job & work, const place & at, const masks & mask, rows & s, int64_t begin, int64_t end) {
     s.clear(R, work.width_v);
-    const char * keys   = (const char *) work.k->data + at.head_kv * work.k->nb[2] + at.stream * work.k->nb[3];
-    const char * values = (const char *) work.v->data + at.head_kv * work.v->nb[2] + at.stream * work.v->nb[3];
+    const int64_t held   = work.holder(at.stream, end);
+    const char *  keys   = (const char *) work.k->data + at.head_kv * work.k->nb[2] + held * (int64_t) work.k->nb[3];
+    const char *  values = (const char *) work.v->data + at.head_kv * work.v->nb[2] + held * (int64_t) work.v->nb[3];
     for (int64_t i = begin; i < end; i += block) {
         const int n = (int) std::min<int64_t>(block, end - i);
         if (!sees_any(work, at, mask, i, n)) {
@@ -270,6 +282,17 @@ void compute_tiles(const ggml_compute_params * params, const job & work) {
 } // namespace
 
 #endif
+
+// Bytes that units of their own for the parts of the keys need, where requests are decoded together.
+extern "C" size_t lc_attention_room(ggml_tensor * dst) {
+#ifdef LC_SIMD
+    const job work(dst, 0, dst->src[0]->ne[1]);
+    return work.alike && work.n_tokens <= 4 ? work.partials_size() : 0;
+#else
+    (void) dst;
+    return 0;
+#endif
+}
 
 void ggml_compute_forward_flash_attn_ext(const ggml_compute_params * params, ggml_tensor * dst) {
 #ifdef LC_SIMD

@@ -1,6 +1,7 @@
 // One attention: its tensors, and how its work is cut.
 #pragma once
 
+#include "alike.h"
 #include "rows.h"
 
 #ifdef LC_SIMD
@@ -53,6 +54,9 @@ struct job {
     int64_t n_parts;      // of the keys
     bool    is_cut;       // whether each part is a unit of its own
 
+    const lc_alike * alike;        // which streams of the cache begin alike, if it is known
+    int64_t          first_stream; // of the cache, that is the first one here
+
     float scale, max_bias, softcap;
 
     // The tokens [first, end).
@@ -61,7 +65,8 @@ struct job {
         width_k(k->ne[0]), width_v(v->ne[0]), first(first_), n_keys(k->ne[1]), n_tokens(end - first), n_heads(q->ne[2]),
         n_heads_kv(k->ne[2]), n_streams(q->ne[3]), heads_per_kv(n_heads / n_heads_kv),
         n_tiles((heads_per_kv * n_tokens + max_rows - 1) / max_rows), n_parts(count_parts(n_keys)),
-        is_cut(false) {
+        is_cut(false), alike(n_streams > 1 ? lc_alike_of(k->view_src) : nullptr),
+        first_stream(alike ? ((const char *) k->data - (const char *) k->view_src->data) / (int64_t) k->nb[3] : 0) {
         memcpy(&scale, (const float *) out->op_params + 0, sizeof(float));
         memcpy(&max_bias, (const float *) out->op_params + 1, sizeof(float));
         memcpy(&softcap, (const float *) out->op_params + 2, sizeof(float));
@@ -89,10 +94,26 @@ struct job {
     // A cache's keys are a view of it; an encoder's are computed for this graph alone.
     bool in_cache() const { return k->view_src != nullptr; }
 
-    // Makes units of the parts when the queries alone are too few for many threads, and there is room for the sums.
+    // The stream, counted from the first one here, in whose memory the keys before `end` are read.
+    int64_t holder(int64_t stream, int64_t end) const {
+        return alike ? lc_holder(alike, first_stream + stream, end) - first_stream : stream;
+    }
+
+    bool any_alike() const {
+        for (int64_t stream = 0; alike && stream < n_streams; stream++) {
+            if (holder(stream, part_begin(1)) != stream) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    size_t partials_size() const { return sizeof(float) * n_rows() * n_parts * partial_size(); }
+
+    // Makes units of the parts when the queries alone are too few for many threads, or streams that begin alike are to
+    // read a part one after another, and there is room for the sums.
     void cut_keys(size_t room) {
-        const size_t needs = sizeof(float) * n_rows() * n_parts * partial_size();
-        is_cut             = n_parts > 1 && n_units() < least_units && needs <= room;
+        is_cut = n_parts > 1 && (n_units() < least_units || any_alike()) && partials_size() <= room;
     }
 
     float slope(int64_t head) const { // ALiBi, arXiv:2108.12409

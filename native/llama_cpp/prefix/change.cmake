@@ -127,12 +127,34 @@ llama_cpp_edit(prefix_server FILE tools/server/server-context.cpp
                         }
 ]==]
 )
-# A copy from one request's cache to another's takes along what is used, not the room of a whole context.
+# A copy from one request's cache to another's takes along what is used, not the room of a whole context, and what is
+# alike in both is noted for attention.
 llama_cpp_edit(prefix_cache FILE src/llama-kv-cache.cpp
   FROM [==[#include "llama-kv-cache.h"
 ]==]
   TO [==[#include "llama-kv-cache.h"
+#include "alike.h"
 #include "streams.h"
+]==]
+  FROM [==[                /*.mem_size   =*/ size_t(2u*(1 + n_stream)*n_layer*ggml_tensor_overhead()),
+]==]
+  TO [==[                /*.mem_size   =*/ size_t((2u*(1 + n_stream)*n_layer + 1)*ggml_tensor_overhead()),
+]==]
+  FROM [==[    const bool is_mla = hparams.is_mla();
+]==]
+  TO [==[    const bool is_mla = hparams.is_mla();
+    ggml_tensor * lc_table = nullptr;
+]==]
+  FROM [==[        std::vector<ggml_tensor *> k_stream;
+        std::vector<ggml_tensor *> v_stream;
+]==]
+  TO [==[        if (n_stream > 1 && !is_mla && buft == ggml_backend_cpu_buffer_type()) {
+            lc_table = lc_table ? lc_table : lc_new_alike(ctx, n_stream);
+            k->extra = lc_table;
+        }
+
+        std::vector<ggml_tensor *> k_stream;
+        std::vector<ggml_tensor *> v_stream;
 ]==]
   FROM [==[        const size_t n_copy = sc_info.ssrc.size();
 ]==]
@@ -150,6 +172,41 @@ llama_cpp_edit(prefix_cache FILE src/llama-kv-cache.cpp
 ]==]
   TO [==[                    lc_copy_rows(layer.v_stream[ssrc], layer.v_stream[sdst], lc_rows, v_trans);
 ]==]
+  FROM [==[                }
+            }
+        }
+    }
+
+    if (do_shift) {
+]==]
+  TO [==[                }
+            }
+            lc_note_copied(layers, ssrc, sdst, lc_rows);
+        }
+    }
+
+    if (do_shift) {
+        for (uint32_t s = 0; s < n_stream; ++s) {
+            if (v_cells[s].get_has_shift()) {
+                lc_note_change(layers, s, 0);
+            }
+        }
+]==]
+  FROM [==[void llama_kv_cache::apply_ubatch(const slot_info & sinfo, const llama_ubatch & ubatch) {
+]==]
+  TO [==[void llama_kv_cache::apply_ubatch(const slot_info & sinfo, const llama_ubatch & ubatch) {
+    for (uint32_t s = 0; s < sinfo.n_stream(); ++s) {
+        lc_note_change(layers, sinfo.strm[s], *std::min_element(sinfo.idxs[s].begin(), sinfo.idxs[s].end()));
+    }
+]==]
+  FROM [==[bool llama_kv_cache::state_read_data(llama_io_read_i & io, uint32_t strm, uint32_t cell_count, const slot_info & sinfo) {
+]==]
+  TO [==[bool llama_kv_cache::state_read_data(llama_io_read_i & io, uint32_t strm, uint32_t cell_count, const slot_info & sinfo) {
+    lc_note_change(layers, strm, 0);
+]==]
+  FROM [==[    // zero the K/V data of the failed restore attempt]==]
+  TO [==[    lc_note_change(layers, strm, 0);
+    // zero the K/V data of the failed restore attempt]==]
 )
 if(prefix_server AND prefix_cache)
   llama_cpp_replace_source(server-context server-context.cpp "${llama_cpp_changes_dir}/prefix/prefix.cpp")
@@ -159,6 +216,7 @@ if(prefix_server AND prefix_cache)
     "${LLAMA_CPP_SOURCE_DIR}/tools/server"
     "${LLAMA_CPP_SOURCE_DIR}/src" "${LLAMA_CPP_SOURCE_DIR}/vendor")
   llama_cpp_replace_source(llama llama-kv-cache.cpp "${prefix_cache}")
-  target_include_directories(llama PRIVATE "${llama_cpp_changes_dir}/prefix" "${LLAMA_CPP_SOURCE_DIR}/src")
+  target_include_directories(llama PRIVATE
+    "${llama_cpp_changes_dir}/prefix" "${llama_cpp_changes_dir}/attention" "${LLAMA_CPP_SOURCE_DIR}/src")
   set(LLAMACPP_SHARED_PREFIXES ON)
 endif()

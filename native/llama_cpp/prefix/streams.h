@@ -1,6 +1,7 @@
-// Copying the first cells of one request's part of the KV cache to another's.
+// Copying the first cells of one request's part of the KV cache to another's, and noting what is alike since.
 #pragma once
 
+#include "alike.h"
 #include "ggml-backend.h"
 #include "ggml.h"
 
@@ -30,4 +31,22 @@ static void lc_copy_rows(ggml_tensor * src, ggml_tensor * dst, uint32_t n_rows, 
     for (int64_t i = 0; i < src->ne[0]; i++) {
         memcpy((char *) dst->data + i * row, (const char *) src->data + i * row, used);
     }
+}
+
+// The keys of the layers that are kept in the processor's memory have one table: that of the first will do.
+template <typename Layers> const ggml_tensor * lc_noting(const Layers & layers) {
+    for (const auto & layer : layers) {
+        if (lc_alike_of(layer.k)) {
+            return layer.k;
+        }
+    }
+    return nullptr;
+}
+
+template <typename Layers> void lc_note_change(const Layers & layers, uint32_t stream, uint32_t first) {
+    lc_cells_change(lc_noting(layers), (int32_t) stream, (int32_t) first);
+}
+
+template <typename Layers> void lc_note_copied(const Layers & layers, uint32_t from, uint32_t to, uint32_t n) {
+    lc_cells_copied(lc_noting(layers), (int32_t) from, (int32_t) to, (int32_t) n);
 }

@@ -56,6 +56,11 @@ if(NOT GGML_OPENMP)
 
     // This is a work thread too
 ]==]
+    # room for attention that is cut (attention/)
+    FROM [==[                        cur += MAX(prefill, decode);
+]==]
+    TO [==[                        cur += MAX(MAX(prefill, decode), lc_attention_room(node));
+]==]
     FROM [==[    enum ggml_status ret = threadpool->ec;
 ]==]
     TO [==[    enum ggml_status ret = threadpool->ec;

@@ -11,6 +11,8 @@
 
 struct ggml_threadpool;
 
+size_t lc_attention_room(struct ggml_tensor * attention); // in attention/attention.cpp
+
 static void lc_wait(struct lc_waiting * lc, atomic_int * value, int old, int n_threads);
 static bool lc_keep_polling(uint64_t round, uint64_t * start);
 static int  lc_graph_begins(struct lc_waiting * lc, int n_threads);

@@ -49,11 +49,12 @@ class BertReference:
     def _linear(self, x: Array, name: str) -> Array:
         return x @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"]
 
-    def hidden(self, ids: Sequence[int]) -> Array:
-        """The last layer's vectors, shape [n_tokens, n_embd]."""
+    def hidden(self, ids: Sequence[int], n_first: int | None = None) -> Array:
+        """The last layer's vectors, shape [n_tokens, n_embd]; after n_first tokens the second text begins."""
         weights = self.weights
         x = weights["token_embd.weight"][list(ids)] + weights["position_embd.weight"][: len(ids)]
-        x = self._norm(x + weights["token_types.weight"][0], "token_embd_norm")
+        types = (np.arange(len(ids)) >= (len(ids) if n_first is None else n_first)).astype(int)
+        x = self._norm(x + weights["token_types.weight"][types], "token_embd_norm")
         for layer in range(self.n_layers):
             name = f"blk.{layer}"
             query, key, value = (
@@ -74,7 +75,8 @@ class BertReference:
         pooled = self.hidden(ids).mean(0)
         return (pooled / np.linalg.norm(pooled)).astype(np.float32)
 
-    def score(self, ids: Sequence[int]) -> float:
+    def score(self, first_ids: Sequence[int], second_ids: Sequence[int]) -> float:
         """A cross-encoder's score: a dense layer with tanh over the first token, then a projection."""
-        first = np.tanh(self._linear(self.hidden(ids)[:1], "cls"))
+        hidden = self.hidden([*first_ids, *second_ids], len(first_ids))
+        first = np.tanh(self._linear(hidden[:1], "cls"))
         return float(self._linear(first, "cls.output")[0, 0])

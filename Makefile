@@ -9,8 +9,9 @@ BROWSER := $(firstword $(foreach name,chromium chromium-browser google-chrome go
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-native_sources := $(shell find native -type f)
-native_code := $(shell find native -name '*.c' -o -name '*.cpp' -o -name '*.h')
+# Not the llama.cpp that a source archive holds.
+native_sources := $(shell find native -name bundled -prune -o -type f -print)
+native_code := $(shell find native -name bundled -prune -o -name '*.[ch]' -print -o -name '*.cpp' -print)
 
 # Tests that need no native module, so no build. test-fast also has those that need the module but hardly a model.
 PURE_TESTS := tests/grammar tests/models tests/types/test_types.py tests/build/test_c_headers.py \
@@ -103,6 +104,7 @@ wheel-check: ## Install the wheel in dist/ (or WHEEL=) without a compiler, run t
 sdist: $(VENV)/.venv ## Build the source archive into dist/, with the pinned llama.cpp in it
 	@$(PIP) install -q build
 	$(BIN)/python -m build --sdist
+	@rm -rf native/bundled # is in the archive, and of no use here
 
 clean: ## Remove the environment and the build, not the caches of models and sources
 	rm -rf $(VENV) build

@@ -15,6 +15,7 @@ from _peers import own_stdout, serve
 from _speed import prompt_speed, stream_speed
 
 from llamacpp_core import Llama
+from llamacpp_core.native.build_info import build_info
 
 TEXTS = [passage.text for passage in passages(64)]
 #: Passages of one call of the embedder: few, so that little is computed after the chat has ended.
@@ -67,6 +68,7 @@ def main() -> None:
         {
             "chat": lambda n: stream_speed(llm, n),
             "prompt": lambda n: prompt_speed(llm, n),
+            "level": lambda: build_info()["cpu_level"],
             "embed": lambda: embed_speed(others[0]),
             "while_indexing": lambda n: while_indexing(llm, others[0], n),
         },

@@ -42,18 +42,27 @@ class Worker:
         python: The interpreter.
         script: The file; it must call :func:`own_stdout` and :func:`serve`.
         arguments: Its command line.
+        environment: Variables of the environment that it has besides ours.
 
     Raises:
         SystemExit: The process ended, or a call failed; the message says how.
     """
 
-    def __init__(self, name: str, python: str | Path, script: Path, *arguments: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        python: str | Path,
+        script: Path,
+        *arguments: Any,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
         self._process = subprocess.Popen(
             [str(part) for part in (python, script, *arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env=os.environ | dict(environment or {}),
         )
         self._answer()
 

@@ -48,7 +48,8 @@ def check(wheel: Path, folder: Path) -> None:
     environment = {**os.environ, **without}
 
     def run(*command: str) -> None:
-        print("$", *command[:6], *(["..."] if len(command) > 6 else []), flush=True)
+        shown = ["-c ..."] if command[0] == "-c" else [*command[:6], *(["..."] if len(command) > 6 else [])]
+        print("$", *shown, flush=True)
         subprocess.run([str(python), *command], env=environment, cwd=ROOT, check=True)
 
     start = time.perf_counter()
@@ -61,6 +62,7 @@ def check(wheel: Path, folder: Path) -> None:
     )
     run("-m", "llamacpp_core.native.selftest")
     run("-m", "llamacpp_integrations.demo")
+    run("-m", "pip", "install", "-q", "--upgrade", "pip>=25.1")  # the first that knows groups
     run("-m", "pip", "install", "-q", "--group", "test", f"{wheel}[all]")
     run("-m", "pytest", "-q", "-m", "not network and not browser", "-p", "no:cacheprovider", *TESTS)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+from installed import installed
 
 if TYPE_CHECKING:
     from llamacpp_core import Llama
@@ -22,6 +23,8 @@ EMBEDDING_MODEL = "all-minilm-l6-v2"
 
 # For --hypothesis-profile=long.
 settings.register_profile("long", max_examples=5000)
+
+collect_ignore = [] if installed("ray") else ["ray"]
 
 pytest_plugins = ["running", "template_counts", "workers"]
 

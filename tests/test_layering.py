@@ -161,7 +161,10 @@ def test_every_room_has_few_entries_on_its_floor() -> None:
 def test_files_and_functions_stay_short(folder: str) -> None:
     sources = [path for kind in ("*.py", "*.cpp", "*.h") for path in (ROOT / folder).rglob(kind)]
     assert sources
+    bundled = ROOT / "native" / "bundled"  # llama.cpp, in a source archive
     for path in sources:
+        if path.is_relative_to(bundled):
+            continue
         text = path.read_text(encoding="utf-8")
         assert text.count("\n") <= MOST_LINES, path
         for node in ast.walk(ast.parse(text)) if path.suffix == ".py" else ():

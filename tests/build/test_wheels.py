@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 from types import ModuleType
@@ -141,3 +142,34 @@ def test_a_compiler_that_makes_no_stubs_ends_the_build(
     monkeypatch.syspath_prepend(zig(tmp_path, says, status))
     with pytest.raises(SystemExit, match=says):
         build_wheel.glibc_stubs(tmp_path / "work")
+
+
+def test_a_distribution_for_gpus_differs_in_its_name_alone() -> None:
+    text = (RELEASE.parent / "pyproject.toml").read_text(encoding="utf-8")
+    plain, changed = tomllib.loads(text), tomllib.loads(script("gpu_distribution").renamed(text, "cuda"))
+    assert changed["project"].pop("name") == f"{plain['project'].pop('name')}-cuda"
+    (extra,) = changed["project"]["optional-dependencies"].pop("all")
+    assert extra.replace("-cuda", "") == plain["project"]["optional-dependencies"].pop("all")[0]
+    assert extra.startswith("llamacpp-integrations-cuda[")
+    assert changed == plain
+
+
+@pytest.mark.parametrize(("text", "backend"), [("", "metal"), ("[project]\nname = 'other'", "cuda")])
+def test_what_is_no_distribution_for_gpus_is_refused(text: str, backend: str) -> None:
+    with pytest.raises(SystemExit, match="metal" if not text else "other"):
+        script("gpu_distribution").renamed(text, backend)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="wheels for Linux are made on Linux")
+def test_what_the_packages_leave_out_of_a_toolkit(tmp_path: Path) -> None:
+    libraries = tmp_path / "lib"
+    libraries.mkdir()
+    (libraries / "libcublas.so.13").write_text("cublas")
+    script("cuda_toolkit").complete(tmp_path)
+    assert (tmp_path / "lib64" / "libcublas.so").read_text() == "cublas"
+    # what it is asked for is found when it is loaded, from the driver's library
+    source, module = tmp_path / "x.c", tmp_path / "x.so"
+    source.write_text("int cuInit(int); int x(void) { return cuInit(0); }\n")
+    command = ["cc", "-shared", "-fPIC", "-Wl,--no-as-needed", "-o", str(module), str(source)]
+    subprocess.run([*command, f"-L{libraries / 'stubs'}", "-lcuda"], check=True)
+    assert b"libcuda.so.1" in module.read_bytes()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from installed import installed
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -31,6 +32,8 @@ NOT_EXECUTED = {
     "docs/migrating-from-llama-cpp-python.md": 1,  # the projector of a large model
     "docs/migrating-to-langchain-classes.md": 3,  # other packages' classes, beside ours
 }
+# Pages about packages that cannot be installed everywhere.
+NEEDS = {"docs/how-to/ray.md": "ray"}
 # Commands that change the environment; what else a shell block says is run.
 SET_UP = re.compile(
     r"(\. |CMAKE_ARGS=\S+ )?(pip install|make|\.venv/bin/|py-spy|python -m)\b.*|\. \S+/activate"
@@ -134,6 +137,9 @@ def test_the_list_of_marks_is_complete() -> None:
     "page", [page for page in PAGES if any(b.language == "python" for b in blocks(page))], ids=name_of
 )
 def test_python_blocks_run(page: Path, tmp_path: Path) -> None:
+    needed = NEEDS.get(name_of(page), "pytest")
+    if not installed(needed):
+        pytest.skip(f"{needed} is not installed")
     run = [
         (block.line, block.source)
         for block in blocks(page)

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from llamacpp_core import Llama, __version__
+from llamacpp_integrations.server.adapters_api import AdapterRoutes
 from llamacpp_integrations.server.answers import Answers
 from llamacpp_integrations.server.chat_page import page_routes
 from llamacpp_integrations.server.desk import Desk
@@ -66,6 +67,7 @@ def create_app(
 
 def _api_routes(answers: Answers) -> list[BaseRoute]:
     openai, anthropic, responses = OpenAI(answers), Anthropic(answers), Responses(answers)
+    adapters = AdapterRoutes(answers)
     posts: dict[str, Endpoint] = {
         "/v1/chat/completions": openai.chat,
         "/v1/completions": openai.completions,
@@ -76,6 +78,8 @@ def _api_routes(answers: Answers) -> list[BaseRoute]:
         "/v1/rerank": openai.rerank,
         "/v2/rerank": openai.rerank,
         "/rerank": openai.rerank,
+        "/v1/load_lora_adapter": adapters.load,
+        "/v1/unload_lora_adapter": adapters.unload,
     }
     return [
         *(Route(path, _answering(endpoint), methods=["POST"]) for path, endpoint in posts.items()),

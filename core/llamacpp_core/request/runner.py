@@ -40,6 +40,7 @@ class Prepared:
         criteria: Functions of (token ids so far, logits) that say whether to stop.
         prompt_logprobs: The log-probabilities of the prompt are wanted, too.
         watch: Compares its speed with that of others; None for no comparison.
+        held: What has to stay in memory until it has ended.
     """
 
     plan: Plan
@@ -51,6 +52,7 @@ class Prepared:
     criteria: tuple[Callable[..., Any], ...] = ()
     prompt_logprobs: bool = False
     watch: SpeedWatch | None = None
+    held: Any = None
 
     @property
     def streamed(self) -> bool:

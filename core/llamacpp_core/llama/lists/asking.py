@@ -162,7 +162,7 @@ class Reader:
             read_completion_settings(
                 with_own_defaults(llama, self._shared),
                 n_vocab=llama.info.n_vocab,
-                n_lora=len(llama.info.lora),
+                lora=llama._adapters.numbers,
             )
         self._known.add(task)
 

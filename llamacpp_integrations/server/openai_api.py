@@ -124,14 +124,13 @@ class OpenAI:
         prompts.check_known(body, known)
 
         async def work(llm: Llama) -> dict[str, Any]:
-            return {"results": await llm.arerank(query, documents, top_n=top_n)}
+            return await llm.acreate_rerank(query, documents, model=name, top_n=top_n)
 
-        results = (await self._answers.whole(name, 1, work))["results"]
+        answer = await self._answers.whole(name, 1, work)
         if with_documents:
-            for result in results:
+            for result in answer["results"]:
                 result["document"] = {"text": documents[result["index"]]}
-        answer = {"id": f"rerank-{uuid.uuid4().hex}", "object": "list", "model": name, "results": results}
-        return JSONResponse(answer)
+        return JSONResponse({"id": f"rerank-{uuid.uuid4().hex}", "object": "list", **answer})
 
     async def models(self, _: Request) -> Response:
         """``GET /v1/models``; has what Anthropic's clients look for too."""

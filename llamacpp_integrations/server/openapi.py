@@ -187,7 +187,7 @@ _POSTS: dict[str, tuple[str, dict[str, Schema], list[str], list[str]]] = {
         "Sort documents by how well they answer a query.",
         _RERANK,
         ["query", "documents"],
-        ["model", "results"],
+        ["model", "results", "usage"],
     ),
     "/v1/load_lora_adapter": (
         "Load a LoRA adapter.",

@@ -148,6 +148,8 @@ def test_rerank(http: httpx.Client) -> None:
         "documents": ["Boats float.", {"text": "The Sun's surface has 5,500 degrees."}, "Bread rises."],
     }
     answer = http.post("/v1/rerank", json=ask).json()
+    assert answer["model"] == "embedder"
+    assert answer["usage"]["total_tokens"] == answer["usage"]["prompt_tokens"] > 30
     assert answer["results"][0]["index"] == 1
     scores = [result["relevance_score"] for result in answer["results"]]
     assert scores == sorted(scores, reverse=True)

@@ -14,7 +14,7 @@ from llamacpp_core.engine.info import ModelInfo, draw_with
 from llamacpp_core.engine.load.loading import load_engine, model_info
 from llamacpp_core.engine.load.options import LoadOptions
 from llamacpp_core.errors import InvalidParameterError
-from llamacpp_core.llama import adapters, chat, completion, evaluation, lists, state, tokens, vectors
+from llamacpp_core.llama import adapters, chat, completion, evaluation, lists, ranking, state, tokens, vectors
 from llamacpp_core.llama.chat_formats import chat_handler_for, chat_template_for
 from llamacpp_core.llama.running import watch_speed
 from llamacpp_core.llama.settings import Settings, make_load_options, read_settings, show_log
@@ -270,10 +270,10 @@ class Llama:
     create_completion = __call__ = completion.create_completion
     acreate_completion = completion.acreate_completion
 
-    embed, aembed = vectors.embed, vectors.aembed
+    embed, aembed, rerank, arerank = vectors.embed, vectors.aembed, ranking.rerank, ranking.arerank
     embed_stream, aembed_stream = vectors.embed_stream, vectors.aembed_stream
     create_embedding, acreate_embedding = vectors.create_embedding, vectors.acreate_embedding
-    rerank, arerank = vectors.rerank, vectors.arerank
+    create_rerank, acreate_rerank = ranking.create_rerank, ranking.acreate_rerank
     map, amap = lists.map, lists.amap
 
     tokenize, detokenize, tokenizer = tokens.tokenize, tokens.detokenize, tokens.tokenizer

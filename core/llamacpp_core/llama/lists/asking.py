@@ -12,8 +12,9 @@ from llamacpp_core._checks import choice, shown, unknown_name
 from llamacpp_core.errors import InvalidParameterError
 from llamacpp_core.llama.chat import acreate_chat_completion, chat_settings
 from llamacpp_core.llama.completion import acreate_completion
+from llamacpp_core.llama.ranking import arerank
 from llamacpp_core.llama.running import with_own_defaults
-from llamacpp_core.llama.vectors import acreate_embedding, arerank
+from llamacpp_core.llama.vectors import acreate_embedding
 from llamacpp_core.request.completion import read_completion_settings
 from llamacpp_core.request.constraints import grammar_text
 

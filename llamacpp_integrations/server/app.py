@@ -16,7 +16,7 @@ from llamacpp_integrations.server.adapters_api import AdapterRoutes
 from llamacpp_integrations.server.answers import Answers
 from llamacpp_integrations.server.chat_page import page_routes
 from llamacpp_integrations.server.desk import Desk
-from llamacpp_integrations.server.door import Door, problem_response
+from llamacpp_integrations.server.door import Door, problem_response, route_of
 from llamacpp_integrations.server.errors import Problem, problem_of
 from llamacpp_integrations.server.messages_api import Anthropic
 from llamacpp_integrations.server.metrics import CONTENT_TYPE
@@ -114,14 +114,14 @@ def _answering(endpoint: Endpoint) -> Endpoint:
         try:
             return await endpoint(request)
         except Exception as error:
-            return problem_response(request.url.path, problem_of(error))
+            return problem_response(route_of(request.scope), problem_of(error))
 
     return answer
 
 
 async def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    method, path = request.method, request.url.path
+    method, path = request.method, route_of(request.scope)
     found = {
         404: (f"there is no {path} here", "not_found"),
         405: (f"{path} takes no {method}", "wrong_method"),

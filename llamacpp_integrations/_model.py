@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Mapping
 from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, get_args
@@ -17,7 +18,7 @@ from llamacpp_integrations._neighbours import neighbour_refusal
 from llamacpp_integrations._refusals import field_refusal, frozen_refusal
 
 if TYPE_CHECKING:
-    from llamacpp_core import Llama
+    from llamacpp_core import Llama, LoraInfo
 
 __all__ = ["LocalModel"]
 
@@ -133,6 +134,31 @@ class LocalModel(BaseModel):
         for name in _adapters(type(self)):
             # Straight into the values, since nobody set it.
             self.__dict__[name] = self._settled(name, getattr(self, name))
+
+    def load_lora(
+        self, path: str | os.PathLike[str], name: str | None = None, scale: float = 1.0
+    ) -> LoraInfo:
+        """Loads a LoRA adapter for all objects that share the model; calls use it with ``lora="name"``.
+
+        It goes with the model: where ``keep_alive`` unloads that, the adapter is to be loaded again.
+
+        Args:
+            path: A GGUF file.
+            name: What calls name it; None: the file's name without its suffix.
+            scale: How strongly it applies.
+
+        Raises:
+            LlamaCppError: As :meth:`Llama.load_lora <llamacpp_core.Llama.load_lora>` does.
+        """
+        return self.client.load_lora(path, name, scale)
+
+    def unload_lora(self, name: str) -> None:
+        """Unloads a LoRA adapter; calls that have begun end with it.
+
+        Raises:
+            LlamaCppError: As :meth:`Llama.unload_lora <llamacpp_core.Llama.unload_lora>` does.
+        """
+        self.client.unload_lora(name)
 
     def close(self) -> None:
         """Gives the share in the model back; the model is freed with the last share.

@@ -107,7 +107,7 @@ std::string describe(lc_engine & e) {
     out["media_marker"]    = std::string(get_media_marker());
     json loras             = json::array();
     for (const auto & lora : e.params.lora_adapters) {
-        loras.push_back({ { "path", lora.path }, { "scale", lora.scale } });
+        loras.push_back({ { "path", lora.path }, { "scale", lora.scale }, { "bytes", lc_adapter_bytes(lora.ptr) } });
     }
     out["lora"] = loras;
     return out.dump_safe();
@@ -260,7 +260,11 @@ int32_t lc_engine_open(lc_engine_ref * ref, const char * options, size_t size, l
         engine->ids.insert(engine->wake_id);
         engine->queues->queue_results.add_waiting_task_id(engine->wake_id);
 
-        lc_engine * raw = engine.get();
+        lc_engine * raw          = engine.get();
+        engine->adapters->engine = raw;
+        for (size_t i = 0; i < engine->params.lora_adapters.size(); i++) {
+            engine->adapters->entries[engine->adapters->next++].place = (int) i;
+        }
         engine->loop    = std::thread([raw] { run_loop(raw); });
         lc_put(*ref, std::move(engine));
         return 0;

@@ -23,6 +23,7 @@
 #include <vector>
 
 extern "C" {
+#include "adapters.h"
 #include "engine.h"
 #include "parser.h"
 #include "plan.h"
@@ -75,6 +76,22 @@ class lc_formats {
     std::list<std::pair<std::string, json>> entries; // used last first
 };
 
+struct lc_engine;
+
+// The LoRA adapters by the numbers that requests give, none of which is used twice, and who may still begin with one.
+struct lc_adapter_table {
+    struct entry {
+        int     place  = 0;
+        int64_t n_held = 0;
+        bool    leaving = false;
+    };
+
+    std::mutex                         mutex; // guards what follows
+    std::unordered_map<int32_t, entry> entries;
+    int32_t                            next   = 0;
+    lc_engine *                        engine = nullptr; // null once it is closing
+};
+
 struct lc_engine {
     common_params                        params;
     server_context                       context;
@@ -83,6 +100,7 @@ struct lc_engine {
     const llama_vocab *                  vocab = nullptr;
     std::string                          info;
 
+    std::shared_ptr<lc_adapter_table>  adapters = std::make_shared<lc_adapter_table>();
     std::unique_ptr<lc_special_tokens> special;
     lc_token_cache                     token_cache;
     std::unique_ptr<lc_template>       chat_template;
@@ -116,10 +134,16 @@ struct lc_engine {
     void drop(int64_t request); // with the mutex held: forgets a request and cancels what it still runs
 };
 
+int64_t lc_process_id();
+
 // engine_ref.cpp: puts an engine into its place, and keeps it in memory for as long as a call runs.
 void                       lc_put(lc_engine_ref & ref, std::unique_ptr<lc_engine> engine);
 std::shared_ptr<lc_engine> lc_hold(lc_engine_ref * ref);      // throws lc_exception "closed"
 std::shared_ptr<lc_engine> lc_hold_open(lc_engine_ref * ref); // null when it is closed
+
+// adapters.cpp: a request's "lora" by places in the server core's list, in place of numbers.
+json     lc_adapter_places(lc_engine & engine, const json & request);
+uint64_t lc_adapter_bytes(const llama_adapter_lora * adapter); // memory that it takes
 
 // options.cpp: llama-server's options into common_params, without its exits and side channels.
 void lc_apply_options(common_params & params, const json & options);

@@ -22,9 +22,7 @@ struct lc_pin {
     std::shared_ptr<lc_engine> engine;
 };
 
-namespace {
-
-int64_t process_id() {
+int64_t lc_process_id() {
 #ifdef _WIN32
     return 0;
 #else
@@ -32,9 +30,11 @@ int64_t process_id() {
 #endif
 }
 
+namespace {
+
 // In a forked child the engine's threads are missing, so it cannot be taken apart.
 void free_engine(lc_engine * engine) {
-    if (engine->process != process_id()) {
+    if (engine->process != lc_process_id()) {
         return;
     }
     lc_forget_vocabulary(engine->vocab);
@@ -51,6 +51,10 @@ std::shared_ptr<lc_engine> take_out(lc_engine_ref & ref) {
 
 void stop(lc_engine & engine) {
     engine.closing = true;
+    {
+        std::lock_guard<std::mutex> lock(engine.adapters->mutex);
+        engine.adapters->engine = nullptr;
+    }
     {
         std::lock_guard<std::mutex> lock(engine.mutex);
         while (!engine.requests.empty()) {
@@ -73,7 +77,7 @@ void stop(lc_engine & engine) {
 } // namespace
 
 void lc_put(lc_engine_ref & ref, std::unique_ptr<lc_engine> engine) {
-    engine->process = process_id();
+    engine->process = lc_process_id();
     ref.process     = engine->process;
     std::shared_ptr<lc_engine>  shared(engine.release(), free_engine);
     std::lock_guard<std::mutex> lock(ref.mutex);
@@ -101,7 +105,7 @@ lc_engine_ref * lc_engine_new(void) {
 
 void lc_engine_close(lc_engine_ref * ref) {
     lc_guard<void>([&] {
-        if (ref->process != process_id()) {
+        if (ref->process != lc_process_id()) {
             return; // nothing to close, or the parent's, whose lock may have been held at the fork
         }
         if (const auto engine = take_out(*ref)) {
@@ -112,7 +116,7 @@ void lc_engine_close(lc_engine_ref * ref) {
 
 void lc_engine_free(lc_engine_ref * ref) {
     lc_engine_close(ref);
-    if (ref->process == 0 || ref->process == process_id()) {
+    if (ref->process == 0 || ref->process == lc_process_id()) {
         delete ref;
     }
 }

@@ -44,6 +44,7 @@ OWN_HEADERS = (
     "plan.h",
     "parser.h",
     "slots.h",
+    "adapters.h",
     "chooser.h",
 )
 # Where types may come from although none of their functions is bound.

@@ -204,7 +204,7 @@ int32_t lc_submit(lc_engine_ref * ref, lc_plan * plan, int64_t number, int32_t k
         if (engine->loop_ended) {
             throw lc_exception("native", "the engine's loop has ended: " + engine->loop_error);
         }
-        const json data = json::parse(std::string(params, size));
+        const json data = lc_adapter_places(*engine, json::parse(std::string(params, size)));
         auto       tasks =
             kind == LC_TASK_COMPLETION ? completion_tasks(*engine, *plan, data) : input_tasks(*engine, *plan, kind == LC_TASK_RERANK ? SERVER_TASK_TYPE_RERANK : SERVER_TASK_TYPE_EMBEDDING, data);
         auto request         = std::make_shared<lc_request>();

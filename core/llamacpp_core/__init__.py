@@ -35,6 +35,7 @@ from llamacpp_core.errors import (
 )
 
 if _TYPE_CHECKING:
+    from llamacpp_core.engine.adapters import LoraInfo
     from llamacpp_core.engine.info import Capabilities, ModelInfo, PromptCache
     from llamacpp_core.engine.load.options import LoadOptions
     from llamacpp_core.engine.python_loop.callbacks import (
@@ -74,6 +75,7 @@ __all__ = [
     "LlamaState",
     "LoadOptions",
     "LogitsProcessorList",
+    "LoraInfo",
     "MinTokensLogitsProcessor",
     "MissingDependencyError",
     "MissingToolCallError",
@@ -111,6 +113,7 @@ _LATER = {
     "LlamaRAMCache": "llama.compat",
     "LlamaState": "llama.saved_state",
     "LoadOptions": "engine.load.options",
+    "LoraInfo": "engine.adapters",
     "LogitsProcessorList": "engine.python_loop.callbacks",
     "MinTokensLogitsProcessor": "engine.python_loop.callbacks",
     "ModelInfo": "engine.info",

@@ -78,6 +78,10 @@ def serve_command(
         typer.Option(help="Seconds without use after which a model is unloaded.", show_default="never"),
     ] = None,
     page: Annotated[bool, typer.Option(help="Serve the page to chat in.")] = True,
+    lora_dir: Annotated[
+        Path | None,
+        typer.Option(help="A folder from which requests may load LoRA adapters.", show_default="none"),
+    ] = None,
     n_ctx: ContextSize = 0,
     n_gpu_layers: GpuLayers = None,
     threads: Threads = None,
@@ -95,6 +99,7 @@ def serve_command(
         max_tokens=max_tokens or None,
         timeout=timeout or None,
         page=page,
+        lora_dir=lora_dir,
     )
     options = {"n_ctx": n_ctx, "n_gpu_layers": n_gpu_layers, "n_threads": threads, "n_parallel": parallel}
     chosen = {name: value for name, value in options.items() if value is not None}

@@ -79,7 +79,7 @@ class Sampling(BaseModel):
 
     sampling: dict[str, Any] = Field(default_factory=dict)
     """Any other sampling field of :mod:`llamacpp_core.request.sampling`, such as ``dry_multiplier`` or
-    ``xtc_probability``; each may also be given as a keyword."""
+    ``xtc_probability``; each may also be given as a keyword. ``lora`` names adapters of :meth:`load_lora`."""
 
     _collected: ClassVar[Mapping[str, str]] = dict.fromkeys(EXTRA_FIELDS, "sampling")
 
@@ -110,7 +110,7 @@ class Sampling(BaseModel):
         elif (name in self._sampling_names and name != "grammar") or name == "sampling":
             given = value if name == "sampling" else {name: value}
             sampling_fields(
-                {key: one for key, one in given.items() if one is not None and one != []},
+                {key: one for key, one in given.items() if one is not None and one != [] and key != "lora"},
                 n_vocab=self.client.info.n_vocab,  # type: ignore[attr-defined]
             )
         return super()._settled(name, value)  # type: ignore[misc]

@@ -11,7 +11,7 @@ from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError
 
 from llamacpp_integrations.ray.routing import affinity_of
-from llamacpp_integrations.server.door import problem_response, unless_gone
+from llamacpp_integrations.server.door import problem_response, route_of, unless_gone
 from llamacpp_integrations.server.errors import Problem
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ class Relay:
 
     async def _hand_over(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        conversation = affinity_of(scope["path"], headers, body)
+        route = route_of(scope)
+        conversation = affinity_of(route, headers, body)
         asked = {name: scope[name] for name in _SCOPE if name in scope}
         asked["headers"] = [(bytes(name), bytes(value)) for name, value in scope["headers"]]
         ingress: Any = serve.get_replica_context().servable_object
@@ -80,7 +81,7 @@ class Relay:
                     continue
             finally:
                 stream.cancel()
-            await problem_response(scope["path"], problem)(scope, receive, send)
+            await problem_response(route, problem)(scope, receive, send)
             return
 
 

@@ -60,7 +60,7 @@ def affinity_of(path: str, headers: Mapping[str, str], body: bytes) -> str | Non
     all later requests. A system prompt that conversations share does not bring them to one replica.
 
     Args:
-        path: The request's path.
+        path: The request's path, without the prefix of the application's route.
         headers: The request's headers, by their names in small letters.
         body: The request's body.
     """

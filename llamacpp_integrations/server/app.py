@@ -12,10 +12,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from llamacpp_core import Llama, __version__
+from llamacpp_integrations.server.adapters_api import AdapterRoutes
 from llamacpp_integrations.server.answers import Answers
 from llamacpp_integrations.server.chat_page import page_routes
 from llamacpp_integrations.server.desk import Desk
-from llamacpp_integrations.server.door import Door, problem_response
+from llamacpp_integrations.server.door import Door, problem_response, route_of
 from llamacpp_integrations.server.errors import Problem, problem_of
 from llamacpp_integrations.server.messages_api import Anthropic
 from llamacpp_integrations.server.metrics import CONTENT_TYPE
@@ -66,6 +67,7 @@ def create_app(
 
 def _api_routes(answers: Answers) -> list[BaseRoute]:
     openai, anthropic, responses = OpenAI(answers), Anthropic(answers), Responses(answers)
+    adapters = AdapterRoutes(answers)
     posts: dict[str, Endpoint] = {
         "/v1/chat/completions": openai.chat,
         "/v1/completions": openai.completions,
@@ -76,6 +78,8 @@ def _api_routes(answers: Answers) -> list[BaseRoute]:
         "/v1/rerank": openai.rerank,
         "/v2/rerank": openai.rerank,
         "/rerank": openai.rerank,
+        "/v1/load_lora_adapter": adapters.load,
+        "/v1/unload_lora_adapter": adapters.unload,
     }
     return [
         *(Route(path, _answering(endpoint), methods=["POST"]) for path, endpoint in posts.items()),
@@ -110,14 +114,14 @@ def _answering(endpoint: Endpoint) -> Endpoint:
         try:
             return await endpoint(request)
         except Exception as error:
-            return problem_response(request.url.path, problem_of(error))
+            return problem_response(route_of(request.scope), problem_of(error))
 
     return answer
 
 
 async def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    method, path = request.method, request.url.path
+    method, path = request.method, route_of(request.scope)
     found = {
         404: (f"there is no {path} here", "not_found"),
         405: (f"{path} takes no {method}", "wrong_method"),

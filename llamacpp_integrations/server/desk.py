@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
+import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llamacpp_core.errors import InvalidParameterError
+from llamacpp_core.errors import InvalidParameterError, LlamaCppError
 from llamacpp_integrations.server.errors import RefusedError
 from llamacpp_integrations.server.metrics import Metrics
 from llamacpp_integrations.server.models import Lender, LoadedModels, Models
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from llamacpp_core import Llama, ModelInfo
 
 __all__ = ["Desk"]
+
+_LOGGER = logging.getLogger(__name__)
 
 _RETRY_AFTER = 2
 #: Requests that a model which was not loaded yet may be able to run at once.
@@ -39,6 +44,8 @@ class Desk:
         self.settings = settings
         self.metrics = Metrics()
         self._lender = Lender(models)
+        self._adapters: dict[str, dict[str, tuple[Path, float]]] = {one: {} for one in models.names}
+        self._bringing = {one: asyncio.Lock() for one in models.names}
         self.in_flight = dict.fromkeys(models.names, 0)
         self.facts: dict[str, ModelInfo] = models.infos if isinstance(models, LoadedModels) else {}
 
@@ -67,6 +74,64 @@ class Desk:
             "model_not_found",
             parameter="model",
         )
+
+    def asked(self, body: dict[str, Any]) -> tuple[str, str]:
+        """The model that a request asks for, and what it calls it. Takes ``model`` out of the request.
+
+        A name like "model:adapter" becomes the model, with the LoRA adapter in the request's ``lora``.
+
+        Raises:
+            RefusedError: There is no such model.
+            InvalidParameterError: No model is named and there are several, or two adapters are named.
+        """
+        wanted = body.pop("model", None)
+        if isinstance(wanted, str) and wanted not in self.models.names:
+            name, _, adapter = wanted.rpartition(":")
+            if name in self.models.names and adapter in self.adapters(name):
+                if body.get("lora") is not None:
+                    raise InvalidParameterError(
+                        "give the adapter in model or in lora, not both", parameter="lora"
+                    )
+                body["lora"] = adapter
+                return name, wanted
+        name = self.name_of(wanted)
+        return name, name
+
+    def adapters(self, name: str) -> list[str]:
+        """The names of a model's LoRA adapters."""
+        loaded = self.models.adapters(name) if isinstance(self.models, LoadedModels) else []
+        return list(dict.fromkeys([*loaded, *self._adapters[name]]))
+
+    def load_adapter(self, name: str, llm: Llama, adapter: str, path: Path, scale: float) -> None:
+        """Loads a LoRA adapter, now and whenever the model is loaded again.
+
+        Raises:
+            LlamaCppError: As :meth:`Llama.load_lora <llamacpp_core.Llama.load_lora>` does.
+        """
+        llm.load_lora(path, adapter, scale)
+        self._adapters[name][adapter] = path, scale
+
+    def unload_adapter(self, name: str, llm: Llama, adapter: str) -> None:
+        """Unloads a LoRA adapter.
+
+        Raises:
+            LlamaCppError: As :meth:`Llama.unload_lora <llamacpp_core.Llama.unload_lora>` does.
+        """
+        llm.unload_lora(adapter)
+        self._adapters[name].pop(adapter, None)
+
+    async def _bring_adapters(self, name: str, llm: Llama) -> None:
+        """Loads what a model had before it was unloaded to make room for another."""
+        async with self._bringing[name]:
+            there = {one.name for one in llm.loras}
+            for adapter, (path, scale) in list(self._adapters[name].items()):
+                if adapter in there:
+                    continue
+                try:
+                    await asyncio.to_thread(llm.load_lora, path, adapter, scale)
+                except LlamaCppError as error:
+                    _LOGGER.warning("the adapter %s of %s is gone: %s", adapter, name, error)
+                    self._adapters[name].pop(adapter, None)
 
     @asynccontextmanager
     async def use(self, name: str, n: int = 1) -> AsyncGenerator[Llama, None]:
@@ -98,6 +163,8 @@ class Desk:
         self._count(name, n)
         try:
             async with self._lender.lend(name) as llm:
+                if len(self._adapters[name]) > len(llm.loras):
+                    await self._bring_adapters(name, llm)
                 self.facts[name] = llm.info
                 yield llm
         finally:

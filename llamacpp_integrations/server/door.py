@@ -7,7 +7,7 @@ import hmac
 import time
 from collections.abc import Awaitable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from llamacpp_integrations.server.metrics import Metrics
     from llamacpp_integrations.server.settings import ServerSettings
 
-__all__ = ["Door", "problem_response", "speaks_anthropic"]
+__all__ = ["Door", "problem_response", "route_of", "speaks_anthropic"]
 
 _OPEN = ("/", "/health", "/page/")
 _CORS = {
@@ -35,6 +35,16 @@ _CORS = {
     "access-control-allow-headers": "*",
     "access-control-max-age": "600",
 }
+
+
+def route_of(scope: Mapping[str, Any]) -> str:
+    """The path of a request, without the prefix under which the application is mounted.
+
+    Args:
+        scope: An ASGI scope; servers differ in whether its ``path`` begins with its ``root_path``.
+    """
+    path, prefix = str(scope["path"]), str(scope.get("root_path") or "").rstrip("/")
+    return path[len(prefix) :] or "/" if path == prefix or path.startswith(f"{prefix}/") else path
 
 
 def speaks_anthropic(path: str) -> bool:
@@ -76,7 +86,7 @@ class Door:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers, path = Headers(scope=scope), scope["path"]
+        headers, path = Headers(scope=scope), route_of(scope)
         send = self._counted(path, send)
         try:
             self._check_host(headers)

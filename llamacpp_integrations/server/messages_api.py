@@ -46,14 +46,14 @@ class Anthropic:
     async def messages(self, request: Request) -> Response:
         """``POST /v1/messages``."""
         body = await read_object(request)
-        name = self._desk.name_of(body.get("model"))
+        name, shown = self._desk.asked(body)
         max_tokens = given(body, "max_tokens", int, "a whole number")
         if max_tokens is None or max_tokens < 1:
             raise InvalidParameterError(
                 "max_tokens must be a whole number of at least 1", parameter="max_tokens"
             )
         chat = chat_request(body)
-        params = chat.params | {"model": name, "max_tokens": self._answers.limited(max_tokens)}
+        params = chat.params | {"model": shown, "max_tokens": self._answers.limited(max_tokens)}
         if given(body, "stream", bool, "true or false"):
 
             async def start(llm: Llama) -> Chunks:
@@ -63,7 +63,7 @@ class Anthropic:
                     )
 
             return await self._answers.streamed(
-                name, 1, start, lambda chunks: _events(chunks, name, params), _stream_problem
+                name, 1, start, lambda chunks: _events(chunks, shown, params), _stream_problem
             )
 
         async def work(llm: Llama) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class Anthropic:
 
         answer = await self._answers.whole(name, 1, work)
         choice = answer["choices"][0]
-        message = _message(name)
+        message = _message(shown)
         message["content"] = [_content(block) for block in blocks_of(choice)]
         message |= _ending(choice["finish_reason"], choice.get("stop_reason"), params)
         message["usage"] = _usage(answer["usage"])

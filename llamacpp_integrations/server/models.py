@@ -61,6 +61,10 @@ class LoadedModels:
         """The model of this name."""
         yield self._models[name]
 
+    def adapters(self, name: str) -> list[str]:
+        """The names of a model's LoRA adapters."""
+        return [one.name for one in self._models[name].loras]
+
     def close(self) -> None:
         """Closes all models."""
         for llm in self._models.values():

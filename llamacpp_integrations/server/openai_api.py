@@ -53,29 +53,29 @@ class OpenAI:
     async def chat(self, request: Request) -> Response:
         """``POST /v1/chat/completions``."""
         body = await read_object(request)
-        name = self._desk.name_of(body.pop("model", None))
+        name, shown = self._desk.asked(body)
         messages = _messages(body)
         params = self._chat_params(body)
         if params.pop("stream", None):
             return await self._answers.streamed(
                 name,
                 params.get("n"),
-                lambda llm: llm.acreate_chat_completion(messages, stream=True, model=name, **params),
+                lambda llm: llm.acreate_chat_completion(messages, stream=True, model=shown, **params),
                 encoded,
                 stream_problem,
             )
 
         async def work(llm: Llama) -> dict[str, Any]:
-            return dict(await llm.acreate_chat_completion(messages, model=name, **params))
+            return dict(await llm.acreate_chat_completion(messages, model=shown, **params))
 
         return JSONResponse(await self._answers.whole(name, params.get("n"), work))
 
     async def completions(self, request: Request) -> Response:
         """``POST /v1/completions``."""
         body = await read_object(request)
-        name = self._desk.name_of(body.pop("model", None))
+        name, shown = self._desk.asked(body)
         texts = prompts.listed(body.pop("prompt", None))
-        params = self._params(body) | {"model": name}
+        params = self._params(body) | {"model": shown}
         most = max((params[k] for k in ("n", "best_of") if isinstance(params.get(k), int)), default=1)
         n = len(texts) * most
         if params.pop("stream", None):
@@ -124,37 +124,45 @@ class OpenAI:
         prompts.check_known(body, known)
 
         async def work(llm: Llama) -> dict[str, Any]:
-            return {"results": await llm.arerank(query, documents, top_n=top_n)}
+            return await llm.acreate_rerank(query, documents, model=name, top_n=top_n)
 
-        results = (await self._answers.whole(name, 1, work))["results"]
+        answer = await self._answers.whole(name, 1, work)
         if with_documents:
-            for result in results:
+            for result in answer["results"]:
                 result["document"] = {"text": documents[result["index"]]}
-        answer = {"id": f"rerank-{uuid.uuid4().hex}", "object": "list", "model": name, "results": results}
-        return JSONResponse(answer)
+        return JSONResponse({"id": f"rerank-{uuid.uuid4().hex}", "object": "list", **answer})
 
     async def models(self, _: Request) -> Response:
         """``GET /v1/models``; has what Anthropic's clients look for too."""
         data = [self._model(name) for name in self._desk.models.names]
+        data += [
+            self._model(name, one) for name in self._desk.models.names for one in self._desk.adapters(name)
+        ]
         ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
         return JSONResponse({"object": "list", "data": data, "has_more": False, **ends})
 
     async def model(self, request: Request) -> Response:
         """``GET /v1/models/{name}``."""
-        name = request.path_params["name"]
-        if name not in self._desk.models.names:
-            raise RefusedError(404, f"there is no model {name!r} here", "model_not_found", parameter="model")
-        return JSONResponse(self._model(name))
+        wanted = request.path_params["name"]
+        if wanted in self._desk.models.names:
+            return JSONResponse(self._model(wanted))
+        name, _, adapter = wanted.rpartition(":")
+        if name in self._desk.models.names and adapter in self._desk.adapters(name):
+            return JSONResponse(self._model(name, adapter))
+        raise RefusedError(404, f"there is no model {wanted!r} here", "model_not_found", parameter="model")
 
-    def _model(self, name: str) -> dict[str, Any]:
+    def _model(self, name: str, adapter: str | None = None) -> dict[str, Any]:
         created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._started))
+        shown = name if adapter is None else f"{name}:{adapter}"
+        parent = {} if adapter is None else {"parent": name}
         return {
-            "id": name,
+            "id": shown,
+            **parent,
             "object": "model",
             "type": "model",
             "created": self._started,
             "created_at": created,
-            "display_name": name,
+            "display_name": shown,
             "owned_by": "llamacpp-integrations",
             "meta": _meta(self._desk.facts.get(name)),
         }
@@ -187,8 +195,6 @@ class OpenAI:
         options = params.get("stream_options")
         if isinstance(options, Mapping):
             params["stream_options"] = {k: v for k, v in options.items() if k != "include_obfuscation"}
-        if isinstance(params.get("lora"), Mapping):  # the names of a JSON object are strings
-            params["lora"] = {int(k) if k.isdigit() else k: v for k, v in params["lora"].items()}
         if "max_tokens" in params:
             params["max_tokens"] = self._answers.limited(params["max_tokens"])
         for name in ("messages", "self"):  # no field of this route: they are named parameters of Python's

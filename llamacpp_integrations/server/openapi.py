@@ -49,6 +49,7 @@ _SAMPLING: dict[str, Schema] = {
     "frequency_penalty": _NUMBER,
     "repeat_penalty": {"type": ["number", "null"], "exclusiveMinimum": 0},
     "logit_bias": _OBJECT,
+    "lora": {"type": ["string", "object", "array", "null"]},
     "grammar": _STRING,
     "stream": _BOOLEAN,
     "stream_options": _OBJECT,
@@ -186,7 +187,19 @@ _POSTS: dict[str, tuple[str, dict[str, Schema], list[str], list[str]]] = {
         "Sort documents by how well they answer a query.",
         _RERANK,
         ["query", "documents"],
-        ["model", "results"],
+        ["model", "results", "usage"],
+    ),
+    "/v1/load_lora_adapter": (
+        "Load a LoRA adapter.",
+        {"lora_name": {"type": "string"}, "lora_path": {"type": "string"}, "scale": _NUMBER},
+        ["lora_name", "lora_path"],
+        ["id"],
+    ),
+    "/v1/unload_lora_adapter": (
+        "Unload a LoRA adapter.",
+        {"lora_name": {"type": "string"}},
+        ["lora_name"],
+        ["id"],
     ),
 }
 _GETS: dict[str, tuple[str, Schema]] = {

@@ -44,11 +44,11 @@ class Responses:
     async def create(self, request: Request) -> Response:
         """``POST /v1/responses``."""
         body = await read_object(request)
-        name = self._desk.name_of(body.get("model"))
+        name, shown = self._desk.asked(body)
         chat = chat_request(body)
         most = self._answers.limited(body.get("max_output_tokens"))
         params = {
-            k: v for k, v in (chat.params | {"model": name, "max_tokens": most}).items() if v is not None
+            k: v for k, v in (chat.params | {"model": shown, "max_tokens": most}).items() if v is not None
         }
         if given(body, "stream", bool, "true or false"):
 
@@ -58,7 +58,7 @@ class Responses:
                         await llm.acreate_chat_completion(chat.messages, stream=True, **params)
                     )
 
-            events = _Events(_response(body, name))
+            events = _Events(_response(body, shown))
             return await self._answers.streamed(name, 1, start, events.encode, events.problem)
 
         async def work(llm: Llama) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class Responses:
                 return dict(await llm.acreate_chat_completion(chat.messages, **params))
 
         answer = await self._answers.whole(name, 1, work)
-        choice, response = answer["choices"][0], _response(body, name)
+        choice, response = answer["choices"][0], _response(body, shown)
         ids = _Ids()
         response["output"] = [_item(block, ids[block], "completed") for block in blocks_of(choice)]
         _finish(response, choice["finish_reason"], answer["usage"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 from llamacpp_core._checks import boolean, integer, number, text
 from llamacpp_core.errors import InvalidParameterError
@@ -29,6 +30,7 @@ class ServerSettings:
             site cannot reach a server on this machine by a name of its own.
         origins: Sites whose pages may call the server from a browser; "*" for all.
         page: Whether the page to chat in is served.
+        lora_dir: The folder from which requests may load LoRA adapters; None: they may not.
     """
 
     api_keys: tuple[str, ...] = ()
@@ -40,6 +42,7 @@ class ServerSettings:
     hosts: tuple[str, ...] | None = None
     origins: tuple[str, ...] = ()
     page: bool = True
+    lora_dir: Path | None = None
 
     def __post_init__(self) -> None:
         for name in ("api_keys", "origins", "hosts"):
@@ -48,6 +51,8 @@ class ServerSettings:
         integer(0)("max_waiting", self.max_waiting)
         number(0, above=True)("keep_alive_seconds", self.keep_alive_seconds)
         boolean("page", self.page)
+        if self.lora_dir is not None and not Path(self.lora_dir).is_dir():
+            raise InvalidParameterError(f"lora_dir: {self.lora_dir} is not a folder", parameter="lora_dir")
         if self.timeout is not None:
             number(0, above=True)("timeout", self.timeout)
         if self.max_tokens is not None:

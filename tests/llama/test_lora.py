@@ -17,7 +17,7 @@ CAPITAL = "The capital of France is"
 GREEDY: dict[str, Any] = {"max_tokens": 8, "temperature": 0}
 
 
-def write_adapter(path: Path, seed: int) -> Path:
+def write_adapter(path: Path, seed: int, n_embd: int = N_EMBD) -> Path:
     """Writes an adapter that adds noise to the output projections of the first layers."""
     import gguf
 
@@ -28,7 +28,7 @@ def write_adapter(path: Path, seed: int) -> Path:
     random = np.random.default_rng(seed)
     for layer in range(4):
         name = f"blk.{layer}.attn_output.weight"
-        for part, shape in (("lora_a", (RANK, N_EMBD)), ("lora_b", (N_EMBD, RANK))):
+        for part, shape in (("lora_a", (RANK, n_embd)), ("lora_b", (n_embd, RANK))):
             writer.add_tensor(f"{name}.{part}", (0.3 * random.standard_normal(shape)).astype(np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

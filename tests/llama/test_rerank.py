@@ -128,6 +128,24 @@ def test_form_of_every_mode(reranker: Llama) -> None:
     assert len(reranker.rerank(QUERY, DOCUMENTS, top_n=100)) == len(DOCUMENTS)
 
 
+async def test_the_tokens_are_counted(reranker: Llama) -> None:
+    answer = reranker.create_rerank(QUERY, DOCUMENTS, model="mine", top_n=1)
+    assert answer["model"] == "mine"
+    assert len(answer["results"]) == 1
+    n_query, *n_documents = (len(reranker.tokenize(text.encode())) for text in (QUERY, *DOCUMENTS))
+    read = {
+        "embedding": n_query + sum(n_documents),
+        # one [CLS] less in each pair
+        "cross-encoder": sum(n_query + n - 1 for n in n_documents),
+    }.get(str(reranker.info.capabilities.rerank))
+    total = answer["usage"]["total_tokens"]
+    assert answer["usage"] == {"prompt_tokens": total, "total_tokens": total}
+    assert total == read if read else total > len(DOCUMENTS) * n_query + sum(n_documents)
+    assert (await reranker.acreate_rerank(QUERY, DOCUMENTS, top_n=1))["usage"] == answer["usage"]
+    nothing = reranker.create_rerank(QUERY, [])
+    assert (nothing["results"], nothing["usage"]["total_tokens"]) == ([], 0)
+
+
 async def test_async_twin(reranker: Llama) -> None:
     found = await reranker.arerank(QUERY, DOCUMENTS)
     expected = reranker.rerank(QUERY, DOCUMENTS)

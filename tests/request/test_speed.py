@@ -68,6 +68,15 @@ def test_requests_beside_others_tell_nothing(caplog: pytest.LogCaptureFixture) -
     assert not warnings_of(caplog)
 
 
+def test_a_request_that_was_lost_is_not_counted(caplog: pytest.LogCaptureFixture) -> None:
+    watch = SpeedWatch(4, lambda: 0)
+    run(watch, timings(100))
+    lost = watch.begin()  # as where Ctrl-C ends its thread before end()
+    del lost
+    run(watch, timings(1))
+    assert len(warnings_of(caplog)) == 1
+
+
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_model_is_watched(llm: Llama, caplog: pytest.LogCaptureFixture, streamed: bool) -> None:
     llm._speed._best.clear()

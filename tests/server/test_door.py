@@ -10,9 +10,12 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from server.conftest import Served
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
-from llamacpp_core import InvalidParameterError
-from llamacpp_integrations.server import LoadedModels, ServerSettings
+from llamacpp_core import InvalidParameterError, Llama
+from llamacpp_integrations.server import LoadedModels, ServerSettings, create_app, serving
+from llamacpp_integrations.server.door import route_of
 
 ServeWith = Callable[..., AbstractContextManager[Any]]
 ASK = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1, "model": "chat"}
@@ -35,6 +38,33 @@ def test_keys(serve_with: ServeWith) -> None:
             assert http.get("/v1/models", headers=headers).status_code == 200
         refused = http.post("/v1/chat/completions", json=ASK)
         assert refused.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(
+    ("path", "root_path", "route"),
+    [
+        ("/v1/messages", "", "/v1/messages"),
+        ("/v1/messages", "/llm", "/v1/messages"),
+        ("/llm/v1/messages", "/llm", "/v1/messages"),
+        ("/llm/v1/messages", "/llm/", "/v1/messages"),
+        ("/llm", "/llm", "/"),
+        ("/llmv1/messages", "/llm", "/llmv1/messages"),
+    ],
+)
+def test_the_route_below_a_prefix(path: str, root_path: str, route: str) -> None:
+    assert route_of({"path": path, "root_path": root_path}) == route
+
+
+def test_under_a_prefix_everything_is_the_same(llm: Llama) -> None:
+    app = create_app({"chat": llm}, ServerSettings(api_keys=("one",)))
+    with serving(Starlette(routes=[Mount("/llm", app=app)])) as url, httpx.Client(base_url=url) as http:
+        assert http.get("/llm/health").status_code == 200
+        refused = http.post("/llm/v1/messages", json={}).json()
+        assert (refused["type"], refused["error"]["type"]) == ("error", "authentication_error")
+        wrong = http.post("/llm/v1/messages", json={"max_tokens": 1}, headers={"x-api-key": "one"}).json()
+        assert wrong["error"]["type"] == "invalid_request_error"
+        counted = http.get("/llm/metrics", headers={"x-api-key": "one"}).text
+        assert 'route="/v1/messages"' in counted
 
 
 def test_a_page_of_another_site_is_refused(http: httpx.Client) -> None:
@@ -148,6 +178,8 @@ def test_rerank(http: httpx.Client) -> None:
         "documents": ["Boats float.", {"text": "The Sun's surface has 5,500 degrees."}, "Bread rises."],
     }
     answer = http.post("/v1/rerank", json=ask).json()
+    assert answer["model"] == "embedder"
+    assert answer["usage"]["total_tokens"] == answer["usage"]["prompt_tokens"] > 30
     assert answer["results"][0]["index"] == 1
     scores = [result["relevance_score"] for result in answer["results"]]
     assert scores == sorted(scores, reverse=True)

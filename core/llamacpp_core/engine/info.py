@@ -87,7 +87,8 @@ class ModelInfo:
         chat_template: The Jinja template in use.
         prompt_cache: What is kept of earlier prompts.
         capabilities: What the model can do.
-        lora: Paths and scales of the loaded LoRA adapters.
+        lora: Paths and scales of the loaded LoRA adapters; ``Llama.loras`` has more of them.
+        lora_bytes: Memory that they take.
         cpu_level: The level of CPUs that llama.cpp was compiled for, and why it was chosen.
     """
 
@@ -113,6 +114,7 @@ class ModelInfo:
     prompt_cache: PromptCache
     capabilities: Capabilities
     lora: tuple[tuple[str, float], ...] = ()
+    lora_bytes: int = 0
     cpu_level: str = ""
 
     def as_dict(self) -> dict[str, Any]:

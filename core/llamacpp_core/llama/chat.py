@@ -354,7 +354,7 @@ def prepare_chat(
 def chat_settings(llama: Llama, arguments: Mapping[str, Any]) -> ChatSettings:
     """The arguments of a chat completion, with what was set for the whole model, read and checked."""
     given = default_arguments(create_chat_completion) | with_own_defaults(llama, arguments)
-    return read_chat_settings(given, n_vocab=llama.info.n_vocab, n_lora=len(llama.info.lora))
+    return read_chat_settings(given, n_vocab=llama.info.n_vocab, lora=llama._adapters.numbers)
 
 
 def _answers_chats(llama: Llama) -> tuple[Callable[..., Any] | None, ChatFormatter | None]:

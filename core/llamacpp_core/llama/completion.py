@@ -189,5 +189,5 @@ async def acreate_completion(
 def prepare_completion(llama: Llama, prompt: Any, arguments: Mapping[str, Any]) -> Prepared:
     """The request that a text completion is, tokenized and checked."""
     given = with_own_defaults(llama, arguments)
-    settings = read_completion_settings(given, n_vocab=llama.info.n_vocab, n_lora=len(llama.info.lora))
+    settings = read_completion_settings(given, n_vocab=llama.info.n_vocab, lora=llama._adapters.numbers)
     return llama._completion.prepare(prompt, settings)

@@ -325,7 +325,7 @@ def evaluated(llama: Llama) -> Evaluation:
     """What :func:`eval` has read so far, in a context that is made when it is first needed."""
     if llama._evaluation is None:
         session = llama._sessions.new(llama.info.n_ctx)
-        session.use_loras(tuple(scale for _, scale in llama.info.lora))
+        session.use_loras(llama._adapters.defaults)
         llama._evaluation = Evaluation(session, llama.settings.logits_all)
     llama._last = llama._evaluation
     return llama._evaluation

@@ -9,14 +9,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from llamacpp_core._checks import boolean
+from llamacpp_core.engine.adapters import Adapters, LoraInfo
 from llamacpp_core.engine.info import ModelInfo, draw_with
 from llamacpp_core.engine.load.loading import load_engine, model_info
 from llamacpp_core.engine.load.options import LoadOptions
 from llamacpp_core.errors import InvalidParameterError
-from llamacpp_core.llama import chat, completion, evaluation, lists, state, tokens, vectors
+from llamacpp_core.llama import adapters, chat, completion, evaluation, lists, ranking, state, tokens, vectors
 from llamacpp_core.llama.chat_formats import chat_handler_for, chat_template_for
 from llamacpp_core.llama.running import watch_speed
 from llamacpp_core.llama.settings import Settings, make_load_options, read_settings, show_log
+from llamacpp_core.llama.vocab_only import load_vocab
 from llamacpp_core.request.chat import ChatPreparer
 from llamacpp_core.request.completion import CompletionPreparer
 from llamacpp_core.request.template import ChatPlanner
@@ -60,7 +62,7 @@ class Llama:
         chat_template: A Jinja chat template, or the path of one, in place of the model's own.
         draft_model: Speculative decoding: the path of a smaller model, or a
             :class:`~llamacpp_core.LlamaPromptLookupDecoding`.
-        lora_path: A LoRA adapter; ``lora`` takes several.
+        lora_path: A LoRA adapter; ``lora`` takes several, and :meth:`load_lora` loads them later.
         lora_scale: Its scale.
         vocab_only: Load the vocabulary and no weights.
         logits_all: :meth:`eval` keeps the logits of every token.
@@ -99,6 +101,7 @@ class Llama:
     _completion: CompletionPreparer
     _vectors: VectorPreparer
     _sessions: SessionPool
+    _adapters: Adapters
     _seed: int | None
     _last: Prepared | Evaluation | None  # what save_state() saves
     _evaluation: Evaluation | None
@@ -163,7 +166,7 @@ class Llama:
         bar = ProgressBar(f"loading {resolved.name}", 100, unit="%", progress=progress, patience=_PATIENCE)
         with bar:
             if self.settings.vocab_only:
-                self._load_vocab(resolved)
+                load_vocab(self, resolved)
             else:
                 self._load_weights(resolved, lambda fraction: bar.move_to(round(100 * fraction)))
         from llamacpp_core.lowlevel.vocabulary import Vocabulary
@@ -191,9 +194,9 @@ class Llama:
     def _prepare(self, resolved: ResolvedModel) -> None:
         from llamacpp_core.engine.python_loop.sessions import SessionPool
 
-        self._sessions = SessionPool(self._engine, self.info, self.options)
-        self._speed = watch_speed(self)
-        engine, vocab, info = self._engine, self._vocab, self.info
+        self._adapters = Adapters(self._engine, self._engine.info["lora"])
+        self._sessions = SessionPool(self._engine, self.info, self.options, self._adapters)
+        self._speed, engine, vocab, info = watch_speed(self), self._engine, self._vocab, self.info
         self._chat = ChatPreparer(
             engine, vocab, info, safe=self.options.safe_prompts, stops=self._format_stops
         )
@@ -204,14 +207,6 @@ class Llama:
         self._engine, reduced = load_engine(resolved, self.options, on_progress)
         native_calls = ChatPlanner(self._engine).reads_own_calls()
         self.info = model_info(self._engine, resolved, self.options, reduced, native_calls=native_calls)
-
-    def _load_vocab(self, resolved: ResolvedModel) -> None:
-        from llamacpp_core.llama.vocab_only import NoWeights, VocabEngine, vocab_info
-
-        engine: Any = VocabEngine(resolved, self.options.kv_overrides)
-        self._engine, self.info = engine, vocab_info(resolved, engine)
-        nothing: Any = NoWeights()
-        self._chat = self._completion = self._vectors = self._sessions = nothing
 
     @classmethod
     def from_pretrained(
@@ -263,11 +258,6 @@ class Llama:
         llama._load(resolved, progress)
         return llama
 
-    @property
-    def n_active(self) -> int:
-        """How many requests are waiting or running at this moment."""
-        return self._engine.n_active
-
     # Its methods by subject: the modules hold them as functions of a Llama.
 
     create_chat_completion = chat.create_chat_completion
@@ -280,24 +270,35 @@ class Llama:
     create_completion = __call__ = completion.create_completion
     acreate_completion = completion.acreate_completion
 
-    embed, aembed = vectors.embed, vectors.aembed
+    embed, aembed, rerank, arerank = vectors.embed, vectors.aembed, ranking.rerank, ranking.arerank
     embed_stream, aembed_stream = vectors.embed_stream, vectors.aembed_stream
     create_embedding, acreate_embedding = vectors.create_embedding, vectors.acreate_embedding
-    rerank, arerank = vectors.rerank, vectors.arerank
+    create_rerank, acreate_rerank = ranking.create_rerank, ranking.acreate_rerank
     map, amap = lists.map, lists.amap
 
     tokenize, detokenize, tokenizer = tokens.tokenize, tokens.detokenize, tokens.tokenizer
     token_bos, token_eos, token_nl = tokens.token_bos, tokens.token_eos, tokens.token_nl
-    n_ctx, n_embd, n_vocab = tokens.n_ctx, tokens.n_embd, tokens.n_vocab
-    pooling_type = tokens.pooling_type
+    n_ctx, n_embd, n_vocab, pooling_type = tokens.n_ctx, tokens.n_embd, tokens.n_vocab, tokens.pooling_type
 
     reset, eval, sample, generate = evaluation.reset, evaluation.eval, evaluation.sample, evaluation.generate
     logits_to_logprobs = staticmethod(evaluation.logits_to_logprobs)
     longest_token_prefix = staticmethod(evaluation.longest_token_prefix)
 
+    load_lora, unload_lora = adapters.load_lora, adapters.unload_lora
+
     set_seed, set_cache = state.set_seed, state.set_cache
     save_state, load_state = state.save_state, state.load_state
     save_state_file, load_state_file = state.save_state_file, state.load_state_file
+
+    @property
+    def n_active(self) -> int:
+        """How many requests are waiting or running at this moment."""
+        return self._engine.n_active
+
+    @property
+    def loras(self) -> tuple[LoraInfo, ...]:
+        """The loaded LoRA adapters, in the order of their loading."""
+        return tuple(self._adapters)
 
     @property
     def model_path(self) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llamacpp_core._checks import unknown_name
-from llamacpp_core.errors import EngineClosedError, InvalidParameterError, UnsupportedCapabilityError
+from llamacpp_core.errors import EngineClosedError, UnsupportedCapabilityError
+from llamacpp_core.llama.adapters import chosen_adapters, hold_adapters
 from llamacpp_core.request.runner import Prepared, Runs, arun, astream, run, stream
 from llamacpp_core.request.speed import SpeedWatch
 
@@ -34,8 +33,8 @@ def with_own_defaults(llama: Llama, arguments: Mapping[str, Any]) -> dict[str, A
         InvalidParameterError: ``lora`` names an adapter that is not loaded.
     """
     given = {name: value for name, value in arguments.items() if value is not None}
-    if isinstance(given.get("lora"), Mapping):
-        given["lora"] = _by_position(given["lora"], [path for path, _ in llama.info.lora])
+    if "lora" in given:
+        given["lora"] = chosen_adapters(llama._adapters, given["lora"])
     found = _own_defaults(llama) | given
     if found.get("deterministic") is True and (
         llama.options.kv_unified or not llama.info.prompt_cache.shares_prefixes
@@ -54,33 +53,12 @@ def _own_defaults(llama: Llama) -> dict[str, Any]:
         defaults["deterministic"] = True
     if llama._seed is not None:
         defaults["seed"] = llama._seed
-    if llama.info.lora:
-        # llama-server forgets to clear a slot's cache where a request names no adapters.
-        defaults["lora"] = {i: scale for i, (_, scale) in enumerate(llama.info.lora)}
+    # llama-server forgets to clear a slot's cache where a request names no adapters.
+    if scales := llama._adapters.defaults:
+        defaults["lora"] = scales
     if llama.settings.last_n_tokens_size != 64:
         defaults["repeat_last_n"] = llama.settings.last_n_tokens_size
     return defaults
-
-
-def _by_position(scales: Mapping[Any, Any], paths: Sequence[str]) -> dict[Any, Any]:
-    """The scales of adapters by their positions; names are those of their files, without the suffix."""
-    names = [Path(path).stem for path in paths]
-    found: dict[Any, Any] = {}
-    for key, scale in scales.items():
-        position = key
-        if isinstance(key, str):
-            if names.count(key) > 1:
-                raise InvalidParameterError(
-                    f"lora: several adapters are called {key!r}: name them by their positions",
-                    parameter="lora",
-                )
-            if key not in names and not (key.isascii() and key.isdigit()):
-                raise unknown_name(key, names, "adapter of lora")
-            position = names.index(key) if key in names else int(key)
-        if position in found:
-            raise InvalidParameterError(f"lora names adapter {position} twice", parameter="lora")
-        found[position] = scale
-    return found
 
 
 def _runner(llama: Llama, prepared: Prepared) -> Runs:
@@ -103,7 +81,7 @@ def _runner(llama: Llama, prepared: Prepared) -> Runs:
 def run_prepared(llama: Llama, prepared: Prepared) -> dict[str, Any] | Generator[dict[str, Any], None, None]:
     """The whole response, or an iterator of its chunks."""
     answer = stream if prepared.streamed else run
-    return answer(_runner(llama, prepared), _watched(llama, prepared))
+    return answer(_runner(llama, prepared), _at_work(llama, prepared))
 
 
 async def arun_prepared(
@@ -111,12 +89,14 @@ async def arun_prepared(
 ) -> dict[str, Any] | AsyncGenerator[dict[str, Any], None]:
     """The whole response, or an async iterator of its chunks."""
     runner = _runner(llama, prepared)
-    prepared = _watched(llama, prepared)
+    prepared = _at_work(llama, prepared)
     return astream(runner, prepared) if prepared.streamed else await arun(runner, prepared)
 
 
-def _watched(llama: Llama, prepared: Prepared) -> Prepared:
-    return prepared if prepared.needs_python else dataclasses.replace(prepared, watch=llama._speed)
+def _at_work(llama: Llama, prepared: Prepared) -> Prepared:
+    """The request with what it needs while it runs: its adapters stay, and its speed is watched."""
+    held = hold_adapters(llama, prepared.params)
+    return dataclasses.replace(prepared, held=held, watch=None if prepared.needs_python else llama._speed)
 
 
 def watch_speed(llama: Llama) -> SpeedWatch:

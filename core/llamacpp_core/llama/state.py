@@ -20,6 +20,7 @@ from llamacpp_core.llama.evaluation import Evaluation, evaluated
 if TYPE_CHECKING:
     from llamacpp_core.llama.llama import Llama
     from llamacpp_core.llama.saved_state import LlamaState
+    from llamacpp_core.request.runner import Prepared
 
 __all__ = [
     "load_state",
@@ -69,10 +70,10 @@ def save_state(self: Llama) -> LlamaState:
 
     Raises:
         EngineError: There is no conversation, or its memory is in use by a later request.
-        UnsupportedCapabilityError: The model was loaded with LoRA adapters.
+        UnsupportedCapabilityError: LoRA adapters took part.
     """
-    _refuse_loras(self)
     last = self._last
+    _refuse_loras(self, last)
     if last is None:
         raise EngineError("there is no conversation to save: nothing was generated or evaluated")
     if isinstance(last, Evaluation):
@@ -158,11 +159,12 @@ def load_state_file(self: Llama, path: str | os.PathLike[str]) -> None:
     self.load_state(read_state_file(file_path("path", path)))
 
 
-def _refuse_loras(llama: Llama) -> None:
-    if llama.info.lora:
+def _refuse_loras(llama: Llama, last: Prepared | Evaluation | None = None) -> None:
+    named = () if last is None or isinstance(last, Evaluation) else last.params.get("lora") or ()
+    if llama._adapters.defaults or any(one["scale"] for one in named):
         raise UnsupportedCapabilityError(
             "a conversation's state does not tell which LoRA adapters computed it: save and load states "
-            "with a model that was loaded without adapters",
+            "with a model that was loaded without adapters, after a request without them",
             parameter="lora",
         )
 

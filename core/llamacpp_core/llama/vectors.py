@@ -1,4 +1,4 @@
-"""The embedding and reranking methods of :class:`~llamacpp_core.Llama`."""
+"""The embedding methods of :class:`~llamacpp_core.Llama`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, 
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from llamacpp_core._checks import boolean, integer, text, unknown_name
+from llamacpp_core._checks import boolean, text, unknown_name
 from llamacpp_core.llama.vector_stream import (
     acollect,
     aeach_vector,
@@ -18,7 +18,6 @@ from llamacpp_core.llama.vector_stream import (
     text_size,
 )
 from llamacpp_core.request.runner import aoff_loop
-from llamacpp_core.request.vectors import check_query
 from llamacpp_core.response.vectors import EmbeddingBatch, RerankBatch
 
 if TYPE_CHECKING:
@@ -30,14 +29,14 @@ if TYPE_CHECKING:
     from llamacpp_core.models import ResolvedModel
 
 __all__ = [
+    "acollect_batch",
     "acreate_embedding",
     "aembed",
     "aembed_stream",
-    "arerank",
+    "collect_batch",
     "create_embedding",
     "embed",
     "embed_stream",
-    "rerank",
     "wordpiece_of",
 ]
 
@@ -81,7 +80,7 @@ def embed(
     if isinstance(texts, str):
         _check_progress(progress)
         batch = _prepared(self, options, [texts], 0)
-        _collect(self, batch)
+        collect_batch(self, batch)
         vector: NDArray[np.float32] = batch.vectors()[0]
         return vector
     return _stacked(self, list(_pieces(self, texts, options, progress)))
@@ -215,7 +214,7 @@ def create_embedding(
     """
     name = _reported(self, model)
     batch = _embedding_batch(self, input, params)
-    _collect(self, batch)
+    collect_batch(self, batch)
     return _embedding_response(batch, name)
 
 
@@ -225,59 +224,8 @@ async def acreate_embedding(
     """:meth:`create_embedding` for coroutines."""
     name = _reported(self, model)
     batch = await aoff_loop(lambda: _embedding_batch(self, input, params), text_size(input))
-    await _acollect(self, batch)
+    await acollect_batch(self, batch)
     return _embedding_response(batch, name)
-
-
-def rerank(
-    self: Llama,
-    query: str,
-    documents: Sequence[str],
-    *,
-    top_n: int | None = None,
-    return_documents: bool = False,
-) -> list[dict[str, Any]]:
-    """Sorts documents by how well they answer a query.
-
-    A cross-encoder gives its own score, an embedding model the cosine, any other model the
-    probability of "yes" against "no" when asked; ``info.capabilities.rerank`` says which.
-
-    Args:
-        query: The question.
-        documents: The texts to sort.
-        top_n: Keep this many.
-        return_documents: Put each document into its result.
-
-    Returns:
-        Best first: ``{"index": position in documents, "relevance_score": float}``.
-    """
-    top_n = None if top_n is None else _TOP_N("top_n", top_n)
-    boolean("return_documents", return_documents)
-    if _is_empty(documents):
-        check_query(query)
-        return []
-    batch = self._vectors.rerank(query, documents)
-    _collect(self, batch)
-    return _ranking(batch, documents, top_n, return_documents)
-
-
-async def arerank(
-    self: Llama,
-    query: str,
-    documents: Sequence[str],
-    *,
-    top_n: int | None = None,
-    return_documents: bool = False,
-) -> list[dict[str, Any]]:
-    """:meth:`rerank` for coroutines."""
-    top_n = None if top_n is None else _TOP_N("top_n", top_n)
-    boolean("return_documents", return_documents)
-    if _is_empty(documents):
-        check_query(query)
-        return []
-    batch = await aoff_loop(lambda: self._vectors.rerank(query, documents), text_size(documents))
-    await _acollect(self, batch)
-    return _ranking(batch, documents, top_n, return_documents)
 
 
 def _embedding_batch(llama: Llama, texts: str | Sequence[str], params: dict[str, Any]) -> EmbeddingBatch:
@@ -307,7 +255,8 @@ def _embedding_response(batch: EmbeddingBatch, name: str) -> dict[str, Any]:
     }
 
 
-def _collect(llama: Llama, batch: EmbeddingBatch | RerankBatch) -> None:
+def collect_batch(llama: Llama, batch: EmbeddingBatch | RerankBatch) -> None:
+    """Waits until a batch has all its vectors or scores."""
     if batch.plan is None:
         return
     request = llama._engine.submit(batch.plan, batch.kind, batch.params)
@@ -317,7 +266,8 @@ def _collect(llama: Llama, batch: EmbeddingBatch | RerankBatch) -> None:
         request.cancel()
 
 
-async def _acollect(llama: Llama, batch: EmbeddingBatch | RerankBatch) -> None:
+async def acollect_batch(llama: Llama, batch: EmbeddingBatch | RerankBatch) -> None:
+    """:func:`collect_batch` for coroutines."""
     if batch.plan is None:
         return
     request = llama._engine.submit(batch.plan, batch.kind, batch.params)
@@ -325,29 +275,6 @@ async def _acollect(llama: Llama, batch: EmbeddingBatch | RerankBatch) -> None:
         await acollect(request, batch)
     finally:
         request.cancel()
-
-
-_TOP_N = integer(1)
-
-
-def _is_empty(documents: Any) -> bool:
-    return isinstance(documents, Sequence) and not isinstance(documents, str | bytes) and not documents
-
-
-def _ranking(
-    batch: EmbeddingBatch | RerankBatch, documents: Sequence[str], top_n: int | None, with_documents: bool
-) -> list[dict[str, Any]]:
-    if isinstance(batch, EmbeddingBatch):
-        vectors = batch.vectors()
-        scores = (vectors[1:] @ vectors[0]).tolist()
-    else:
-        scores = batch.scores
-    order = sorted(range(len(documents)), key=lambda i: -scores[i])
-    results = [{"index": i, "relevance_score": scores[i]} for i in order[:top_n]]
-    if with_documents:
-        for result in results:
-            result["document"] = documents[result["index"]]
-    return results
 
 
 def wordpiece_of(resolved: ResolvedModel, info: ModelInfo) -> Any:

@@ -7,14 +7,24 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from llamacpp_core.engine.adapters import Adapters
 from llamacpp_core.engine.info import Capabilities, ModelInfo, PromptCache
 from llamacpp_core.errors import EngineClosedError, UnsupportedCapabilityError
-from llamacpp_core.models.metadata import check_override_types
 
 if TYPE_CHECKING:
+    from llamacpp_core.llama.llama import Llama
     from llamacpp_core.models import ResolvedModel
 
-__all__ = ["NoWeights", "VocabEngine", "vocab_info"]
+__all__ = ["NoWeights", "VocabEngine", "load_vocab", "vocab_info"]
+
+
+def load_vocab(llama: Llama, resolved: ResolvedModel) -> None:
+    """Gives a model its vocabulary, and what refuses everything else."""
+    engine: Any = VocabEngine(resolved, llama.options.kv_overrides)
+    llama._engine, llama.info = engine, vocab_info(resolved, engine)
+    llama._adapters = Adapters(engine, ())
+    nothing: Any = NoWeights()
+    llama._chat = llama._completion = llama._vectors = llama._sessions = nothing
 
 
 class VocabEngine:
@@ -34,6 +44,7 @@ class VocabEngine:
         self, resolved: ResolvedModel, overrides: Mapping[str, bool | int | float | str] | None = None
     ) -> None:
         from llamacpp_core.lowlevel import Model
+        from llamacpp_core.models.metadata import check_override_types
 
         check_override_types(overrides, resolved.header.metadata)
         self._model = Model(resolved.path, vocab_only=True, metadata_overrides=overrides)

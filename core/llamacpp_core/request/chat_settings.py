@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llamacpp_core._checks import boolean, choice, integer, text
@@ -105,13 +105,15 @@ _READ_HERE = frozenset(
 )
 
 
-def read_chat_settings(arguments: Mapping[str, Any], *, n_vocab: int, n_lora: int = 0) -> ChatSettings:
+def read_chat_settings(
+    arguments: Mapping[str, Any], *, n_vocab: int, lora: Collection[int] = ()
+) -> ChatSettings:
     """Reads and checks every argument of a chat completion but the messages.
 
     Args:
         arguments: The arguments by name. None stands for one that was not given.
         n_vocab: Size of the vocabulary.
-        n_lora: How many LoRA adapters are loaded.
+        lora: The numbers of the LoRA adapters that are loaded.
 
     Raises:
         InvalidParameterError: An argument is unknown or cannot work.
@@ -138,7 +140,7 @@ def read_chat_settings(arguments: Mapping[str, Any], *, n_vocab: int, n_lora: in
         sampling=sampling_fields(
             {name: value for name, value in given.items() if name not in _READ_HERE},
             n_vocab=n_vocab,
-            n_lora=n_lora,
+            lora=lora,
             known=sorted(_READ_HERE),
         ),
         processors=tuple(callbacks("logits_processor", given.get("logits_processor"))),

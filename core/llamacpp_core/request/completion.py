@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from llamacpp_core._checks import boolean, check_text, integer, text
@@ -63,14 +63,14 @@ _N_LOGPROBS = integer(0, 100)
 
 
 def read_completion_settings(
-    arguments: Mapping[str, Any], *, n_vocab: int, n_lora: int = 0
+    arguments: Mapping[str, Any], *, n_vocab: int, lora: Collection[int] = ()
 ) -> CompletionSettings:
     """Reads and checks every argument of a text completion but the prompt.
 
     Args:
         arguments: The arguments by name. None stands for one that was not given.
         n_vocab: Size of the vocabulary.
-        n_lora: How many LoRA adapters are loaded.
+        lora: The numbers of the LoRA adapters that are loaded.
 
     Raises:
         InvalidParameterError: An argument is unknown or cannot work.
@@ -81,7 +81,7 @@ def read_completion_settings(
     sampling = sampling_fields(
         {name: value for name, value in given.items() if name not in _READ_HERE},
         n_vocab=n_vocab,
-        n_lora=n_lora,
+        lora=lora,
         known=sorted(_READ_HERE),
     )
     return CompletionSettings(

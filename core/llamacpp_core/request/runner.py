@@ -40,6 +40,7 @@ class Prepared:
         criteria: Functions of (token ids so far, logits) that say whether to stop.
         prompt_logprobs: The log-probabilities of the prompt are wanted, too.
         watch: Compares its speed with that of others; None for no comparison.
+        held: What has to stay in memory until it has ended.
     """
 
     plan: Plan
@@ -51,6 +52,7 @@ class Prepared:
     criteria: tuple[Callable[..., Any], ...] = ()
     prompt_logprobs: bool = False
     watch: SpeedWatch | None = None
+    held: Any = None
 
     @property
     def streamed(self) -> bool:
@@ -87,14 +89,14 @@ def _submit(engine: Runs, prepared: Prepared) -> Running:
 def _running(request: Running, prepared: Prepared) -> Iterator[None]:
     """Ends the request with the block, and notes how fast it was."""
     watch, assembler = prepared.watch, prepared.assembler
-    ticket = 0
+    watched = None
     try:
-        ticket = 0 if watch is None else watch.begin()
+        watched = None if watch is None else watch.begin()
         yield
     finally:
         request.cancel()
-        if watch is not None:
-            watch.end(ticket, assembler.timings() if assembler.done else None)
+        if watch is not None and watched is not None:
+            watch.end(watched, assembler.timings() if assembler.done else None)
 
 
 def run(engine: Runs, prepared: Prepared) -> dict[str, Any]:

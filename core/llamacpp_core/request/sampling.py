@@ -7,7 +7,7 @@ unknown name is an error.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from llamacpp_core._checks import (
@@ -158,7 +158,7 @@ def sampling_fields(
     values: Mapping[str, Any],
     *,
     n_vocab: int,
-    n_lora: int = 0,
+    lora: Collection[int] = (),
     known: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Checks the sampling parameters of a request and renames them to llama-server's fields.
@@ -166,7 +166,7 @@ def sampling_fields(
     Args:
         values: The parameters by name. None means not given.
         n_vocab: Size of the vocabulary, for ``logit_bias``.
-        n_lora: How many LoRA adapters are loaded, for ``lora``.
+        lora: The numbers of the LoRA adapters that are loaded.
         known: More names to suggest when a name is unknown.
 
     Raises:
@@ -186,7 +186,7 @@ def sampling_fields(
         elif name == "n":
             out["n"] = integer(1, 1024)(name, value)
         elif name == "lora":
-            out["lora"] = _lora(value, n_lora)
+            out["lora"] = _lora(value, lora)
         elif name in _FIELDS:
             field, check = _FIELDS[name]
             checked = check(name, value)
@@ -261,19 +261,19 @@ def _token_id(key: Any) -> int | None:
         return None
 
 
-def _lora(value: Any, n_lora: int) -> list[dict[str, Any]]:
+def _lora(value: Any, loaded: Collection[int]) -> list[dict[str, Any]]:
     if not isinstance(value, Mapping):
         raise InvalidParameterError(
-            "lora must be a dict from the adapter's position in Llama(lora=...) to its scale",
+            "lora must be the name of an adapter, a list of names, or a dict from names or positions to "
+            "scales",
             parameter="lora",
         )
-    scales = [0.0] * n_lora
+    scales: dict[int, float] = {}
     for key, scale in value.items():
-        index = integer(0)(f"lora[{key!r}]", key)
-        if index >= n_lora:
+        number_of = integer(0)(f"lora[{key!r}]", key)
+        if number_of not in loaded:
             raise InvalidParameterError(
-                f"lora names adapter {index}, but {n_lora} adapter(s) are loaded", parameter="lora"
+                f"lora names adapter {number_of}, which is not loaded", parameter="lora"
             )
-        scales[index] = number()(f"lora[{index}]", scale)
-    # All of them: llama-server takes an empty list for "as loaded".
-    return [{"id": i, "scale": scale} for i, scale in enumerate(scales)]
+        scales[number_of] = number()(f"lora[{number_of}]", scale)
+    return [{"id": of, "scale": scale} for of, scale in sorted(scales.items())]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,15 @@ _COLLAPSE = 5.0
 _TOKENS = 16
 #: Seconds between two warnings.
 _QUIET = 600.0
+
+
+class _Run:
+    """A request that runs. Whoever runs it has the only reference, so one that Ctrl-C ends is forgotten."""
+
+    __slots__ = ("__weakref__", "number")
+
+    def __init__(self) -> None:
+        self.number = 0  # where it began alone, how many had begun by then
 
 
 class SpeedWatch:
@@ -37,32 +47,34 @@ class SpeedWatch:
         self._lock = threading.Lock()
         self._best: dict[int, float] = {}
         self._begun = 0
-        self._running = 0
+        self._running: weakref.WeakSet[_Run] = weakref.WeakSet()
         self._warned = -_QUIET
 
-    def begin(self) -> int:
+    def begin(self) -> _Run:
         """Notes that a request begins.
 
         Returns:
-            What :meth:`end` needs to know.
+            What :meth:`end` needs to know; the request runs for as long as it lives.
         """
         others = self._n_active() > 1
+        run = _Run()
         with self._lock:
             self._begun += 1
-            self._running += 1
-            return self._begun if self._running == 1 and not others else 0
+            self._running.add(run)
+            run.number = self._begun if len(self._running) == 1 and not others else 0
+        return run
 
-    def end(self, ticket: int, timings: Mapping[str, Any] | None) -> None:
+    def end(self, run: _Run, timings: Mapping[str, Any] | None) -> None:
         """Notes that a request has ended.
 
         Args:
-            ticket: What :meth:`begin` gave.
+            run: What :meth:`begin` gave.
             timings: llama.cpp's timings; None if it did not run to its end.
         """
         others = self._n_active() > 0
         with self._lock:
-            self._running -= 1
-            alone = ticket == self._begun and not others
+            self._running.discard(run)
+            alone = run.number == self._begun and not others
             if not alone or not timings or timings.get("predicted_n", 0) < _TOKENS:
                 return
             speed = float(timings["predicted_per_second"])

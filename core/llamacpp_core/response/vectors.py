@@ -86,9 +86,14 @@ class EmbeddingBatch:
 
 
 class RerankBatch:
-    """One score per document of one call."""
+    """One score per document of one call.
+
+    Attributes:
+        n_tokens: Tokens of all prompts.
+    """
 
     def __init__(self, plan: Plan, kind: int, params: dict[str, Any], n: int) -> None:
+        self.n_tokens = sum(plan.n_tokens(i) for i in range(plan.n_prompts))
         self.plan: Plan | None = plan
         self.kind = kind
         self.params = params

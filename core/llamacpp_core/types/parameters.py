@@ -45,7 +45,7 @@ class SamplingParameters(TypedDict, total=False):
     dynatemp_exponent: float
     dynatemp_range: float
     ignore_eos: bool
-    lora: Mapping[int, float]
+    lora: str | Sequence[str] | Mapping[int | str, float]
     min_keep: int
     n_indent: int
     n_keep: int

@@ -18,7 +18,10 @@ llama_cpp_edit(prefix_server FILE tools/server/server-context.cpp
   TO [==[    friend struct server_context;
     friend struct lc_prefix;
     friend void lc_prefix_configure(server_context & context);
+    friend int lc_prefix_add_adapter(server_context & context, llama_adapter_lora * adapter);
+    friend void lc_prefix_remove_adapter(server_context & context, int place);
     std::shared_ptr<lc_memory> lc_held;
+    std::shared_ptr<lc_adapter_changes> lc_adapters;
     int lc_turn = -1;
     lc_drafts lc_spec;
 ]==]
@@ -41,6 +44,7 @@ llama_cpp_edit(prefix_server FILE tools/server/server-context.cpp
 ]==]
   TO [==[                        slot->prompt.tokens = std::move(restored);
                         slot->lc = {};
+                        slot->lora = params_base.lora_adapters; // states are of conversations without others
 ]==]
   # tokens that need no model
   FROM [==[            // no speculative decoding
@@ -79,6 +83,13 @@ llama_cpp_edit(prefix_server FILE tools/server/server-context.cpp
 ]==]
   TO [==[            slot.stats.n_draft_accepted += n_accepted;
             lc_spec.accepted += (int) n_accepted;
+]==]
+  # the place of an adapter that has gone
+  FROM [==[            if (it != config.end()) {
+                output[i].scale = it->second;
+]==]
+  TO [==[            if (it != config.end() && output[i].ptr != nullptr) {
+                output[i].scale = it->second;
 ]==]
   # a cache that was computed with other LoRA scales is not used
   FROM [==[            slot.lora = params_base.lora_adapters;
@@ -208,7 +219,39 @@ llama_cpp_edit(prefix_cache FILE src/llama-kv-cache.cpp
   TO [==[    lc_note_change(layers, strm, 0);
     // zero the K/V data of the failed restore attempt]==]
 )
-if(prefix_server AND prefix_cache)
+# Adapters are loaded and unloaded beside contexts that count them.
+llama_cpp_edit(prefix_context FILE src/llama-context.cpp
+  FROM [==[#include "llama-context.h"
+]==]
+  TO [==[#include "llama-context.h"
+#include "adapters_lock.h"
+]==]
+  FROM [==[        for (const auto & lora : model.loras) {
+]==]
+  TO [==[        const std::lock_guard<std::mutex> lc_lock(lc_adapters_lock());
+        for (const auto & lora : model.loras) {
+]==]
+)
+llama_cpp_edit(prefix_adapter FILE src/llama-adapter.cpp
+  FROM [==[#include "llama-adapter.h"
+]==]
+  TO [==[#include "llama-adapter.h"
+#include "adapters_lock.h"
+]==]
+  FROM [==[    model.loras.insert(&adapter);
+]==]
+  TO [==[    {
+        const std::lock_guard<std::mutex> lc_lock(lc_adapters_lock());
+        model.loras.insert(&adapter);
+    }
+]==]
+  FROM [==[        adapter->model->loras.erase(adapter);
+]==]
+  TO [==[        const std::lock_guard<std::mutex> lc_lock(lc_adapters_lock());
+        adapter->model->loras.erase(adapter);
+]==]
+)
+if(prefix_server AND prefix_cache AND prefix_context AND prefix_adapter)
   llama_cpp_replace_source(server-context server-context.cpp "${llama_cpp_changes_dir}/prefix/prefix.cpp")
   target_sources(server-context PRIVATE "${llama_cpp_changes_dir}/prefix/disk.cpp")
   target_include_directories(server-context PRIVATE
@@ -216,6 +259,8 @@ if(prefix_server AND prefix_cache)
     "${LLAMA_CPP_SOURCE_DIR}/tools/server"
     "${LLAMA_CPP_SOURCE_DIR}/src" "${LLAMA_CPP_SOURCE_DIR}/vendor")
   llama_cpp_replace_source(llama llama-kv-cache.cpp "${prefix_cache}")
+  llama_cpp_replace_source(llama llama-context.cpp "${prefix_context}")
+  llama_cpp_replace_source(llama llama-adapter.cpp "${prefix_adapter}")
   target_include_directories(llama PRIVATE
     "${llama_cpp_changes_dir}/prefix" "${llama_cpp_changes_dir}/attention" "${LLAMA_CPP_SOURCE_DIR}/src")
   set(LLAMACPP_SHARED_PREFIXES ON)

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+struct llama_adapter_lora;
 struct server_context;
 
 // The value of ngram_simple.min_hits that asks for drafts only where they pay.
@@ -19,3 +20,9 @@ void lc_prefix_configure(server_context & context);
 // The fingerprint tells models and load options apart whose caches are not the same.
 void lc_prefix_use_folder(server_context & context, const std::string & folder, uint64_t max_bytes,
                           const std::string & fingerprint);
+
+// A LoRA adapter joins the list of the server core, from any thread; the model owns it. Returns its place, by which tasks
+// that are posted from now on may name it.
+int lc_prefix_add_adapter(server_context & context, llama_adapter_lora * adapter);
+// An adapter leaves the list and is freed once no slot computes with it. No task may be posted that names it.
+void lc_prefix_remove_adapter(server_context & context, int place);

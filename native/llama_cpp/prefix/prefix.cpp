@@ -7,6 +7,7 @@
 // no slot has any more comes back from memory or disk.
 #include "llama_cpp_changes/tools/server/server-context.cpp"
 
+#include "adapters.h"
 #include "held.h"
 #include "grammar/sampler.h"
 #include "options.h"
@@ -248,6 +249,7 @@ void lc_prefix::note_what_was_read(server_context_impl & ctx) {
 }
 
 void lc_prefix::plan(server_context_impl & ctx) {
+    change_adapters(ctx);
     ctx.lc_turn = is_possible(ctx) ? ctx.lc_turn : -1;
     if (is_possible(ctx)) {
         note_what_was_read(ctx);
@@ -293,6 +295,7 @@ int lc_prefix::draft_room(const server_context_impl & ctx, const server_slot & s
 }
 
 void lc_prefix::at_rest(server_context_impl & ctx) {
+    change_adapters(ctx);
     ctx.lc_spec.pause();
     if (is_possible(ctx)) {
         note_what_was_read(ctx);
@@ -351,6 +354,7 @@ server_slot * lc_prefix::least_useful(server_context_impl & ctx) {
 }
 
 server_slot * lc_prefix::choose(server_context_impl & ctx, const server_task & task) {
+    change_adapters(ctx); // the task may name one that was loaded since the last step
     if (task.id_slot != -1 || !is_generation(task) || !is_possible(ctx)) {
         return ctx.get_available_slot_as_published(task);
     }

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <memory>
 
+struct lc_adapter_changes;
 struct lc_memory;
 struct server_context;
 struct server_context_impl;
@@ -53,6 +54,7 @@ struct lc_prefix {
   private:
     friend struct lc_memory;
 
+    static void   change_adapters(server_context_impl & ctx);
     static bool   is_possible(const server_context_impl & ctx);
     static bool   needs_exact_end(const server_context_impl & ctx);
     static bool   is_alone(const server_context_impl & ctx);

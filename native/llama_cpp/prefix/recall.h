@@ -1,4 +1,4 @@
-// The part of prefix.cpp that brings back what no slot has any more.
+// The part of prefix.cpp that brings back what no slot has any more, and has its part in what comes and goes.
 #pragma once
 
 // Brings back what memory or disk have of a task's prompt, if that is more than any slot has. The slot's LoRA
@@ -59,10 +59,16 @@ void lc_prefix::recall(server_context_impl & ctx, server_slot & slot, const serv
     }
 }
 
+void lc_prefix::change_adapters(server_context_impl & ctx) {
+    ctx.lc_adapters->apply(ctx.ctx_tgt, ctx.params_base.lora_adapters, ctx.slots, ctx.lc_held.get());
+}
+
 void lc_prefix_configure(server_context & context) {
     auto & ctx   = *context.impl;
     ctx.lc_held  = std::make_shared<lc_memory>();
     ctx.lc_held->limit = (size_t) std::max(ctx.params_base.cache_ram_mib, 0) * 1024 * 1024;
+    ctx.lc_adapters       = std::make_shared<lc_adapter_changes>();
+    ctx.lc_adapters->n_places = (int) ctx.params_base.lora_adapters.size();
     ctx.prompt_cache.reset(); // its place is taken
     ctx.params_base.cache_idle_slots = false;
     ctx.lc_spec.is_kept = ctx.params_base.speculative.ngram_simple.min_hits == lc_where_it_pays;
@@ -75,4 +81,26 @@ void lc_prefix_use_folder(server_context & context, const std::string & folder, 
         disk = std::make_shared<lc_disk>(std::filesystem::u8path(folder), max_bytes, fingerprint);
     }
     context.impl->lc_held->use(std::move(disk));
+}
+
+int lc_prefix_add_adapter(server_context & context, llama_adapter_lora * adapter) {
+    auto &                            changes = *context.impl->lc_adapters;
+    const std::lock_guard<std::mutex> lock(changes.mutex);
+    int                               place = changes.n_places;
+    if (changes.free.empty()) {
+        changes.n_places++;
+    } else {
+        place = changes.free.back();
+        changes.free.pop_back();
+    }
+    changes.loaded.emplace_back(place, adapter);
+    changes.any.store(true, std::memory_order_release);
+    return place;
+}
+
+void lc_prefix_remove_adapter(server_context & context, int place) {
+    auto &                            changes = *context.impl->lc_adapters;
+    const std::lock_guard<std::mutex> lock(changes.mutex);
+    changes.leaving.push_back(place);
+    changes.any.store(true, std::memory_order_release);
 }

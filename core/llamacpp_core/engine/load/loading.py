@@ -239,5 +239,6 @@ def model_info(
         ),
         capabilities=capabilities(native, native_calls=native_calls),
         lora=tuple((adapter["path"], adapter["scale"]) for adapter in native["lora"]),
+        lora_bytes=sum(adapter["bytes"] for adapter in native["lora"]),
         cpu_level=str(level_in_use()),
     )

@@ -138,12 +138,12 @@ class _Answers:
             else:
                 loop._pool.discard(session)
 
-    def _lora_scales(self) -> tuple[float, ...]:
-        scales = [scale for _, scale in self._loop._info.lora]
-        if self._fields.get("lora") is not None:
-            chosen = {entry["id"]: entry["scale"] for entry in self._fields["lora"]}
-            scales = [chosen.get(i, 0.0) for i in range(len(scales))]
-        return tuple(scales)
+    def _lora_scales(self) -> dict[int, float]:
+        """The scales of the adapters, by their numbers."""
+        named = self._fields.get("lora")
+        if named is None:
+            return self._loop._pool.adapters.defaults
+        return {entry["id"]: entry["scale"] for entry in named}
 
     def _answer(self, session: Session, index: int) -> Generator[Event, None, None]:
         clock = _Clock()

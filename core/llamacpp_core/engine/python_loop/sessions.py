@@ -11,9 +11,10 @@ import atexit
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from llamacpp_core.engine.adapters import Adapters, file_digest
 from llamacpp_core.engine.engine import Engine
 from llamacpp_core.engine.info import ModelInfo
 from llamacpp_core.engine.load.options import LoadOptions
@@ -21,6 +22,7 @@ from llamacpp_core.errors import (
     EngineClosedError,
     EngineError,
     InvalidParameterError,
+    ModelLoadError,
     UnsupportedCapabilityError,
 )
 
@@ -56,7 +58,7 @@ class Session:
         self.context = context
         self.tokens: list[int] = []
         self.lock = threading.RLock()
-        self._scales: tuple[float, ...] = ()
+        self._scales: dict[int, float] = {}
         self.n_ctx = context.n_ctx_seq
 
     def opened(self) -> Context:
@@ -159,16 +161,25 @@ class Session:
                 )
             self.tokens = ids
 
-    def use_loras(self, scales: tuple[float, ...]) -> None:
-        """Applies the model's LoRA adapters with these scales; a change forgets the tokens."""
-        if scales == self._scales:
+    def use_loras(self, scales: Mapping[int, float]) -> None:
+        """Applies LoRA adapters, by their numbers, with these scales; a change forgets the tokens.
+
+        Raises:
+            ModelLoadError: An adapter's file is another one than when it was loaded.
+        """
+        wanted = {number: scale for number, scale in scales.items() if scale}
+        if wanted == self._scales:
             return
         self.clear()
         with self.lock:
             context = self.opened()
-            adapters = self._pool.adapters()
-            context.set_loras({a: s for a, s in zip(adapters, scales, strict=True) if s})
-            self._scales = scales
+            context.set_loras({self._pool.adapter(number): scale for number, scale in wanted.items()})
+            self._scales = wanted
+
+    @property
+    def has_adapters(self) -> bool:
+        """Whether its tokens were computed with LoRA adapters."""
+        return bool(self._scales)
 
 
 class SessionPool:
@@ -178,15 +189,20 @@ class SessionPool:
         engine: The engine that owns the weights.
         info: Facts about the model.
         options: How it was loaded.
+        adapters: The model's LoRA adapters.
+
+    Attributes:
+        adapters: The model's LoRA adapters.
     """
 
-    def __init__(self, engine: Engine, info: ModelInfo, options: LoadOptions) -> None:
+    def __init__(self, engine: Engine, info: ModelInfo, options: LoadOptions, adapters: Adapters) -> None:
         self.engine = engine
+        self.adapters = adapters
         self._info = info
         self._options = options
         self._lock = threading.RLock()
         self._model: Model | None = None
-        self._adapters: list[LoraAdapter] | None = None
+        self._loaded: dict[int, LoraAdapter] = {}
         self._open: set[Session] = set()
         self._idle: Session | None = None
         self.closed = False
@@ -210,12 +226,34 @@ class SessionPool:
                     self._model = Model._borrow(pointer, self.engine)
             return self._model
 
-    def adapters(self) -> list[LoraAdapter]:
-        """The LoRA adapters that the model was loaded with, in their order."""
+    def adapter(self, number: int) -> LoraAdapter:
+        """A LoRA adapter in the low level's form, read when it is first needed.
+
+        Raises:
+            InvalidParameterError: It was unloaded.
+            ModelLoadError: Its file is another one than when it was loaded.
+        """
         with self._lock:
-            if self._adapters is None:
-                self._adapters = [self.model.load_lora(path) for path, _ in self._info.lora]
-            return self._adapters
+            if number in self._loaded:
+                return self._loaded[number]
+            found = self.adapters.find(number)
+            if found is None:
+                raise InvalidParameterError("lora names an adapter that was unloaded", parameter="lora")
+            if found.digest and file_digest(found.path) != found.digest:
+                raise ModelLoadError(
+                    f"{found.path} has changed since it was loaded as {found.name!r}, and a request with "
+                    "Python in it reads it again: unload the adapter and load it anew",
+                    path=found.path,
+                )
+            self._loaded[number] = self.model.load_lora(found.path)
+            return self._loaded[number]
+
+    def forget_adapter(self, number: int) -> None:
+        """Gives an adapter up; contexts that use it keep it."""
+        with self._lock:
+            loaded = self._loaded.pop(number, None)
+        if loaded is not None:
+            loaded.close()
 
     @property
     def n_busy(self) -> int:
@@ -264,6 +302,10 @@ class SessionPool:
                 raise EngineError("the last request's context was given up: there is nothing to save")
             with session.lock:
                 context = session.opened()
+                if session.has_adapters:
+                    raise EngineError(
+                        "the last context was computed with LoRA adapters: nothing else is there to save"
+                    )
                 return save(session.tokens, context.save_sequence(0))
 
     def restore_idle(self, data: bytes, tokens: Sequence[int], n_ctx: int) -> None:

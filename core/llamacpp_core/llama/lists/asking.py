@@ -12,8 +12,9 @@ from llamacpp_core._checks import choice, shown, unknown_name
 from llamacpp_core.errors import InvalidParameterError
 from llamacpp_core.llama.chat import acreate_chat_completion, chat_settings
 from llamacpp_core.llama.completion import acreate_completion
+from llamacpp_core.llama.ranking import arerank
 from llamacpp_core.llama.running import with_own_defaults
-from llamacpp_core.llama.vectors import acreate_embedding, arerank
+from llamacpp_core.llama.vectors import acreate_embedding
 from llamacpp_core.request.completion import read_completion_settings
 from llamacpp_core.request.constraints import grammar_text
 
@@ -162,7 +163,7 @@ class Reader:
             read_completion_settings(
                 with_own_defaults(llama, self._shared),
                 n_vocab=llama.info.n_vocab,
-                n_lora=len(llama.info.lora),
+                lora=llama._adapters.numbers,
             )
         self._known.add(task)
 

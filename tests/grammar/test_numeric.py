@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from llamacpp_core.errors import GrammarError
 from llamacpp_core.grammar import SchemaLimits, json_schema_to_gbnf
+from llamacpp_core.grammar.schema.flats import Number
+from llamacpp_core.grammar.schema.possible import number_fits
 
 BOUNDS = st.one_of(
     st.none(), st.integers(-1200, 1200), st.sampled_from([0, 1, 9, 10, 99, 100, -1, -9, -10, -100])
@@ -106,3 +108,22 @@ def test_exclusive_bounds_hold_for_doubles() -> None:
     assert accepts(gbnf, "999999.99999999")
     assert float("999999.99999999999999999") == 1000000
     assert not accepts(gbnf, "999999.99999999999999999")
+
+
+@pytest.mark.parametrize(
+    ("value", "multiples", "no_multiples", "fits"),
+    [
+        (0.3, ["0.1"], [], True),
+        (0.35, ["0.1"], [], False),
+        (-9, ["3"], ["6"], True),
+        (-12, ["3"], ["6"], False),
+        (9007199254740991, ["0.0000000000000000000000000000001"], [], True),
+        (1e300, ["7"], [], False),
+        (0, ["7"], [], True),
+    ],
+)
+def test_multiples_are_told_exactly(
+    value: float, multiples: list[str], no_multiples: list[str], fits: bool
+) -> None:
+    yes, no = (tuple(map(Decimal, factors)) for factors in (multiples, no_multiples))
+    assert number_fits(Number(multiples=yes, no_multiples=no), value) is fits

@@ -89,3 +89,32 @@ def test_names_of_any_length_are_told_apart() -> None:
     assert _takes(schema, '{"aa":1}')
     gbnf = json_schema_to_gbnf(schema, limits=SchemaLimits(max_key_length=None))
     assert not accepts(gbnf, json.dumps({"a" * 250: "x"}, separators=(",", ":")))
+
+
+def test_an_object_may_list_hundreds_of_properties() -> None:
+    schema = _object({f"p{number}": INT for number in range(600)}, "p7")
+    assert _takes(schema, '{"p7":1}')
+    assert _takes(schema, '{"p0":1,"p7":2,"p599":3}')
+    assert not _takes(schema, '{"p0":1,"p599":3}')
+    assert not _takes(schema, '{"p7":2,"p0":1,"p599":3}')
+
+
+@pytest.mark.parametrize("others", [False, {"type": "integer"}])
+def test_what_may_follow_a_member_is_the_same_with_and_without_a_count(others: Any) -> None:
+    properties = dict.fromkeys("abc", INT)
+    plain = _object(properties, "b", additionalProperties=others)
+    counted = _object(properties, "b", additionalProperties=others, maxProperties=9)
+    texts = [
+        "{}",
+        *(json.dumps(dict.fromkeys(names, 1), separators=(",", ":")) for names in _subsets("abcx")),
+    ]
+    for text in texts:
+        assert _takes(plain, text) == _takes(counted, text), text
+    assert sum(_takes(plain, text) for text in texts) == (8 if others else 4)
+
+
+def _subsets(names: str) -> list[str]:
+    return [
+        "".join(name for bit, name in enumerate(names) if chosen >> bit & 1)
+        for chosen in range(1, 1 << len(names))
+    ]

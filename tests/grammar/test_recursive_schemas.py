@@ -149,3 +149,18 @@ def test_a_weak_model_comes_to_an_end(name: str, llm: Llama) -> None:
     choice = answer["choices"][0]
     assert choice["finish_reason"] == "stop"
     jsonschema.validate(json.loads(choice["message"]["content"]), schema)
+
+
+def test_rules_with_and_without_room_for_another_level_are_told_apart() -> None:
+    # A rule is written as it stands where all in it is possible, and without its branch where that is not.
+    schema = {
+        "type": "object",
+        "properties": {"either": {"anyOf": [INT, SELF]}, "both": {"type": "array", "items": SELF}},
+        "additionalProperties": False,
+    }
+    limits = SchemaLimits(max_recursion=2)
+    gbnf = json_schema_to_gbnf(schema, limits=limits)
+    for text in ('{"either":{"either":1}}', '{"either":{"either":{}}}', '{"both":[{"both":[{}, {}]}]}'):
+        assert accepts(gbnf, text), text
+    for text in ('{"either":{"either":{"either":1}}}', '{"both":[{"both":[{"both":[{}]}]}]}'):
+        assert not accepts(gbnf, text), text

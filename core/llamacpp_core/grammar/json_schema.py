@@ -63,8 +63,11 @@ def json_schema_to_gbnf(
 
 @lru_cache(maxsize=256)
 def _compile_text(text: str, limits: SchemaLimits, root: str, property_order: PropertyOrder) -> str:
-    compiler = SchemaCompiler(limits=limits, root=root, property_order=property_order)
-    return compiler.render(compiler._add(load_schema(text), "value"))
+    with uncollected():
+        compiler = SchemaCompiler(limits=limits, root=root, property_order=property_order)
+        gbnf = compiler.render(compiler._add(load_schema(text), "value"))
+        del compiler  # before the collector looks through what is left
+    return gbnf
 
 
 class LooseSchema(NamedTuple):
@@ -197,15 +200,16 @@ class SchemaCompiler:
                     self.values, Document(schema), sort_properties=self._sorted, lenient=self.lenient
                 )
                 symbol = job.compile_root(prefix)
+                self._recursive |= job.recursive
+                self.left_out += job.left_out
+                self._dropped = self._dropped or job.dropped
+                del job
         except RecursionError as error:
             raise GrammarError("$: schemas are nested too deeply", parameter="json_schema") from error
         except UnicodeEncodeError as error:
             raise GrammarError(
                 "$: a lone surrogate in a name or value cannot be written as UTF-8", parameter="json_schema"
             ) from error
-        self._recursive |= job.recursive
-        self.left_out += job.left_out
-        self._dropped = self._dropped or job.dropped
         return symbol
 
     def render(self, start: str) -> str:
@@ -221,12 +225,14 @@ class SchemaCompiler:
             start = self._bounded(start)
         elif self._dropped:
             self.rules.keep_reachable(start)
-        return self._checked_size(self.rules.render(start))
+        text = self.rules.render(start)
+        self._check_size(len(text) if text.isascii() else len(text.encode()))
+        return text
 
     def _bounded(self, start: str) -> str:
         """The expression for the start rule when recursive schemas end."""
         self.rules.keep_reachable(start)
-        self._checked_size(self.rules.render(start))
+        self._check_size(self.rules.size(start))
         most = self.values.limits.max_recursion
         bounded = unroll(self.rules, start, self._recursive, None if most is None else most + 1)
         if bounded is not None:
@@ -243,11 +249,9 @@ class SchemaCompiler:
         )
 
     @staticmethod
-    def _checked_size(text: str) -> str:
-        size = len(text.encode())
+    def _check_size(size: int) -> None:
         if size > MAX_GRAMMAR_BYTES:
             raise GrammarError(
                 f"$: the schema makes a grammar of {size} bytes, the limit is {MAX_GRAMMAR_BYTES}",
                 parameter="json_schema",
             )
-        return text

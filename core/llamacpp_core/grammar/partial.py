@@ -52,24 +52,33 @@ def unroll_circles(dfa: Dfa, rounds: int) -> Partial:
             if target not in depth:
                 depth[target] = depth[state] + 1
                 todo.append(target)
-    numbers = {(0, 0): 0}
+    # For every state: where it can go, and whether that is the way back in a circle.
+    steps = {
+        state: [
+            (target, ranges, component[target] == component[state] and depth[target] <= depth[state])
+            for target, ranges in edges[state].items()
+            if target != state
+        ]
+        for state in todo
+    }
+    numbers: list[dict[int, int]] = [{} for _ in range(rounds + 1)]  # of the states, by the rounds used
+    numbers[0][0] = 0
     places = [(0, 0)]
     made = Partial({}, [])
-    for state, used in places:
+    for number, (state, used) in enumerate(places):
         here: dict[int, Ranges] = {}
-        for target, ranges in edges[state].items():
-            if target == state:
-                made.loops[numbers[state, used]] = ranges
-                continue
-            back = component[target] == component[state] and depth[target] <= depth[state]
+        for target, ranges, back in steps[state]:
             if used + back > rounds:
                 continue
-            key = (target, used + back)
-            if key not in numbers:
-                numbers[key] = len(places)
-                places.append(key)
-            here[numbers[key]] = ranges
-        made.edges[numbers[state, used]] = here
+            known = numbers[used + back]
+            following = known.get(target)
+            if following is None:
+                following = known[target] = len(places)
+                places.append((target, used + back))
+            here[following] = ranges
+        if state in edges[state]:
+            made.loops[number] = edges[state][state]
+        made.edges[number] = here
         made.accepting.append(dfa.accepting[state])
     return _alive(made)
 
@@ -87,6 +96,8 @@ def _alive(partial: Partial) -> Partial:
             if user not in alive:
                 alive.add(user)
                 todo.append(user)
+    if len(alive) == len(partial.edges):
+        return partial
     partial.edges = {
         state: {target: ranges for target, ranges in targets.items() if target in alive}
         for state, targets in partial.edges.items()

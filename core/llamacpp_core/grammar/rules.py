@@ -64,9 +64,10 @@ class RuleSet:
 
     def names_in(self, body: str) -> list[str]:
         """The names in a body, each once; "" may be among them."""
-        if body not in self._names:
-            self._names[body] = list(dict.fromkeys(SYMBOL.findall(body)))
-        return self._names[body]
+        known = self._names.get(body)
+        if known is None:
+            known = self._names[body] = list(dict.fromkeys(SYMBOL.findall(body)))
+        return known
 
     def keep_reachable(self, start: str) -> None:
         """Takes out the rules that an expression does not lead to."""
@@ -78,6 +79,11 @@ class RuleSet:
                     seen[name] = None
                     todo.append(self.rules[name])
         self.rules = {name: body for name, body in self.rules.items() if name in seen}
+
+    def size(self, start: str) -> int:
+        """How many characters :meth:`render` makes."""
+        sizes = [len(name) + len(body) for name, body in self.rules.items()]
+        return len(self.root) + len(start) + sum(sizes) + len(" ::= \n") * (len(sizes) + 1)
 
     def render(self, start: str) -> str:
         """The grammar text with the expression ``start`` as the start rule."""

@@ -36,7 +36,12 @@ def pattern_dfa(pattern: str, *, wide: bool = False) -> Dfa:
     Raises:
         PatternError: When the pattern is malformed, not supported or too large.
     """
-    node = parse_pattern(pattern, wide=wide)
+    return _node_dfa(parse_pattern(pattern, wide=wide))
+
+
+@lru_cache(maxsize=1024)
+def _node_dfa(node: Node) -> Dfa:
+    """Most patterns mean the same in all dialects."""
     looks, rest = _leading_lookaheads(node)
     dfa = determinize(Nfa(rest, search=not looks))
     for look in looks:
@@ -139,6 +144,9 @@ class _Renderer:
         self.uses: dict[int, int] = {0: 1}
         self.rules: dict[str, str] = {}
         self.classes: dict[Ranges, str] = {}
+        # By their identity: they are many equal ones, and long to compare.
+        self.symbols: dict[int, str] = {}
+        self.sequences: dict[int, str] = {}
         self.todo: list[int] = []
         self.queued: set[int] = set()
         todo = [0]
@@ -179,8 +187,11 @@ class _Renderer:
     def _choice(self, state: int) -> str:
         alternatives = []
         for target, ranges in self.edges[state]:
-            follow = self._sequence(target)
-            alternatives.append(" ".join(p for p in (self._class(ranges), follow) if p))
+            follow = self.sequences.get(target)
+            if follow is None:
+                follow = self.sequences[target] = self._sequence(target)
+            symbol = self._class(ranges)
+            alternatives.append(f"{symbol} {follow}" if follow else symbol)
         return " | ".join([*alternatives, '""'] if self.accepting[state] else alternatives)
 
     def _optional_run(self, state: int) -> str | None:
@@ -227,23 +238,30 @@ class _Renderer:
 
     def _class(self, ranges: Ranges) -> str:
         """A single symbol for how a code point of the set is written inside a JSON string."""
-        if ranges not in self.classes:
+        symbol = self.symbols.get(id(ranges))
+        if symbol is not None:
+            return symbol
+        symbol = self.classes.get(ranges)
+        if symbol is None:
             alternatives = json_text_of(ranges)
             symbol = alternatives[0]
             if len(alternatives) > 1 or not ATOM.fullmatch(symbol):
                 symbol = f"{PREFIX}c{len(self.classes)}"
                 self.rules[symbol] = " | ".join(alternatives)
             self.classes[ranges] = symbol
-        return self.classes[ranges]
+        self.symbols[id(ranges)] = symbol
+        return symbol
 
 
 def _join(parts: list[tuple[str, int]]) -> str:
-    """Symbols in a row; literals next to each other become one."""
+    """Symbols in a row, each an atom or one that is repeated; literals next to each other become one."""
+    if len(parts) == 1 and parts[0][1] == 1:
+        return parts[0][0]
     texts: list[str] = []
     for symbol, count in parts:
-        if symbol.startswith('"') and ATOM.fullmatch(symbol):
+        if symbol.startswith('"') and symbol.endswith('"'):
             inner = symbol[1:-1] * count
-            if texts and texts[-1].startswith('"') and ATOM.fullmatch(texts[-1]):
+            if texts and texts[-1].startswith('"') and texts[-1].endswith('"'):
                 texts[-1] = texts[-1][:-1] + inner + '"'
             else:
                 texts.append(f'"{inner}"')

@@ -8,30 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import TypeAlias
 
 from llamacpp_core.grammar.rules import ATOM, SYMBOL, RuleSet
 
 __all__ = ["unroll"]
 
-_TOKEN = re.compile(rf"\s*({ATOM.pattern}|[()|]|[?*+]|\{{[0-9,]*\}})")
+_TOKEN = re.compile(rf"{ATOM.pattern}|[()|?*+]|\{{[0-9,]*\}}|\S")
+_UNREADABLE = frozenset('"[]{}')
 _NAME = re.compile(r"[A-Za-z0-9-]+")
 #: What the copies of rules may come to; where one level has much, there are fewer levels.
 _MAX_BYTES = 200_000
 
 
-class _Item(NamedTuple):
-    """A symbol, or a group, and how often."""
-
-    symbol: str
-    group: list[list[_Item]] | None
-    times: str
-
-    @property
-    def optional(self) -> bool:
-        return self.times in ("?", "*") or self.times.startswith(("{0,", "{0}"))
-
-
+#: A symbol, or a group, and how often; a plain tuple, since there are very many.
+_Item: TypeAlias = "tuple[str, list[list[_Item]] | None, str]"
 _Body = list[list[_Item]]
 
 
@@ -52,7 +43,7 @@ def unroll(
     """
     counted = set(recursive) & rules.rules.keys()
     circular = _reaching(rules, counted)
-    bodies = {name: _parse(rules.rules[name]) for name in circular}
+    bodies = {name: _parse(body) for name, body in rules.rules.items() if name in circular}
     if levels is None:
         made = bodies
         possible = _possible(made)
@@ -114,15 +105,22 @@ class _Copies:
 
     def _parts(self, name: str, levels: int) -> list[str]:
         """The text of a rule under which so many levels are left: text and names in turn."""
-        key = (name, min(levels, self._deepest[name]))
+        deepest = self._deepest[name]
+        key = (name, min(levels, deepest))
         if key not in self._pieces:
-            self._pieces[key] = self._left(self.bodies[name], levels)
+            if levels >= deepest:
+                self._pieces[key] = self._cut(self.rules.rules[name])
+            else:
+                self._pieces[key] = self._left(self.bodies[name], levels)
         return self._pieces[key]
 
     def _left(self, body: _Body, levels: int) -> list[str]:
         if levels not in self._possible:
             self._possible[levels] = {name for name, needed in self.needed.items() if needed <= levels}
-        text = _text(_pruned(body, self.bodies, self._possible[levels]))
+        return self._cut(_text(_pruned(body, self.bodies, self._possible[levels])))
+
+    def _cut(self, text: str) -> list[str]:
+        """A text with the names of circular rules apart: text and names in turn."""
         pieces, position = [], 0
         for found in SYMBOL.finditer(text):
             if found[1] in self.bodies:
@@ -131,22 +129,21 @@ class _Copies:
         return [*pieces, text[position:]]
 
     def _copy(self, pieces: list[str], level: int) -> str:
-        written = list(pieces)
-        for index in range(1, len(written), 2):
-            written[index] = self._at_level(written[index], level)
+        written = pieces.copy()
+        written[1::2] = [self._at_level(name, level) for name in pieces[1::2]]
         return "".join(written)
 
     def _at_level(self, name: str, level: int) -> str:
-        counted = name in self.counted
-        key = (name, level + counted)
-        if key not in self._names:
-            self._names[key] = name if level == 0 else self.rules.reserve(name)
+        key = (name, level + (name in self.counted))
+        known = self._names.get(key)
+        if known is None:
+            known = self._names[key] = name if level == 0 else self.rules.reserve(name)
             self._todo.append(key)
-        return self._names[key]
+        return known
 
 
 def _needed(
-    bodies: Mapping[str, _Body], uses: Mapping[str, list[str]], counted: set[str], most: int
+    bodies: dict[str, _Body], uses: Mapping[str, list[str]], counted: set[str], most: int
 ) -> dict[str, int]:
     """For every rule how many counted rules are at least inside each other in it, itself one of them."""
     needed = dict.fromkeys(bodies, most + 1)
@@ -154,7 +151,8 @@ def _needed(
     for name, inside in uses.items():
         for inner in inside:
             users.setdefault(inner, []).append(name)
-    todo = dict.fromkeys(bodies)
+    # What stands inside others was defined before them: from the inside out there is little to do twice.
+    todo = dict.fromkeys(reversed(bodies))
     while todo:
         name = todo.popitem()[0]
         found = min(most + 1, _least(bodies[name], needed) + (name in counted))
@@ -166,39 +164,52 @@ def _needed(
 
 def _least(body: _Body, needed: Mapping[str, int]) -> int:
     """The levels that a body needs: those of its easiest alternative."""
-    return min(
-        max(
-            (
-                needed.get(item.symbol, 0) if item.group is None else _least(item.group, needed)
-                for item in alternative
-                if not item.optional
-            ),
-            default=0,
-        )
-        for alternative in body
-    )
+    easiest = -1
+    for alternative in body:
+        most = 0
+        for symbol, group, times in alternative:
+            if times and _may_be_none(times):
+                continue
+            levels = needed.get(symbol, 0) if group is None else _least(group, needed)
+            if levels > most:
+                most = levels
+        if not most:
+            return 0
+        if easiest < 0 or most < easiest:
+            easiest = most
+    return easiest
 
 
 def _parse(text: str) -> _Body:
-    stack: list[_Body] = [[[]]]
-    position = 0
-    while match := _TOKEN.match(text, position):
-        token, position = match[1], match.end()
+    outer: list[tuple[_Body, list[_Item]]] = []
+    items: list[_Item] = []
+    body: _Body = [items]
+    for token in _TOKEN.findall(text):
         if token == "(":
-            stack.append([[]])
+            outer.append((body, items))
+            items = []
+            body = [items]
         elif token == "|":
-            stack[-1].append([])
+            items = []
+            body.append(items)
         elif token == ")":
-            group = stack.pop()
-            stack[-1][-1].append(_Item("", group, ""))
-        elif token[0] in "?*+{":
-            last = stack[-1][-1].pop()
-            stack[-1][-1].append(last._replace(times=token))
+            group = body
+            body, items = outer.pop()
+            items.append(("", group, ""))
+        elif token[0] in "?*+{" and token != "{":
+            symbol, inner, _ = items[-1]
+            items[-1] = (symbol, inner, token)
+        elif token in _UNREADABLE:
+            raise AssertionError(f"a rule that cannot be read at {token!r}: {text[:200]}")
         else:
-            stack[-1][-1].append(_Item(token, None, ""))
-    if text[position:].strip() or len(stack) != 1:
-        raise AssertionError(f"a rule that cannot be read at {position}: {text[:200]}")
-    return stack[0]
+            items.append((token, None, ""))
+    if outer:
+        raise AssertionError(f"a rule in which a group is open: {text[:200]}")
+    return body
+
+
+def _may_be_none(times: str) -> bool:
+    return times in ("?", "*") or times.startswith(("{0,", "{0}"))
 
 
 def _text(body: _Body) -> str:
@@ -206,31 +217,34 @@ def _text(body: _Body) -> str:
 
 
 def _item_text(item: _Item) -> str:
-    return (item.symbol if item.group is None else f"({_text(item.group)})") + item.times
+    symbol, group, times = item
+    return (symbol if group is None else f"({_text(group)})") + times
 
 
 def _names(body: _Body) -> Iterable[str]:
     for alternative in body:
-        for item in alternative:
-            if item.group is not None:
-                yield from _names(item.group)
-            elif _NAME.fullmatch(item.symbol):
-                yield item.symbol
+        for symbol, group, _ in alternative:
+            if group is not None:
+                yield from _names(group)
+            elif _NAME.fullmatch(symbol):
+                yield symbol
 
 
 def _reaching(rules: RuleSet, targets: set[str]) -> set[str]:
     """Rules from which one of the targets can be reached, the targets included."""
-    users: dict[str, list[str]] = {}
-    for name, body in rules.rules.items():
-        for inner in rules.names_in(body):
-            users.setdefault(inner, []).append(name)
-    found, todo = set(targets), list(targets)
-    while todo:
-        for user in users.get(todo.pop(), ()):
-            if user not in found:
-                found.add(user)
-                todo.append(user)
-    return found
+    found = set(targets)
+    left = [name for name in rules.rules if name not in found]
+    while True:
+        # Rules come after those that they are made of, but for the circles: a few rounds find all.
+        still = []
+        for name in left:
+            if found.isdisjoint(rules.names_in(rules.rules[name])):
+                still.append(name)
+            else:
+                found.add(name)
+        if len(still) == len(left):
+            return found
+        left = still
 
 
 def _possible(bodies: Mapping[str, _Body]) -> set[str]:
@@ -255,15 +269,16 @@ def _pruned(body: _Body, bodies: Mapping[str, _Body], possible: set[str]) -> _Bo
     for alternative in body:
         kept: list[_Item] = []
         for item in alternative:
-            if item.group is not None:
-                group = _pruned(item.group, bodies, possible)
+            symbol, group, times = item
+            if group is not None:
+                group = _pruned(group, bodies, possible)
                 fits = bool(group)
-                item = item._replace(group=group)
+                item = (symbol, group, times)
             else:
-                fits = item.symbol not in bodies or item.symbol in possible
+                fits = symbol not in bodies or symbol in possible
             if fits:
                 kept.append(item)
-            elif not item.optional:
+            elif not _may_be_none(times):
                 break
         else:
             out.append(kept)

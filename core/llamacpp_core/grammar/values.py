@@ -70,7 +70,8 @@ class Values:
         """A property with a given name."""
         key = self._keys.get(name)
         if key is None:
-            literal = gbnf_literal(self.json_text(name) + ":")
+            is_plain = name.isidentifier() and name.isascii()
+            literal = f'"\\"{name}\\":"' if is_plain else gbnf_literal(self.json_text(name) + ":")
             key = self._keys[name] = f"{literal} {self._space}".strip()
         return f"{key} {value}"
 

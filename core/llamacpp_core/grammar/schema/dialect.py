@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from llamacpp_core.grammar.schema.keywords import ANNOTATIONS, check_value, refuse, step
@@ -55,6 +56,7 @@ _REWRITTEN = frozenset(
         "then", "else",
     }
 )  # fmt: skip
+_NONE: frozenset[str] = frozenset()
 _DRAFTS = {"draft-03": 2013, "draft-04": 2013, "draft-05": 2013, "draft-06": 2016, "draft-07": 2017}
 _SINCE = {
     **dict.fromkeys(("const", "contains", "propertyNames"), 2016),
@@ -68,6 +70,13 @@ _FORMATS_SINCE = {
     **dict.fromkeys(("uuid", "duration"), 2019),
 }
 _UNTIL = {"dependencies": 2018, "additionalItems": 2019, "$recursiveRef": 2019}
+
+
+@lru_cache(maxsize=16)
+def _foreign_to(year: int) -> frozenset[str]:
+    """The keywords that the draft of a year does not know."""
+    later = [key for key, since in _SINCE.items() if year < since]
+    return frozenset([*later, *(key for key, until in _UNTIL.items() if year > until)])
 
 
 def dialect_of(root: Any) -> Dialect:
@@ -98,16 +107,16 @@ def lower(schema: Mapping[str, Any], dialect: Dialect, path: str) -> Lowered:
         GrammarError: Naming a keyword with a value of the wrong kind, or a misspelt one.
     """
     if isinstance(schema.get("$ref"), str) and dialect.refs_alone:
-        return Lowered({"$ref": schema["$ref"]}, frozenset())
+        return Lowered({"$ref": schema["$ref"]}, _NONE)
     found: dict[str, Any] = {}
     foreign: set[str] = set()
-    year = dialect.year
+    unknown = _foreign_to(dialect.year)
     for key, value in schema.items():
         if key in ANNOTATIONS:
             continue
-        is_foreign = year < _SINCE.get(key, 0) or year > _UNTIL.get(key, 9999)
+        is_foreign = key in unknown
         if key == "format" and isinstance(value, str):
-            is_foreign = year < _FORMATS_SINCE.get(value, 0)
+            is_foreign = dialect.year < _FORMATS_SINCE.get(value, 0)
         if check_value(key, value, path, strict=not is_foreign):
             found[key] = value
             if is_foreign and dialect.declared:
@@ -124,7 +133,7 @@ def lower(schema: Mapping[str, Any], dialect: Dialect, path: str) -> Lowered:
     if "type" in found:
         names = found["type"] if isinstance(found["type"], list) else [found["type"]]
         found["type"] = [*names, "null"] if nullable and dialect.openapi and "null" not in names else names
-    return Lowered(found, frozenset(foreign))
+    return Lowered(found, frozenset(foreign) if foreign else _NONE)
 
 
 def _lower_bounds(found: dict[str, Any], dialect: Dialect, path: str) -> None:

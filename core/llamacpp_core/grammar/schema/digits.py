@@ -80,12 +80,15 @@ class _Reader:
             return None
         if state.phase >= 4:
             return self._fraction_digit(state, int(c))
+        places, digit = state.places, int(c)
         compared = tuple(
-            self._compare(known, whole[state.places : state.places + 1], c)
-            for known, whole in zip(state.compared, self.wholes, strict=True)
+            [
+                self._compare(known, whole[places : places + 1], c)
+                for known, whole in zip(state.compared, self.wholes, strict=True)
+            ]
         )
         rests = tuple(
-            (rest * 10 + int(c)) % modulus for rest, modulus in zip(state.rests, self.moduli, strict=True)
+            [(rest * 10 + digit) % modulus for rest, modulus in zip(state.rests, self.moduli, strict=True)]
         )
         return _State(
             2 if c == "0" and state.phase < 2 else 3, state.negative, state.places + 1, compared, rests, False

@@ -81,12 +81,15 @@ class Document:
     Attributes:
         true: The node of every value.
         false: The node of no value.
+        defaults: What is made once for a document.
     """
 
     def __init__(self, root: Any) -> None:
         self.dialect = dialect_of(root)
+        self._id_keyword = self.dialect.id_keyword
         self._resource = Resource(root, "$", self._id_of(root))
         self._count = 0
+        self.defaults: dict[tuple[str, bool], Any] = {}
         self._nodes: dict[int, Node] = {}
         # What ids belong to has to stay.
         self._kept: list[Any] = []
@@ -105,10 +108,12 @@ class Document:
 
     def _id_of(self, schema: Any) -> str:
         """The URI that a schema gives itself; in older drafts nothing counts beside a reference."""
-        if not isinstance(schema, (dict, Mapping)) or ("$ref" in schema and self.dialect.refs_alone):
+        if not isinstance(schema, (dict, Mapping)):
             return ""
-        found = schema.get(self.dialect.id_keyword)
-        return found if isinstance(found, str) else ""
+        found = schema.get(self._id_keyword)
+        if not isinstance(found, str) or ("$ref" in schema and self.dialect.refs_alone):
+            return ""
+        return found
 
     def node(self, schema: Any, path: str, resource: Resource | None = None) -> Node:
         """The node of a schema of the document, or of one made for it.
@@ -128,17 +133,19 @@ class Document:
         if own_uri and schema is not resource.root:
             uri = urldefrag(own_uri)[0]
             resource = Resource(schema, path, urljoin(resource.uri, uri)) if uri else resource
-        lowered = lower(schema, self.dialect, path)
-        simple = repr(lowered.keywords) if lowered.keywords.keys() <= _SIMPLE else None
-        if simple in self._simple:
-            self._nodes[id(schema)] = self._simple[simple]
-            self._kept.append(schema)
-            return self._simple[simple]
+        keywords, foreign = lower(schema, self.dialect, path)
+        simple = repr(keywords) if keywords.keys() <= _SIMPLE else None
+        if simple is not None:
+            known = self._simple.get(simple)
+            if known is not None:
+                self._nodes[id(schema)] = known
+                self._kept.append(schema)
+                return known
         node = self._new(Node, path, resource)
-        node.source, node.keywords, node.foreign = schema, lowered.keywords, lowered.foreign
+        node.source, node.keywords, node.foreign = schema, keywords, foreign
         if simple is not None:
             self._simple[simple] = node
-        elif lowered.keywords.keys() == {"$ref"}:
+        elif len(keywords) == 1 and "$ref" in keywords:
             node = self._pointed(node)
         self._nodes[id(schema)] = node
         return node

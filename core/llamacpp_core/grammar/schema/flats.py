@@ -115,17 +115,24 @@ Flat = Object | Array | Text | Number | Single
 Shape = dict[str, list[Flat]]
 
 
-def default_flat(kind: str, document: Document) -> Flat:
-    """Every value of a JSON type."""
+def default_flat(kind: str, document: Document, *, typed: bool = False) -> Flat:
+    """Every value of a JSON type; the same one each time."""
+    known: Flat | None = document.defaults.get((kind, typed))
+    if known is None:
+        known = document.defaults[kind, typed] = _default_flat(kind, document, typed)
+    return known
+
+
+def _default_flat(kind: str, document: Document, typed: bool) -> Flat:
     if kind == "object":
-        return Object(False, {}, (Region((), (), document.true, False),))
+        return Object(typed, {}, (Region((), (), document.true, False),))
     if kind == "array":
-        return Array(False, (), document.true)
+        return Array(typed, (), document.true)
     if kind == "string":
-        return Text()
+        return Text(typed)
     if kind == "number":
-        return Number()
-    return Single(False, (True, False) if kind == "boolean" else (None,))
+        return Number(typed)
+    return Single(typed, (True, False) if kind == "boolean" else (None,))
 
 
 def canonical(value: Any) -> str:

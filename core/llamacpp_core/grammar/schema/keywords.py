@@ -76,6 +76,8 @@ def _is_dependencies(value: Any) -> bool:
 
 
 def _is_type(value: Any) -> bool:
+    if isinstance(value, str):
+        return value in TYPES
     names = value if isinstance(value, list) else [value]
     return bool(names) and all(isinstance(name, str) and name in TYPES for name in names)
 
@@ -130,8 +132,9 @@ def check_value(key: str, value: Any, path: str, *, strict: bool = True) -> bool
     Raises:
         GrammarError: The value is of the wrong kind, or the word is a misspelt keyword.
     """
-    if key in _CHECKS:
-        check, expected = _CHECKS[key]
+    known = _CHECKS.get(key)
+    if known is not None:
+        check, expected = known
         if check(value):
             return True
         if strict:

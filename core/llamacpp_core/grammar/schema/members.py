@@ -44,6 +44,25 @@ class Body:
         for index in range(len(members) - 1, -1, -1):
             self.needed[index] = self.needed[index + 1] + members[index].required
         self._known: dict[tuple[int, int], str] = {}
+        if members and not self.low and self.high is None:
+            self._prepare()
+
+    def _prepare(self) -> None:
+        """Works out all places, from the last on, where nothing is counted."""
+        rules, hint, comma = self.rules, f"{self.hint}-rest", self.values.comma
+        more = self._known[len(self.members), 0] = self._others(0)
+        # What comes after the last member is another thing: others repeat.
+        after = self._after(len(self.members), 0)
+        for index in range(len(self.members) - 1, -1, -1):
+            expression, required = self.members[index]
+            found = f"{expression} {after}" if after else expression
+            if not required and more:
+                found = f"{found} | {rules.add(hint, more)}"
+            more = self._known[index, 0] = found
+            if not index:
+                break
+            symbol = rules.add(hint, more) if " | " in more else more
+            after = f"{comma} {symbol}" if self.needed[index] else f"({comma} {symbol})?"
 
     def may_end(self, index: int, count: int) -> bool:
         """Whether the object can end before a member."""

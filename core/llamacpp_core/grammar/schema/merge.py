@@ -156,4 +156,7 @@ def _is_silent(flat: Object, document: Document) -> bool:
 
 
 def _joint(a: Property, b: Property, document: Document) -> Property:
-    return Property(document.all_of((a.node, b.node)), a.evaluated or b.evaluated)
+    node = document.all_of((a.node, b.node))
+    if node is a.node and (a.evaluated or not b.evaluated):
+        return a
+    return Property(node, a.evaluated or b.evaluated)

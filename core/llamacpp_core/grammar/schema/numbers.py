@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import NoReturn
 
 from llamacpp_core.grammar.limits import SchemaLimits
@@ -91,13 +92,21 @@ def _special(flat: Number, values: Values, path: str, hint: str) -> str:
         refuse(step(path, keyword), f"more than {_MAX_EXCLUDED} numbers cannot be left out")
     limits = values.limits
     try:
-        dfa = number_automaton(flat, _digits(limits), limits.max_fraction_digits)
+        made = _special_rules(flat._replace(typed=True), _digits(limits), limits.max_fraction_digits)
     except DigitsError:
         return _listed(flat, values, path, hint)
-    if dfa.is_empty:
+    if made is None:
         _none(step(path, keyword), "no number is left")
-    start, rules = dfa_rules(dfa)
-    return values.plain_automaton((start, rules), hint)
+    return values.plain_automaton(made, hint)
+
+
+@lru_cache(maxsize=256)
+def _special_rules(
+    flat: Number, max_digits: int, max_fraction: int | None
+) -> tuple[str, dict[str, str]] | None:
+    """Rules for the text of such numbers; None when there are none."""
+    dfa = number_automaton(flat, max_digits, max_fraction)
+    return None if dfa.is_empty else dfa_rules(dfa)
 
 
 def _digits(limits: SchemaLimits) -> int:

@@ -18,7 +18,6 @@ from llamacpp_core.grammar.schema.flats import (
     Object,
     Property,
     Shape,
-    Single,
     Text,
     canonical,
     default_flat,
@@ -57,19 +56,18 @@ def own_shape(node: Node, document: Document, *, wide: bool) -> Shape:
         words = {key: value for key, value in words.items() if key not in node.foreign}
     kinds, integer = _kinds(words)
     shape: Shape = {}
+    typed = "type" in words
     for kind in kinds:
-        typed = "type" in words
-        if kind == "object":
+        if kind == "object" and not _OBJECT.isdisjoint(words):
             flat: Flat = _object(node, words, document, typed=typed, wide=wide)
-        elif kind == "array":
+        elif kind == "array" and not _ARRAY.isdisjoint(words):
             flat = _array(node, words, document, typed=typed)
-        elif kind == "string":
+        elif kind == "string" and not _TEXT.isdisjoint(words):
             flat = _text(words, typed=typed)
-        elif kind == "number":
+        elif kind == "number" and (integer or not _NUMBER.isdisjoint(words)):
             flat = _number(words, typed=typed, integer=integer, wide=wide)
         else:
-            flat = default_flat(kind, document)
-            flat = Single(typed, flat.values) if isinstance(flat, Single) else flat
+            flat = default_flat(kind, document, typed=typed)
         shape[kind] = [flat]
     return _with_values(shape, words)
 
@@ -107,9 +105,6 @@ def _with_values(shape: Shape, words: Mapping[str, Any]) -> Shape:
 
 
 def _object(node: Node, words: Mapping[str, Any], document: Document, *, typed: bool, wide: bool) -> Object:
-    if not words.keys() & _OBJECT:
-        flat = default_flat("object", document)
-        return flat._replace(typed=typed) if isinstance(flat, Object) else flat  # type: ignore[return-value]
     patterns = [
         (pattern, document.child(node, schema, "patternProperties", pattern))
         for pattern, schema in words.get("patternProperties", {}).items()
@@ -150,8 +145,6 @@ def _is_listed(node: Node, words: Mapping[str, Any], document: Document) -> bool
 
 
 def _array(node: Node, words: Mapping[str, Any], document: Document, *, typed: bool) -> Array:
-    if not words.keys() & _ARRAY:
-        return Array(typed, (), document.true)
     rest = document.child(node, words["items"], "items") if "items" in words else document.true
     prefix = [
         document.child(node, schema, "prefixItems", index)

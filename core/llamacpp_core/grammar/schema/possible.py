@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import weakref
 from decimal import Decimal
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from llamacpp_core.errors import GrammarError
@@ -33,10 +32,16 @@ def number_fits(flat: Number, value: float) -> bool:
         return False
     if any(Decimal(str(other)) == exact for other in flat.excluded):
         return False
-    size = Fraction(exact)
-    return all(not size % Fraction(factor) for factor in flat.multiples) and all(
-        size % Fraction(factor) for factor in flat.no_multiples
+    return all(_divides(factor, exact) for factor in flat.multiples) and not any(
+        _divides(factor, exact) for factor in flat.no_multiples
     )
+
+
+def _divides(factor: Decimal, value: Decimal) -> bool:
+    """Whether a value is a multiple, exactly."""
+    value_above, value_below = value.as_integer_ratio()
+    factor_above, factor_below = factor.as_integer_ratio()
+    return not value_above * factor_below % (value_below * factor_above)
 
 
 class Possible:

@@ -100,8 +100,8 @@ class Shapes:
         if node is self.document.false:
             return {}
         if isinstance(node, And):
-            shape = self._everything()
-            for part in node.parts:
+            shape = self.of(node.parts[0], wide=wide)
+            for part in node.parts[1:]:
                 shape = self.product(shape, self.of(part, wide=wide), node.path)
             return shape
         if isinstance(node, Not):
@@ -190,15 +190,25 @@ class Shapes:
             GrammarError: There are too many combinations.
         """
         found: Shape = {}
-        for kind in a.keys() & b.keys():
-            if len(a[kind]) * len(b[kind]) > _MAX_ALTERNATIVES * 16:
+        for kind in KINDS:
+            mine, theirs = a.get(kind), b.get(kind)
+            if not mine or not theirs:
+                continue
+            default = self._defaults[kind]
+            if len(theirs) == 1 and theirs[0] is default:
+                found[kind] = mine
+                continue
+            if len(mine) == 1 and mine[0] is default:
+                found[kind] = theirs
+                continue
+            if len(mine) * len(theirs) > _MAX_ALTERNATIVES * 16:
                 refuse(path, f"the combinations of anyOf, oneOf and allOf are more than {_MAX_ALTERNATIVES}")
-            flats = self._products(kind, a[kind], b[kind])
+            flats = self._products(kind, mine, theirs)
             if len(flats) > _MAX_ALTERNATIVES:
                 refuse(path, f"the combinations of anyOf, oneOf and allOf are more than {_MAX_ALTERNATIVES}")
             if flats:
                 found[kind] = flats
-        return {kind: found[kind] for kind in KINDS if kind in found}
+        return found
 
     def _products(self, kind: str, a: list[Flat], b: list[Flat]) -> list[Flat]:
         default = self._defaults[kind]
@@ -261,14 +271,17 @@ class Shapes:
 
     def _apart(self, kind: str, flats: list[Flat], others: list[Flat], node: Node) -> list[Flat]:
         """What is left of flat schemas once those of other branches are taken out."""
+        if others:
+            flats = [flat for flat in flats if self.possible.flat(flat)]
         for other in others:
             left: list[Flat] = []
             for flat in flats:
                 if not self._meet(flat, other):
                     left.append(flat)
                 else:
-                    left += self._products(kind, [flat], self._complement(kind, other, wide=False))
-            flats = [flat for flat in left if self.possible.flat(flat)]
+                    parts = self._products(kind, [flat], self._complement(kind, other, wide=False))
+                    left += [part for part in parts if self.possible.flat(part)]
+            flats = left
             if len(flats) > _MAX_ALTERNATIVES:
                 refuse(step(node.path, "oneOf"), "its branches overlap in too many ways; use anyOf")
         return flats

@@ -28,6 +28,7 @@ PAGES = [
 NOT_EXECUTED = {
     "docs/how-to/choose-a-model.md": 1,  # the Hugging Face Hub
     "docs/how-to/gpu.md": 1,  # a GPU
+    "docs/how-to/lora.md": 2,
     "docs/how-to/server.md": 2,  # a server runs until it is stopped
     "docs/migrating-from-llama-cpp-python.md": 1,  # the projector of a large model
     "docs/migrating-to-langchain-classes.md": 3,  # other packages' classes, beside ours

@@ -83,9 +83,7 @@ def unload_lora(self: Llama, name: str) -> None:
     """
     found = [one for one in self.loras if one.name == text("name", name)]
     if not found:
-        error = unknown_name(name, [one.name for one in self.loras], "LoRA adapter")
-        error.parameter = "name"
-        raise error
+        raise unknown_name(name, [one.name for one in self.loras], "LoRA adapter", "name")
     self._adapters.unload(found[-1])
     self._sessions.forget_adapter(found[-1].number)
     _tell(self)
@@ -165,7 +163,7 @@ def _adapter(loaded: tuple[LoraInfo, ...], key: Any) -> LoraInfo | None:
         if named:
             return named[0]
         if not (key.isascii() and key.isdigit()):
-            raise unknown_name(key, [one.name for one in loaded], "adapter of lora")
+            raise unknown_name(key, [one.name for one in loaded], "adapter of lora", "lora")
     try:
         position = -1 if isinstance(key, bool | float) else int(key)
     except (TypeError, ValueError):

@@ -14,7 +14,7 @@ from llamacpp_core.errors import InvalidParameterError, UnsupportedCapabilityErr
 if TYPE_CHECKING:
     from llamacpp_core.llama.llama import Llama
 
-__all__ = ["chosen_adapters", "hold_adapters", "load_lora", "unload_lora"]
+__all__ = ["adapter_contents", "chosen_adapters", "hold_adapters", "load_lora", "unload_lora"]
 
 
 def load_lora(
@@ -150,6 +150,26 @@ def chosen_adapters(adapters: Adapters, value: Any) -> Any:
             raise InvalidParameterError(f"lora names the adapter {one.name!r} twice", parameter="lora")
         found[one.number] = (one.scale or 1.0) if scale is None else scale
     return found
+
+
+def adapter_contents(adapters: Adapters, value: Any) -> list[tuple[str, str]]:
+    """What the adapters of a request are, whatever they are called: their files' digests, and their scales.
+
+    Args:
+        adapters: What is loaded.
+        value: As for :func:`chosen_adapters`; None: the request names no adapters.
+
+    Returns:
+        Sorted; empty where a value is of no known form, which is refused later.
+
+    Raises:
+        InvalidParameterError: As for :func:`chosen_adapters`.
+    """
+    scales = adapters.defaults if value is None else chosen_adapters(adapters, value)
+    if not isinstance(scales, Mapping):
+        return []
+    used = ((adapters.digest(key).hex(), scale) for key, scale in scales.items() if scale)
+    return sorted((digest, str(float(scale) if isinstance(scale, int) else scale)) for digest, scale in used)
 
 
 def _adapter(loaded: tuple[LoraInfo, ...], key: Any) -> LoraInfo | None:

@@ -98,12 +98,15 @@ def arrow_type(what: Any) -> Any:
         "float": arrow.float64(),
         "bool": arrow.bool_(),
         "vector": arrow.list_(arrow.float32()),
+        "vectors": arrow.list_(arrow.list_(arrow.float32())),
     }
     return types[what] if isinstance(what, str) else what
 
 
 def plain(value: Any, what: Any) -> Any:
-    """A value as an Arrow column holds it: JSON as text, and text without lone surrogates."""
+    """A value as an Arrow column holds it: JSON as text, surrogates replaced, a vector in a list."""
+    if value and what == "vectors" and not isinstance(value[0], list):
+        return [value]
     if value is not None and what == "json":
         value = json.dumps(value, ensure_ascii=False, default=str)
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

@@ -26,7 +26,7 @@ settings.register_profile("long", max_examples=5000)
 
 collect_ignore = [] if installed("ray") else ["ray"]
 
-pytest_plugins = ["running", "template_counts", "workers"]
+pytest_plugins = ["adapter_files", "running", "template_counts", "workers"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

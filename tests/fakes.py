@@ -156,6 +156,7 @@ class ScriptedLlama:
         info: Facts about the model.
 
     Attributes:
+        loras: No adapters are loaded.
         calls: The requests: method, messages, texts or prompt, and parameters.
         running: Requests that run at this moment.
         most_running: The most that ever ran at once.
@@ -165,6 +166,7 @@ class ScriptedLlama:
     def __init__(self, *script: Script, info: ModelInfo | None = None) -> None:
         self.script = list(script) or ["Hello!"]
         self.info = info or scripted_info()
+        self.loras: tuple[()] = ()
         self.calls: list[tuple[str, Any, dict[str, Any]]] = []
         self.running = self.most_running = self.cancelled = 0
         self._lock = threading.Lock()

@@ -37,12 +37,14 @@ Check = Callable[[str, Any], Any]
 RANDOM_SEED = 2**32 - 1
 
 
-def unknown_name(name: str, known: Iterable[str], what: str) -> InvalidParameterError:
-    """The error for a name that does not exist, with the nearest that do."""
+def unknown_name(
+    name: str, known: Iterable[str], what: str, parameter: str | None = None
+) -> InvalidParameterError:
+    """The error for a name that does not exist, with the nearest that do; by default it is a parameter's."""
     names = {one.lower(): one for one in known}
     near = [names[one] for one in difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.67)]
     hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-    return InvalidParameterError(f"unknown {what} {name!r}{hint}", parameter=name)
+    return InvalidParameterError(f"unknown {what} {name!r}{hint}", parameter=parameter or name)
 
 
 def shown(value: Any) -> str:

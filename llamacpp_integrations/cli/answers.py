@@ -13,10 +13,21 @@ from llamacpp_core._checks import require
 from llamacpp_integrations._rows import arrow_type, plain
 from llamacpp_integrations.cli.tables import ROWS_AT_ONCE, Row, Table, cell, delimiter_of
 
-__all__ = ["columns_with", "write_answers"]
+__all__ = ["columns_with", "holds_lists", "write_answers"]
+
+
+class _Wide:
+    """Stands for an integer that is no float, and no more than 64 bits wide."""
+
 
 #: What columns hold by the types of their values in Python.
-_KINDS = {frozenset({str}): "text", frozenset({int}): "int", frozenset({bool}): "bool"}
+_KINDS = {
+    frozenset({str}): "text",
+    frozenset({int}): "int",
+    frozenset({_Wide}): "int",
+    frozenset({int, _Wide}): "int",
+    frozenset({bool}): "bool",
+}
 
 
 def columns_with(table: Table, more: Mapping[str, str]) -> dict[str, Any]:
@@ -26,7 +37,7 @@ def columns_with(table: Table, more: Mapping[str, str]) -> dict[str, Any]:
 
     Args:
         table: The table.
-        more: The answers' columns, by name: "text", "int", "float", "bool", "vector" or "json".
+        more: The answers' columns, by name: "text", "int", "float", "bool", "vector", "vectors" or "json".
 
     Returns:
         By name one of these, or for a parquet file's columns its own types.
@@ -36,8 +47,23 @@ def columns_with(table: Table, more: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, set[type]] = {}
     for row in table.rows():
         for name, value in row.items():
-            found.setdefault(name, set()).add(type(value))
+            found.setdefault(name, set()).add(_type_of(value))
     return {name: _kind(types) for name, types in found.items()} | dict(more)
+
+
+def holds_lists(what: Any) -> bool:
+    """Whether a column may hold lists, by what :func:`columns_with` says of it."""
+    if isinstance(what, str):
+        return what == "json"
+    import pyarrow as arrow
+
+    return bool(arrow.types.is_nested(what))
+
+
+def _type_of(value: Any) -> type:
+    if type(value) is int and abs(value) > 2**53:
+        return _Wide if -(2**63) <= value < 2**63 else object
+    return type(value)
 
 
 def _kind(types: set[type]) -> str:

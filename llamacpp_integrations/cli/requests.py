@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from llamacpp_core.errors import InvalidParameterError
 from llamacpp_integrations._rows import FIELDS, answer_columns, columns_of, error_columns, request_of
+from llamacpp_integrations.cli.answers import columns_with, holds_lists
 from llamacpp_integrations.cli.tables import Row, Table
 
 __all__ = ["BatchFile", "Request", "RequestTable", "Requests", "layout_of"]
@@ -95,6 +96,16 @@ class Requests:
             ),
             None,
         )
+
+    def columns(self) -> dict[str, Any]:
+        """All columns of the output, as :func:`~llamacpp_integrations.cli.answers.columns_with` has them.
+
+        Where a row may have several texts to embed, every row has a list of vectors.
+        """
+        columns = columns_with(self.table, columns_of(self.task, full=self.full))
+        if self._column is None and "embeddings" in columns and holds_lists(columns.get("input", "text")):
+            columns["embeddings"] = "vectors"
+        return columns
 
     def _asked(self, row: Row) -> dict[str, Any]:
         if self._column is not None:

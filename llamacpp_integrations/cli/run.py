@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llamacpp_core.errors import InvalidParameterError
-from llamacpp_integrations._rows import FIELDS, columns_of
-from llamacpp_integrations.cli.answers import columns_with, write_answers
+from llamacpp_integrations._rows import FIELDS
+from llamacpp_integrations.cli.answers import write_answers
 from llamacpp_integrations.cli.requests import BatchFile, Request, Requests, RequestTable, layout_of
 from llamacpp_integrations.cli.shared import (
     CHAT_MODEL,
@@ -195,9 +195,7 @@ class _Work:
     def write(self, target: Any, form: str, kept: Path | None) -> None:
         """Writes the rows with their answers as they come."""
         requests = self._requests
-        columns = {}
-        if form != "jsonl":
-            columns = columns_with(requests.table, columns_of(requests.task, full=requests.full))
+        columns = {} if form == "jsonl" else requests.columns()
         write_answers(target, form, self._answered(kept), columns)
 
     def _answered(self, kept: Path | None) -> Iterator[Row]:

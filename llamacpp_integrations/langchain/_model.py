@@ -83,7 +83,8 @@ class LlamaCppModel(LocalModel):
             "path": info.path,
             "quantization": info.quantization,
             "n_ctx": info.n_ctx,
-            "lora": [(one.name, one.path, one.scale, one.digest.hex()) for one in self.client.loras],
+            # not "lora": that is the argument of calls, whose values take the place of these
+            "adapters": [(one.name, one.path, one.scale, one.digest.hex()) for one in self.client.loras],
             "chat_template": _digest(info.chat_template),
             "load_options": {} if self._held.given else self._held.options,
         }

@@ -98,7 +98,7 @@ def _own_routes(desk: Desk) -> list[BaseRoute]:
         return Response(desk.metrics.text(), media_type=CONTENT_TYPE)
 
     async def openapi(_: Request) -> Response:
-        return JSONResponse(openapi_document())
+        return JSONResponse(openapi_document(several_models=len(desk.models.names) > 1))
 
     return [
         Route("/health", health, methods=["GET"]),

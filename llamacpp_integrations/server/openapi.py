@@ -223,10 +223,16 @@ _PROBLEMS = {
 
 
 @cache
-def openapi_document() -> dict[str, Any]:
-    """The document; it is shared, so it must not be changed."""
+def openapi_document(*, several_models: bool) -> dict[str, Any]:
+    """The document; it is shared, so it must not be changed.
+
+    Args:
+        several_models: The server has more than one model, so that each request has to name one.
+    """
     paths: dict[str, Any] = {}
     for path, (summary, fields, required, keys) in _POSTS.items():
+        fields = {"model": {"type": "string"} if several_models else _STRING, **fields}
+        required = ["model", *required] if several_models else required
         paths[path] = {"post": _post(summary, fields, required, keys)}
     for path, (summary, schema) in _GETS.items():
         paths[path] = {"get": {"summary": summary, "responses": _responses(_json(schema))}}
@@ -250,7 +256,7 @@ def _post(summary: str, fields: Mapping[str, Schema], required: Iterable[str], k
     body = {
         "type": "object",
         "required": list(required),
-        "properties": {"model": _STRING, **fields},
+        "properties": dict(fields),
         "additionalProperties": False,
     }
     answer = _json({"type": "object", "required": list(keys)})

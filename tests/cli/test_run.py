@@ -10,10 +10,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from cli.process import COMMAND, Run, assert_error
+
+from llamacpp_core import Llama
 
 EMBEDDING = ("--model", "all-minilm-l6-v2")
 QUICK = ("--max-tokens", "1", "--n-ctx", "512")
@@ -121,6 +124,57 @@ def test_vectors_and_rankings_in_parquet(run: Run, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (row,) = read(tmp_path / "ranks.parquet")
     assert [entry["index"] for entry in json.loads(row["ranking"])] == [1, 0]
+
+
+@pytest.mark.parametrize("given", ["jsonl", "parquet"])
+def test_several_texts_in_a_row(run: Run, tmp_path: Path, given: str, embedder: Llama) -> None:
+    rows: list[dict[str, Any]] = [
+        {"input": ["a cat", "a dog"], "tags": ["x", None]},
+        {"input": ["a cow"], "tags": []},
+        {"input": [], "tags": None},
+    ]
+    if given == "jsonl":  # where a column may hold both
+        rows.append({"input": "a cat", "tags": ["y"]})
+    rows.append({"input": None, "tags": None})
+    write(tmp_path / f"in.{given}", rows)
+    done = run("run", f"in.{given}", "out.parquet", *EMBEDDING)
+    assert done.returncode == 0, done.stderr
+    found = read(tmp_path / "out.parquet")
+    vectors = [row["embeddings"] for row in found]
+    texts = [["a cat", "a dog"], ["a cow"], [], ["a cat"]][: len(rows) - 1]
+    assert [len(one) for one in vectors[:-1]] == [len(one) for one in texts]
+    assert vectors[-1] is None
+    assert found[-1]["error_field"] == "input"
+    for one, some in zip(vectors, texts, strict=False):
+        if some:
+            assert np.allclose(np.array(one), embedder.embed(some), atol=1e-2)
+    schema = pq.read_schema(tmp_path / "out.parquet")
+    assert str(schema.field("embeddings").type).count("list<") == 2
+
+
+def test_lists_of_tokens_and_stops(run: Run, tmp_path: Path) -> None:
+    rows = [{"prompt": [1, 2, 3], "stop": ["x"]}, {"prompt": [4, 5], "stop": ["y", "z"]}]
+    for given in ("parquet", "jsonl"):
+        write(tmp_path / f"in.{given}", rows)
+        done = run("run", f"in.{given}", "out.parquet", "--overwrite", *QUICK)
+        assert done.returncode == 0, done.stderr
+        found = read(tmp_path / "out.parquet")
+        assert [row["prompt_tokens"] for row in found] == [3, 2]
+        kept = [row["prompt"] if given == "parquet" else json.loads(row["prompt"]) for row in found]
+        assert kept == [row["prompt"] for row in rows]
+
+
+def test_wide_integers_in_parquet(run: Run, tmp_path: Path) -> None:
+    ids = [2**60 + 1, 5, None]
+    mixed = [0.5, *ids[:2]]
+    rows = [{"prompt": "a", "id": ids[i], "mixed": mixed[i], "huge": 2**70} for i in range(3)]
+    write(tmp_path / "in.jsonl", rows)
+    done = run("run", "in.jsonl", "out.parquet", *QUICK)
+    assert done.returncode == 0, done.stderr
+    found = read(tmp_path / "out.parquet")
+    assert [row["id"] for row in found] == ids
+    assert [json.loads(row["mixed"]) for row in found] == mixed
+    assert [json.loads(row["huge"]) for row in found] == [2**70] * 3
 
 
 def batch_row(custom_id: Any, url: str, **body: Any) -> dict[str, Any]:

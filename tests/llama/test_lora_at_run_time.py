@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from adapter_files import write_adapter
 
 from llamacpp_core import (
     EngineClosedError,
@@ -21,15 +22,9 @@ from llamacpp_core import (
     ModelNotFoundError,
     UnsupportedCapabilityError,
 )
-from tests.llama.test_lora import CAPITAL, GREEDY, text, write_adapter
+from tests.llama.test_lora import CAPITAL, GREEDY, text
 
 LONG = "A list of the things that one needs for a long walk in the hills, written down with care: " * 4
-
-
-@pytest.fixture(scope="module")
-def adapters(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("lora")
-    return [write_adapter(folder / f"adapter{i}.gguf", i) for i in range(2)]
 
 
 @pytest.fixture(scope="module")

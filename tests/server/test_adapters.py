@@ -8,10 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
+from adapter_files import write_adapter
 
 from llamacpp_core import Llama, ModelPool
 from llamacpp_integrations.server import ServerSettings, create_app, serving
-from tests.llama.test_lora import write_adapter
 
 BODY: dict[str, Any] = {
     "messages": [{"role": "user", "content": "Name a colour."}],

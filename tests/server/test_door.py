@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -230,3 +231,26 @@ def test_every_route_is_in_the_openapi_document(served: Served) -> None:
     aliases = {"/v2/rerank", "/rerank", "/v1/models/{name:path}", "/"}
     routes = {route.path for route in served.app.routes}  # type: ignore[attr-defined]
     assert shown == {path for path in routes - aliases if not path.startswith("/page/")}
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_openapi_document_says_where_a_model_has_to_be_named(
+    llm: Llama, embedder: Llama, tmp_path: Path, several: bool
+) -> None:
+    models = {"chat": llm, "embedder": embedder} if several else {"chat": llm}
+    app = create_app(models, ServerSettings(lora_dir=tmp_path))
+    with serving(app) as url, httpx.Client(base_url=url, timeout=60) as client:
+        paths = client.get("/openapi.json").json()["paths"]
+        posts = {path: one["post"] for path, one in paths.items() if "post" in one}
+        for path, post in posts.items():
+            schema = post["requestBody"]["content"]["application/json"]["schema"]
+            allowed = schema["properties"]["model"]["type"]
+            assert ("model" in schema["required"], allowed == "string") == (several, several)
+            for body in ({}, {"model": None}):
+                answer = client.post(path, json=body)
+                about_model = "model is missing" in answer.text
+                assert about_model == several, (path, answer.text)
+        assert len(posts) > 5
+        message = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+        answer = client.post("/v1/chat/completions", json={"model": None, **message})
+        assert answer.status_code == (400 if several else 200)

@@ -43,7 +43,8 @@ class LoraInfo:
         size_bytes: Memory that it takes.
         at_start: It was given when the model was loaded.
         number: Its number in the engine.
-        digest: Of its file's content; empty for one that was given when the model was loaded.
+        digest: Of its file's content; empty for one that was given when the model was loaded, see
+            :meth:`Adapters.digest`.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Adapters:
         self._engine = engine
         self.lock = threading.Lock()
         self._coming: set[str] = set()
+        self._digests: dict[int, bytes] = {}
         self._all: tuple[LoraInfo, ...] = tuple(
             LoraInfo(Path(one["path"]).stem, one["path"], one["scale"], one["bytes"], True, number)
             for number, one in enumerate(given)
@@ -97,6 +99,22 @@ class Adapters:
     def find(self, number: int) -> LoraInfo | None:
         """The adapter of a number; None if it was unloaded."""
         return next((one for one in self._all if one.number == number), None)
+
+    def digest(self, number: int) -> bytes:
+        """The SHA-256 of an adapter's file; for one that was given when the model was loaded, as it is now.
+
+        Returns:
+            Nothing where there is no such adapter, or its file is gone.
+        """
+        one = self.find(number)
+        if one is None or one.digest:
+            return b"" if one is None else one.digest
+        if number not in self._digests:
+            try:
+                self._digests[number] = file_digest(one.path)
+            except OSError:
+                return b""
+        return self._digests[number]
 
     def load(self, path: str, name: str, scale: float) -> LoraInfo:
         """Loads an adapter beside the running requests. The file must have been checked.

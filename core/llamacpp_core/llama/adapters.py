@@ -14,7 +14,7 @@ from llamacpp_core.errors import InvalidParameterError, UnsupportedCapabilityErr
 if TYPE_CHECKING:
     from llamacpp_core.llama.llama import Llama
 
-__all__ = ["chosen_adapters", "hold_adapters", "load_lora", "unload_lora"]
+__all__ = ["adapter_contents", "chosen_adapters", "hold_adapters", "load_lora", "unload_lora"]
 
 
 def load_lora(
@@ -83,9 +83,7 @@ def unload_lora(self: Llama, name: str) -> None:
     """
     found = [one for one in self.loras if one.name == text("name", name)]
     if not found:
-        error = unknown_name(name, [one.name for one in self.loras], "LoRA adapter")
-        error.parameter = "name"
-        raise error
+        raise unknown_name(name, [one.name for one in self.loras], "LoRA adapter", "name")
     self._adapters.unload(found[-1])
     self._sessions.forget_adapter(found[-1].number)
     _tell(self)
@@ -154,6 +152,26 @@ def chosen_adapters(adapters: Adapters, value: Any) -> Any:
     return found
 
 
+def adapter_contents(adapters: Adapters, value: Any) -> list[tuple[str, str]]:
+    """What the adapters of a request are, whatever they are called: their files' digests, and their scales.
+
+    Args:
+        adapters: What is loaded.
+        value: As for :func:`chosen_adapters`; None: the request names no adapters.
+
+    Returns:
+        Sorted; empty where a value is of no known form, which is refused later.
+
+    Raises:
+        InvalidParameterError: As for :func:`chosen_adapters`.
+    """
+    scales = adapters.defaults if value is None else chosen_adapters(adapters, value)
+    if not isinstance(scales, Mapping):
+        return []
+    used = ((adapters.digest(key).hex(), scale) for key, scale in scales.items() if scale)
+    return sorted((digest, str(float(scale) if isinstance(scale, int) else scale)) for digest, scale in used)
+
+
 def _adapter(loaded: tuple[LoraInfo, ...], key: Any) -> LoraInfo | None:
     """The adapter of a name, or of a position among those that are loaded."""
     if isinstance(key, str):
@@ -165,7 +183,7 @@ def _adapter(loaded: tuple[LoraInfo, ...], key: Any) -> LoraInfo | None:
         if named:
             return named[0]
         if not (key.isascii() and key.isdigit()):
-            raise unknown_name(key, [one.name for one in loaded], "adapter of lora")
+            raise unknown_name(key, [one.name for one in loaded], "adapter of lora", "lora")
     try:
         position = -1 if isinstance(key, bool | float) else int(key)
     except (TypeError, ValueError):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llamacpp_core._checks import choice, shown, unknown_name
 from llamacpp_core.errors import InvalidParameterError
+from llamacpp_core.llama.adapters import adapter_contents
 from llamacpp_core.llama.chat import acreate_chat_completion, chat_settings
 from llamacpp_core.llama.completion import acreate_completion
 from llamacpp_core.llama.ranking import arerank
@@ -69,13 +70,25 @@ class Asked:
         """What the method returns."""
         return await _TASKS[self.task].method(llama, **self.arguments)
 
-    def digest(self) -> bytes:
+    def adapters(self, llama: Llama) -> list[tuple[str, str]]:
+        """The LoRA adapters that answer it, by their content.
+
+        Raises:
+            InvalidParameterError: One of them is not loaded.
+        """
+        return adapter_contents(llama._adapters, self.arguments.get("lora"))
+
+    def digest(self, adapters: list[tuple[str, str]]) -> bytes:
         """Tells this request from every other one.
+
+        Args:
+            adapters: From :meth:`adapters`. Their names do not count.
 
         Raises:
             InvalidParameterError: An argument is a Python object whose content cannot be compared.
         """
-        text = json.dumps([self.task, self.arguments], sort_keys=True, default=_plain)
+        asked = [self.task, {name: value for name, value in self.arguments.items() if name != "lora"}]
+        text = json.dumps([*asked, adapters] if adapters else asked, sort_keys=True, default=_plain)
         return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 

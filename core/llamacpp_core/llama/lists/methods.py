@@ -46,8 +46,8 @@ def map(
         key: What names a request for ``resume``: a field, which is then not an argument, or a function of the
             request. None: its position.
         resume: A file that keeps every answer as it comes. When the same list is run again, requests that
-            have their answer there are not computed again. Errors are not kept. A request that has changed
-            is computed anew.
+            have their answer there are not computed again. Errors are not kept. A request that has changed,
+            or whose LoRA adapters have other contents now, is computed anew.
         progress: Show a progress bar on stderr. None: on a terminal only.
         shared: Parameters for all requests; those of a request come before them.
 

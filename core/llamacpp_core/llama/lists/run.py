@@ -145,13 +145,22 @@ class Run:
         if self._answered is None:
             async with self._slots:
                 return await asked.answer(self._llama)
-        digest = asked.digest()
+        adapters = asked.adapters(self._llama)
+        digest = asked.digest(adapters)
         found = self._answered.get(key, digest)
         if found is None:
             async with self._slots:
                 found = await asked.answer(self._llama)
-            self._answered.put(key, digest, found)
+            if self._has_still(asked, adapters):
+                self._answered.put(key, digest, found)
         return found
+
+    def _has_still(self, asked: Asked, adapters: list[tuple[str, str]]) -> bool:
+        """Whether a request's adapters are those of before: else nobody knows which ones answered it."""
+        try:
+            return asked.adapters(self._llama) == adapters
+        except InvalidParameterError:
+            return False
 
 
 def in_order(run: Run, requests: Iterable[Any]) -> Generator[Any, None, None]:

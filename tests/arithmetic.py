@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from llamacpp_core.native import lib, text
 
-__all__ = ["TO_THE_BIT"]
+__all__ = ["OWN_ATTENTION", "TO_THE_BIT"]
 
 _FEATURES = text(lib.llama_print_system_info())
 #: Whether a token's numbers are the same however many are computed with it. Elsewhere the kernels for one
 #: token and for many round differently.
 TO_THE_BIT = "AVX2 = 1" in _FEATURES and "AMX_INT8 = 1" not in _FEATURES
+#: Whether attention is computed by our code, which needs vectors that unpack halves. Elsewhere llama.cpp's
+#: own adds up in half precision and reads each sequence in its own memory.
+OWN_ATTENTION = all(f"{name} = 1" in _FEATURES for name in ("AVX2", "FMA", "F16C")) or "NEON = 1" in _FEATURES

@@ -1,4 +1,4 @@
-"""What looks into wheels, and what takes compiled modules out of them."""
+"""What looks into wheels, what takes compiled modules out of them, and what a source archive leaves out."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import zipfile
 from pathlib import Path
 from types import ModuleType
 
+import pathspec
 import pytest
 
 from llamacpp_core.native import _cpu
 
-RELEASE = Path(__file__).parents[2] / "release"
+ROOT = Path(__file__).parents[2]
+RELEASE = ROOT / "release"
 LICENCES = ("x-1.dist-info/licenses/LICENSE", "x-1.dist-info/licenses/llama.cpp/LICENSE")
 
 
@@ -145,7 +147,7 @@ def test_a_compiler_that_makes_no_stubs_ends_the_build(
 
 
 def test_a_distribution_for_gpus_differs_in_its_name_alone() -> None:
-    text = (RELEASE.parent / "pyproject.toml").read_text(encoding="utf-8")
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     plain, changed = tomllib.loads(text), tomllib.loads(script("gpu_distribution").renamed(text, "cuda"))
     assert changed["project"].pop("name") == f"{plain['project'].pop('name')}-cuda"
     (extra,) = changed["project"]["optional-dependencies"].pop("all")
@@ -173,3 +175,16 @@ def test_what_the_packages_leave_out_of_a_toolkit(tmp_path: Path) -> None:
     command = ["cc", "-shared", "-fPIC", "-Wl,--no-as-needed", "-o", str(module), str(source)]
     subprocess.run([*command, f"-L{libraries / 'stubs'}", "-lcuda"], check=True)
     assert b"libcuda.so.1" in module.read_bytes()
+
+
+def test_a_source_archive_leaves_out_what_is_built_but_none_of_our_folders() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    left_out = pathspec.GitIgnoreSpec.from_lines(project["tool"]["scikit-build"]["sdist"]["exclude"])
+    assert left_out.match_file("build/build.log")
+    ours = [
+        path.relative_to(ROOT).as_posix()
+        for folder in ("core", "docs", "llamacpp_integrations", "native", "notebooks", "release", "tests")
+        for path in (ROOT / folder).rglob("*")
+    ]
+    assert "tests/build/test_wheels.py" in ours
+    assert [name for name in ours if left_out.match_file(name)] == []

@@ -85,7 +85,7 @@ int32_t lc_adapter_load([[maybe_unused]] lc_engine_ref * ref, [[maybe_unused]] c
         if (adapter == nullptr) {
             throw lc_exception("load_failed", "llama.cpp could not load the adapter");
         }
-        *bytes = lc_adapter_bytes(adapter);
+        *bytes                            = lc_adapter_bytes(adapter);
         auto &                      table = *engine->adapters;
         std::lock_guard<std::mutex> lock(table.mutex);
         if (table.engine == nullptr) {

@@ -265,7 +265,7 @@ int32_t lc_engine_open(lc_engine_ref * ref, const char * options, size_t size, l
         for (size_t i = 0; i < engine->params.lora_adapters.size(); i++) {
             engine->adapters->entries[engine->adapters->next++].place = (int) i;
         }
-        engine->loop    = std::thread([raw] { run_loop(raw); });
+        engine->loop = std::thread([raw] { run_loop(raw); });
         lc_put(*ref, std::move(engine));
         return 0;
     });

@@ -81,8 +81,8 @@ struct lc_engine;
 // The LoRA adapters by the numbers that requests give, none of which is used twice, and who may still begin with one.
 struct lc_adapter_table {
     struct entry {
-        int     place  = 0;
-        int64_t n_held = 0;
+        int     place   = 0;
+        int64_t n_held  = 0;
         bool    leaving = false;
     };
 

@@ -67,6 +67,7 @@ struct lc_adapter_changes {
             held->entries.remove_if([place](const lc_memory::held & entry) { return uses(entry.lora, place); });
         }
         each_list(of_model, slots, held, [place](adapter_list & list) { enter(list, place, nullptr); });
+        llama_synchronize(context); // a step whose request was cancelled may still run on a GPU
         llama_set_adapters_lora(context, nullptr, 0, nullptr); // the graph of the last step still names it
         llama_adapter_lora_free(adapter);
         return true;

@@ -166,6 +166,8 @@ def unpack(archive: Path, pin: Pin, target: Path) -> None:
                     path = PurePosixPath(member.name)
                     # its .git points outside of what we unpack
                     if path.is_relative_to(prefix) and path != prefix / ".git":
+                        if ".." in path.parts:  # older Pythons do not look
+                            raise tarfile.TarError(f"{path} may lie outside of its folder")
                         member.name = str(path.relative_to(prefix))
                         tar.extract(member, temporary)
         except (tarfile.TarError, OSError, EOFError) as error:

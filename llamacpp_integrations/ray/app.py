@@ -83,6 +83,12 @@ def build_app(
     settings = settings or ServerSettings()
     cpus = number(0, above=True)("num_cpus", num_cpus)
     given = dict(deployment_options or {})
+    if settings.lora_dir is not None and (num_replicas != 1 or "autoscaling_config" in given):
+        raise InvalidParameterError(
+            "lora_dir: one replica would load an adapter and the others not: give it with num_replicas=1, or "
+            "give the adapters with the models",
+            parameter="settings",
+        )
     actor_options = {**given.pop("ray_actor_options", {}), "num_cpus": num_cpus}
     if num_gpus is not None:
         actor_options["num_gpus"] = number(0)("num_gpus", num_gpus)

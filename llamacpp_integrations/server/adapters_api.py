@@ -44,6 +44,11 @@ class AdapterRoutes:
         name = self._desk.name_of(body.get("model"))
         prompts.check_known(body, {"model", "lora_name", "lora_path", "scale"})
         called = _text(body, "lora_name")
+        if ":" in called:
+            raise InvalidParameterError(
+                'lora_name must not have a colon: requests name the adapter as "model:adapter"',
+                parameter="lora_name",
+            )
         path = (folder / _text(body, "lora_path")).resolve()
         if not path.is_relative_to(folder):
             raise InvalidParameterError(

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llamacpp_core.errors import InvalidParameterError, LlamaCppError
+from llamacpp_core.errors import InvalidParameterError, LlamaCppError, ModelLoadError, ModelNotFoundError
 from llamacpp_integrations.server.errors import RefusedError
 from llamacpp_integrations.server.metrics import Metrics
 from llamacpp_integrations.server.models import Lender, LoadedModels, Models
@@ -45,6 +45,7 @@ class Desk:
         self.metrics = Metrics()
         self._lender = Lender(models)
         self._adapters: dict[str, dict[str, tuple[Path, float]]] = {one: {} for one in models.names}
+        self._given: dict[str, list[str]] = {one: [] for one in models.names}
         self._bringing = {one: asyncio.Lock() for one in models.names}
         self.in_flight = dict.fromkeys(models.names, 0)
         self.facts: dict[str, ModelInfo] = models.infos if isinstance(models, LoadedModels) else {}
@@ -99,7 +100,7 @@ class Desk:
 
     def adapters(self, name: str) -> list[str]:
         """The names of a model's LoRA adapters."""
-        loaded = self.models.adapters(name) if isinstance(self.models, LoadedModels) else []
+        loaded = self.models.adapters(name) if isinstance(self.models, LoadedModels) else self._given[name]
         return list(dict.fromkeys([*loaded, *self._adapters[name]]))
 
     def load_adapter(self, name: str, llm: Llama, adapter: str, path: Path, scale: float) -> None:
@@ -117,8 +118,13 @@ class Desk:
         Raises:
             LlamaCppError: As :meth:`Llama.unload_lora <llamacpp_core.Llama.unload_lora>` does.
         """
-        llm.unload_lora(adapter)
-        self._adapters[name].pop(adapter, None)
+        kept = self._adapters[name].pop(adapter, None)  # first: a request must not bring it back meanwhile
+        try:
+            llm.unload_lora(adapter)
+        except BaseException:
+            if kept is not None:
+                self._adapters[name][adapter] = kept
+            raise
 
     async def _bring_adapters(self, name: str, llm: Llama) -> None:
         """Loads what a model had before it was unloaded to make room for another."""
@@ -129,9 +135,11 @@ class Desk:
                     continue
                 try:
                     await asyncio.to_thread(llm.load_lora, path, adapter, scale)
-                except LlamaCppError as error:
+                except (ModelNotFoundError, ModelLoadError) as error:
                     _LOGGER.warning("the adapter %s of %s is gone: %s", adapter, name, error)
                     self._adapters[name].pop(adapter, None)
+                except LlamaCppError as error:
+                    _LOGGER.warning("the adapter %s of %s is not there for now: %s", adapter, name, error)
 
     @asynccontextmanager
     async def use(self, name: str, n: int = 1) -> AsyncGenerator[Llama, None]:
@@ -163,7 +171,9 @@ class Desk:
         self._count(name, n)
         try:
             async with self._lender.lend(name) as llm:
-                if len(self._adapters[name]) > len(llm.loras):
+                there = llm.loras
+                self._given[name] = [one.name for one in there if one.at_start]
+                if not self._adapters[name].keys() <= {one.name for one in there}:
                     await self._bring_adapters(name, llm)
                 self.facts[name] = llm.info
                 yield llm

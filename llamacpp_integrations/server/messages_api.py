@@ -81,7 +81,8 @@ class Anthropic:
     async def count_tokens(self, request: Request) -> Response:
         """``POST /v1/messages/count_tokens``."""
         body = await read_object(request)
-        name = self._desk.name_of(body.get("model"))
+        name, _ = self._desk.asked(body)
+        body.pop("lora", None)  # an adapter changes no tokens
         chat = chat_request(body)
         tools = chat.params.get("tools")
 

@@ -246,6 +246,8 @@ def test_what_cannot_be_unloaded(smollm2_path: Path, model: Llama, adapters: lis
     with Llama(smollm2_path, n_ctx=256, lora=[adapters[0]]) as at_start:
         with pytest.raises(UnsupportedCapabilityError, match="when the model was loaded"):
             at_start.unload_lora("adapter0")
+        with pytest.raises(InvalidParameterError, match="name"):
+            at_start.unload_lora(5)  # type: ignore[arg-type]
         at_start.load_lora(adapters[1])
         assert text(at_start, lora="adapter0") == text(at_start) != text(at_start, lora="adapter1")
         assert text(at_start, lora=["adapter0", "adapter1"]) == text(at_start, lora={0: 1.0, 1: 1.0})

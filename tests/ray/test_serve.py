@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -177,6 +178,7 @@ def test_a_body_that_says_nothing_goes_anywhere(body: bytes) -> None:
         ("num_gpus", {"models": "m", "num_gpus": -1}),
         ("max_ongoing_requests", {"models": "m", "max_ongoing_requests": 0}),
         ("ingress_replicas", {"models": "m", "ingress_replicas": 0}),
+        ("settings", {"models": "m", "num_replicas": 2, "settings": ServerSettings(lora_dir=Path())}),
     ],
 )
 def test_arguments_are_checked_before_anything_runs(field: str, arguments: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,19 @@ def test_what_is_taken_or_not_there(client: httpx.Client) -> None:
     assert (gone.status_code, gone.json()["error"]["param"]) == (404, "lora_name")
     both = client.post("/v1/chat/completions", json={**BODY, "model": "chat:law", "lora": {"law": 0.5}})
     assert (both.status_code, both.json()["error"]["param"]) == (400, "lora")
+    odd = client.post(
+        "/v1/chat/completions", json={**BODY, "model": "chat", "lora": [{"id": [1], "scale": 1}]}
+    )
+    assert (odd.status_code, odd.json()["error"]["param"]) == (400, "lora[0].id")
+    colon = client.post(
+        "/v1/load_lora_adapter", json={"model": "chat", "lora_name": "a:b", "lora_path": "adapter0.gguf"}
+    )
+    assert (colon.status_code, colon.json()["error"]["param"]) == (400, "lora_name")
+    counted = [
+        client.post("/v1/messages/count_tokens", json={"messages": BODY["messages"], "model": model}).json()
+        for model in ("chat", "chat:law")
+    ]
+    assert counted[0] == counted[1]
 
 
 def test_without_a_folder_nobody_loads(llm: Llama) -> None:
@@ -137,12 +151,17 @@ def test_without_a_folder_nobody_loads(llm: Llama) -> None:
 
 
 def test_a_pool_brings_them_back_with_their_model(smollm2_path: Path, folder: Path) -> None:
-    models = {"chat": {"model": str(smollm2_path), "n_ctx": 512}}
+    given = (str(write_adapter(folder / "given.gguf", 7)), 0.0)
+    models = {"chat": {"model": str(smollm2_path), "n_ctx": 512, "lora": [given]}}
     with ModelPool(models) as pool:
         app = create_app(pool, ServerSettings(lora_dir=folder))
         with serving(app) as url, httpx.Client(base_url=url, timeout=60) as http:
             post(http, "/v1/load_lora_adapter", lora_name="law", lora_path="adapter0.gguf")
             named = said(http, model="chat:law")
             assert named != said(http)
-            assert pool.unload("chat")
+            given_named = said(http, model="chat:given")
+            assert given_named != said(http)
+            while not pool.unload("chat"):  # the last answer has come before its request has ended
+                time.sleep(0.01)
             assert said(http, model="chat:law") == named
+            assert said(http, model="chat:given") == given_named

@@ -43,8 +43,7 @@ class LoraInfo:
         size_bytes: Memory that it takes.
         at_start: It was given when the model was loaded.
         number: Its number in the engine.
-        digest: Of its file's content; empty for one that was given when the model was loaded, see
-            :meth:`Adapters.digest`.
+        digest: Of its file's content when it was loaded; empty if the file was gone by then.
     """
 
     name: str
@@ -57,9 +56,23 @@ class LoraInfo:
 
 
 def file_digest(path: str | os.PathLike[str]) -> bytes:
-    """The SHA-256 of a file's content."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+    """The SHA-256 of a file's content.
+
+    Raises:
+        ModelLoadError: It cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        raise ModelLoadError(f"{path}: the LoRA adapter cannot be read: {error}", path=str(path)) from error
+
+
+def _digest_if_there(path: str) -> bytes:
+    try:
+        return file_digest(path)
+    except ModelLoadError:
+        return b""
 
 
 class Adapters:
@@ -74,9 +87,16 @@ class Adapters:
         self._engine = engine
         self.lock = threading.Lock()
         self._coming: set[str] = set()
-        self._digests: dict[int, bytes] = {}
         self._all: tuple[LoraInfo, ...] = tuple(
-            LoraInfo(Path(one["path"]).stem, one["path"], one["scale"], one["bytes"], True, number)
+            LoraInfo(
+                Path(one["path"]).stem,
+                one["path"],
+                one["scale"],
+                one["bytes"],
+                True,
+                number,
+                _digest_if_there(one["path"]),
+            )
             for number, one in enumerate(given)
         )
 
@@ -101,20 +121,9 @@ class Adapters:
         return next((one for one in self._all if one.number == number), None)
 
     def digest(self, number: int) -> bytes:
-        """The SHA-256 of an adapter's file; for one that was given when the model was loaded, as it is now.
-
-        Returns:
-            Nothing where there is no such adapter, or its file is gone.
-        """
+        """The SHA-256 of an adapter's file as it was loaded; empty where there is no such adapter."""
         one = self.find(number)
-        if one is None or one.digest:
-            return b"" if one is None else one.digest
-        if number not in self._digests:
-            try:
-                self._digests[number] = file_digest(one.path)
-            except OSError:
-                return b""
-        return self._digests[number]
+        return b"" if one is None else one.digest
 
     def load(self, path: str, name: str, scale: float) -> LoraInfo:
         """Loads an adapter beside the running requests. The file must have been checked.

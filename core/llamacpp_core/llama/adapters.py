@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from llamacpp_core._checks import file_path, number, text, unknown_name
+from llamacpp_core._checks import file_path, number, shown, text, unknown_name
 from llamacpp_core.engine.adapters import Adapters, LoraInfo
 from llamacpp_core.errors import InvalidParameterError, UnsupportedCapabilityError
 
@@ -72,7 +72,8 @@ def load_lora(
 def unload_lora(self: Llama, name: str) -> None:
     """Unloads a LoRA adapter of :meth:`load_lora`.
 
-    Requests that have begun end with it; then its memory is freed. Later ones that name it are refused.
+    Requests that have begun end with it; then its memory is freed. Later ones that name it are refused, and
+    so are those with Python in them (``logits_processor`` and the like) that have not been computed yet.
 
     Args:
         name: Its name.
@@ -81,7 +82,8 @@ def unload_lora(self: Llama, name: str) -> None:
         InvalidParameterError: There is no such adapter.
         UnsupportedCapabilityError: It was given when the model was loaded.
     """
-    found = [one for one in self.loras if one.name == text("name", name)]
+    called = text("name", name)
+    found = [one for one in self.loras if one.name == called]
     if not found:
         raise unknown_name(name, [one.name for one in self.loras], "LoRA adapter", "name")
     self._adapters.unload(found[-1])
@@ -129,6 +131,11 @@ def chosen_adapters(adapters: Adapters, value: Any) -> Any:
     elif isinstance(value, str) or (isinstance(value, list | tuple) and value):
         for i, one in enumerate([value] if isinstance(value, str) else value):
             if isinstance(one, Mapping) and set(one) == {"id", "scale"}:
+                if not isinstance(one["id"], int | float | str):
+                    raise InvalidParameterError(
+                        f"lora[{i}].id must be an adapter's position or name, got {shown(one['id'])}",
+                        parameter=f"lora[{i}].id",
+                    )
                 entries.append((one["id"], one["scale"]))
             elif isinstance(one, str):
                 entries.append((one, None))
@@ -160,14 +167,17 @@ def adapter_contents(adapters: Adapters, value: Any) -> list[tuple[str, str]]:
         value: As for :func:`chosen_adapters`; None: the request names no adapters.
 
     Returns:
-        Sorted; empty where a value is of no known form, which is refused later.
+        Sorted.
 
     Raises:
-        InvalidParameterError: As for :func:`chosen_adapters`.
+        InvalidParameterError: As for :func:`chosen_adapters`, or the value is of no known form.
     """
     scales = adapters.defaults if value is None else chosen_adapters(adapters, value)
     if not isinstance(scales, Mapping):
-        return []
+        raise InvalidParameterError(
+            f"lora must be names of adapters, or a dict from names to scales, got {shown(value)}",
+            parameter="lora",
+        )
     used = ((adapters.digest(key).hex(), scale) for key, scale in scales.items() if scale)
     return sorted((digest, str(float(scale) if isinstance(scale, int) else scale)) for digest, scale in used)
 

@@ -176,6 +176,10 @@ class Session:
             context.set_loras({self._pool.adapter(number): scale for number, scale in wanted.items()})
             self._scales = wanted
 
+    def uses(self, number: int) -> bool:
+        """Whether its tokens were computed with an adapter."""
+        return number in self._scales
+
     @property
     def has_adapters(self) -> bool:
         """Whether its tokens were computed with LoRA adapters."""
@@ -249,9 +253,13 @@ class SessionPool:
             return self._loaded[number]
 
     def forget_adapter(self, number: int) -> None:
-        """Gives an adapter up; contexts that use it keep it."""
+        """Gives an adapter up; contexts that compute with it keep it."""
         with self._lock:
             loaded = self._loaded.pop(number, None)
+            idle = self._idle
+            if idle is not None and idle.uses(number):
+                self._idle = None
+                self.discard(idle)
         if loaded is not None:
             loaded.close()
 

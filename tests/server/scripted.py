@@ -34,6 +34,7 @@ class ScriptedModel:
         can |= {"reasoning": True, "image": False, "audio": False}
         numbers = {"n_ctx": 4096, "n_ctx_train": 8192, "n_parallel": 4, "n_embd": 8, "n_params": 1000}
         self.info = SimpleNamespace(**numbers, quantization="Q8_0", capabilities=SimpleNamespace(**can))
+        self.loras: tuple[()] = ()
         self.asked: list[dict[str, Any]] = []
         self.running = 0
 

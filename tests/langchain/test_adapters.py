@@ -14,6 +14,8 @@ from langchain_core.prompts import ChatPromptTemplate
 from llamacpp_core import InvalidParameterError, Llama
 from llamacpp_integrations.langchain import ChatLlamaCpp, LlamaCppLLM
 
+pytestmark = pytest.mark.changes("prefix")
+
 PROMPT = "Name a colour."
 
 

@@ -24,6 +24,8 @@ from llamacpp_core import (
 )
 from tests.llama.test_lora import CAPITAL, GREEDY, text
 
+pytestmark = pytest.mark.changes("prefix")
+
 LONG = "A list of the things that one needs for a long walk in the hills, written down with care: " * 4
 
 

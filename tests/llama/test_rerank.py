@@ -81,6 +81,7 @@ def check_form(found: list[dict[str, Any]], n: int) -> None:
     assert scores == sorted(scores, reverse=True)
 
 
+@pytest.mark.changes("pairs")
 def test_a_cross_encoder_gives_its_own_scores(cross_encoder: Llama, cross_encoder_path: Path) -> None:
     assert cross_encoder.info.pooling == "rank"
     assert cross_encoder.info.capabilities.rerank == "cross-encoder"

@@ -12,6 +12,8 @@ from llama_index.core.llms import ChatMessage
 from llamacpp_core import InvalidParameterError, Llama
 from llamacpp_integrations.llama_index import LlamaCpp
 
+pytestmark = pytest.mark.changes("prefix")
+
 PROMPT = "Name a colour."
 MESSAGES = [ChatMessage(content=PROMPT)]
 

@@ -14,6 +14,8 @@ from adapter_files import write_adapter
 from llamacpp_core import Llama, ModelPool
 from llamacpp_integrations.server import ServerSettings, create_app, serving
 
+pytestmark = pytest.mark.changes("prefix")
+
 BODY: dict[str, Any] = {
     "messages": [{"role": "user", "content": "Name a colour."}],
     "max_tokens": 8,

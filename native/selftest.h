@@ -58,3 +58,21 @@ struct lc_product_shape {
 // `output`, unless NULL, receives the results: n_streams times n_tokens rows of n_out (with experts: n_tokens times
 // two rows). The first tokens' inputs are the same whatever n_tokens is.
 double lc_selftest_product(const struct lc_product_shape * shape, float * output);
+
+// A normalisation, products of the same inputs with packed f16 weights, and what follows each of them.
+struct lc_chain_shape {
+    int32_t n_in;       // weights of a row, a multiple of 16
+    int32_t n_out;      // rows of weights
+    int32_t n_tokens;
+    int32_t n_products; // 1 to 4
+    int32_t n_threads;
+    bool    norm;       // the inputs are normalised, with weights and a bias
+    bool    bias;       // a bias is added to each product,
+    bool    gelu;       // then it goes through GELU,
+    bool    residual;   // then something of its own size is added
+};
+
+// Computes it through llama.cpp's graphs, as one and step by step. Returns the greatest difference over the greatest
+// value; NaN after a failure, which lc_take_error() describes. *n_unwritten: how many results between the steps were
+// never written, because what follows was computed along.
+double lc_selftest_chain(const struct lc_chain_shape * shape, int32_t * n_unwritten);

@@ -3,21 +3,29 @@
 
 #include "simd.h"
 
+#include <algorithm>
+
 #ifdef LC_SIMD_EXP
 
-// y = x / (1 + exp(-2 u)), u = sqrt(2 / pi) (x + 0.044715 x^3): the tanh form of arXiv:1606.08415
-inline void lc_vec_gelu_f32(const int n, float * y, const float * x) {
+// x / (1 + exp(-2 u)), u = sqrt(2 / pi) (x + 0.044715 x^3): the tanh form of arXiv:1606.08415
+inline lc_simd::vec lc_gelu(lc_simd::vec x) {
     using namespace lc_simd;
     constexpr float factor = -2.0f * 0.79788456080286535587989211986876f;
-    const vec       linear = all(factor), cubic = all(factor * 0.044715f), one = all(1.0f);
-    int             i = 0;
+    const vec       u      = mul(x, fma(all(factor * 0.044715f), mul(x, x), all(factor)));
+    return div(x, fma(all(1.0f), ggml_v_expf(u), all(1.0f)));
+}
+
+inline void lc_vec_gelu_f32(const int n, float * y, const float * x) {
+    using namespace lc_simd;
+    int i = 0;
     for (; i + width <= n; i += width) {
-        const vec v = load(x + i);
-        const vec u = mul(v, fma(cubic, mul(v, v), linear));
-        store(y + i, div(v, fma(one, ggml_v_expf(u), one)));
+        store(y + i, lc_gelu(load(x + i)));
     }
-    for (; i < n; i++) {
-        y[i] = x[i] / (1.0f + expf(x[i] * factor * (1.0f + 0.044715f * x[i] * x[i])));
+    if (i < n) {
+        alignas(64) float rest[width] = {};
+        std::copy(x + i, x + n, rest);
+        store(rest, lc_gelu(load(rest)));
+        std::copy(rest, rest + n - i, y + i);
     }
 }
 

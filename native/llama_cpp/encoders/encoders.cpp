@@ -8,7 +8,8 @@
 #undef ggml_cpu_extra_compute_forward
 #undef ggml_cpu_extra_work_size
 
-#include "kernel.h"
+#include "chain.h"
+#include "norm.h"
 #include "packed.h"
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -21,6 +22,9 @@
 extern "C" {
 bool ggml_cpu_extra_compute_forward(struct ggml_compute_params * params, struct ggml_tensor * op);
 bool ggml_cpu_extra_work_size(int n_threads, const struct ggml_tensor * op, size_t * size);
+// Computes a node with those after it, if that goes at once; returns how many those are. Called for each node of a graph
+// before anything else (threads/).
+int lc_fuse(const struct ggml_cgraph * graph, int node, const struct ggml_compute_params * params);
 }
 
 #ifdef LC_PACKED_PRODUCTS
@@ -85,56 +89,53 @@ bool can_be_packed(const ggml_tensor * t) {
            t->ne[0] % 16 == 0 && t->ne[1] >= lc_encoders::panel && ggml_is_contiguous(t);
 }
 
-// The packed weights of a product that fits.
-const lc_encoders::weights * packed(const ggml_tensor * op) {
+size_t work_size(const lc_encoders::weights & w, const ggml_tensor * op) {
+    const int64_t rows = ggml_nrows(op->src[1]);
+    return lc_encoders::inputs::values_size(w.width, rows) + lc_encoders::inputs::scales_size(rows) + 2 * line;
+}
+
+// The products of all chains, which have the same inputs: row_of(i) is a row of these.
+template <typename RowOf>
+void multiply(const lc_encoders::chain * some, int n_chains, const ggml_compute_params * params, const RowOf & row_of) {
+    using namespace lc_encoders;
+    const int64_t     rows = ggml_nrows(some->x), width = some->w->width;
+    char *            room = aligned((char *) params->wdata);
+    const inputs      in{ width, rows, (int16_t *) room, (float *) aligned(room + inputs::values_size(width, rows)) };
+    if (params->ith == 0) {
+        ggml_threadpool_chunk_set(params->threadpool, params->nth);
+    }
+    for (int64_t row = params->ith; row < rows; row += params->nth) {
+        in.set_row(row, row_of(row));
+    }
+    ggml_barrier(params->threadpool);
+
+    // units: a group of rows with some panels, small enough that no thread waits long for another
+    const int64_t groups = inputs::n_groups(rows);
+    int64_t       unit = params->ith, begin = 0;
+    for (int i = 0; i < n_chains; i++) {
+        const weights & w      = *some[i].w;
+        const int64_t   panels = n_panels(w.n_outputs);
+        const int64_t   parts  = std::min(panels, std::max<int64_t>(1, 16 * params->nth / groups));
+        const finish    put(some[i]);
+        for (; unit < begin + groups * parts; unit = ggml_threadpool_chunk_add(params->threadpool, 1)) {
+            const int64_t part = (unit - begin) % parts;
+            lc_encoders::multiply(in, w, (unit - begin) / parts, part * panels / parts, (part + 1) * panels / parts, put);
+        }
+        begin += groups * parts;
+    }
+}
+
+} // namespace
+
+const lc_encoders::weights * lc_encoders::packed_of(const ggml_tensor * op) {
     if (op->op != GGML_OP_MUL_MAT || !op->src[0]->extra || !op->src[0]->buffer ||
         !ggml_backend_buffer_is_host(op->src[0]->buffer)) {
         return nullptr;
     }
     const auto * found = static_cast<const lc_packed_weights::copy *>(op->src[0]->extra);
-    const auto * x     = op->src[1];
-    const bool   fits  = found->mark == lc_packed_weights::copy::known && x->type == GGML_TYPE_F32 &&
-                      op->type == GGML_TYPE_F32 && x->nb[0] == sizeof(float) && op->nb[0] == sizeof(float);
+    const bool   fits  = found->mark == lc_packed_weights::copy::known && has_float_rows(op->src[1]) && has_float_rows(op);
     return fits ? &found->weights : nullptr;
 }
-
-const char * row_of(const ggml_tensor * t, int64_t row) {
-    const int64_t i1 = row % t->ne[1], i2 = row / t->ne[1] % t->ne[2], i3 = row / t->ne[1] / t->ne[2];
-    return (const char *) t->data + i1 * t->nb[1] + i2 * t->nb[2] + i3 * t->nb[3];
-}
-
-size_t work_size(const lc_encoders::weights & w, const ggml_tensor * op) {
-    const int64_t rows = ggml_nrows(op->src[1]);
-    return lc_encoders::inputs::values_size(w.width, rows) + lc_encoders::inputs::scales_size(w.width, rows) + 2 * line;
-}
-
-void multiply(const lc_encoders::weights & w, const ggml_compute_params * params, ggml_tensor * op) {
-    using namespace lc_encoders;
-    const ggml_tensor * x    = op->src[1];
-    const int64_t       rows = ggml_nrows(x);
-    char *              room = aligned((char *) params->wdata);
-    const inputs        in{ w.width, rows, (int16_t *) room,
-                     (float *) aligned(room + inputs::values_size(w.width, rows)) };
-    if (params->ith == 0) {
-        ggml_threadpool_chunk_set(params->threadpool, params->nth);
-    }
-    for (int64_t row = params->ith; row < rows; row += params->nth) {
-        in.set_row(row, (const float *) row_of(x, row));
-    }
-    ggml_barrier(params->threadpool);
-
-    // units: a group of rows with some panels, small enough that no thread waits long for another
-    const int64_t groups = inputs::n_groups(rows), panels = n_panels(w.n_outputs);
-    const int64_t parts  = std::min(panels, std::max<int64_t>(1, 16 * params->nth / groups));
-    for (int64_t unit = params->ith; unit < groups * parts;
-         unit         = ggml_threadpool_chunk_add(params->threadpool, 1)) {
-        const int64_t part = unit % parts;
-        lc_encoders::multiply(in, w, unit / parts, part * panels / parts, (part + 1) * panels / parts,
-                              [&](int64_t row) { return (float *) row_of(op, row); });
-    }
-}
-
-} // namespace
 
 bool lc_packed_weights::can_pack(ggml_type type) {
     return type == GGML_TYPE_F32 || type == GGML_TYPE_F16 || type == GGML_TYPE_BF16;
@@ -145,7 +146,7 @@ void lc_packed_weights::add(ggml_tensor * t) {
         return;
     }
     const size_t values = lc_encoders::weights::values_size(t->ne[0], t->ne[1]);
-    const size_t scales = lc_encoders::weights::scales_size(t->ne[0], t->ne[1]);
+    const size_t scales = lc_encoders::weights::scales_size(t->ne[1]);
     auto         made   = std::make_unique<copy>(t, values + scales + 2 * line);
     char *       room   = aligned(made->room.data());
     made->weights       = { t->ne[0], t->ne[1], (int16_t *) room, (float *) aligned(room + values) };
@@ -164,16 +165,16 @@ void lc_packed_weights::add(ggml_tensor * t) {
 }
 
 bool ggml_cpu_extra_compute_forward(struct ggml_compute_params * params, struct ggml_tensor * op) {
-    const lc_encoders::weights * w = packed(op);
-    if (w) {
-        multiply(*w, params, op);
+    if (const lc_encoders::weights * w = lc_encoders::packed_of(op)) {
+        const lc_encoders::chain alone = { w, op->src[1], op, 0 };
+        multiply(&alone, 1, params, lc_encoders::tensor_rows(op->src[1]));
         return true;
     }
     return ggml_cpu_extra_compute_forward_as_published(params, op);
 }
 
 bool ggml_cpu_extra_work_size(int n_threads, const struct ggml_tensor * op, size_t * size) {
-    if (const lc_encoders::weights * w = packed(op)) {
+    if (const lc_encoders::weights * w = lc_encoders::packed_of(op)) {
         *size = work_size(*w, op);
         return true;
     }
@@ -199,6 +200,39 @@ bool ggml_cpu_extra_work_size(int n_threads, const struct ggml_tensor * op, size
 }
 
 #endif
+
+int lc_fuse(const struct ggml_cgraph * graph, int node, const struct ggml_compute_params * params) {
+#ifdef LC_PACKED_PRODUCTS
+    if (lc_encoders::packed_of(graph->nodes[node])) {
+        const lc_encoders::chains found(graph, node);
+        if (found.n > 0 && found.last() > node) {
+            multiply(found.each, found.n, params, lc_encoders::tensor_rows(found.each[0].x));
+            return found.last() - node;
+        }
+    }
+#endif
+#ifdef LC_SIMD
+    if (graph->nodes[node]->op == GGML_OP_NORM) {
+        const lc_norm::norm found(graph, node);
+        if (found.n_nodes == 0) {
+            return 0;
+        }
+        const auto row = [&](int64_t i) { return found.compute(i); };
+#    ifdef LC_PACKED_PRODUCTS
+        const lc_encoders::chains its(graph, node + found.n_nodes);
+        if (its.n > 0 && its.each[0].x == found.out) {
+            multiply(its.each, its.n, params, row);
+            return its.last() - node;
+        }
+#    endif
+        for (int64_t i = params->ith; i < ggml_nrows(found.x); i += params->nth) {
+            row(i);
+        }
+        return found.n_nodes - 1;
+    }
+#endif
+    return 0;
+}
 
 lc_packed_weights::lc_packed_weights() = default;
 

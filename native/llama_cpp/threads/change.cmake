@@ -61,6 +61,16 @@ if(NOT GGML_OPENMP)
 ]==]
     TO [==[                        cur += MAX(MAX(prefill, decode), lc_attention_room(node));
 ]==]
+    # what an encoder computes at once (encoders/)
+    FROM [==[    if (node->op == GGML_OP_RMS_NORM) {
+        // RMS_NORM + MUL fusion
+]==]
+    TO [==[    const int lc_fused = lc_fuse(cgraph, node_n, params);
+    if (lc_fused > 0) {
+        return lc_fused;
+    }
+    if (node->op == GGML_OP_RMS_NORM) {
+]==]
     FROM [==[    enum ggml_status ret = threadpool->ec;
 ]==]
     TO [==[    enum ggml_status ret = threadpool->ec;

@@ -12,6 +12,7 @@
 struct ggml_threadpool;
 
 size_t lc_attention_room(struct ggml_tensor * attention); // in attention/attention.cpp
+int    lc_fuse(const struct ggml_cgraph * graph, int node, const struct ggml_compute_params * params); // encoders/encoders.cpp
 
 static void lc_wait(struct lc_waiting * lc, atomic_int * value, int old, int n_threads);
 static bool lc_keep_polling(uint64_t round, uint64_t * start);

@@ -87,6 +87,7 @@ std::string describe(lc_engine & e) {
 #endif
     out["pooling"]           = std::string(pooling_name(meta.pooling_type));
     out["embedding"]         = e.params.embedding;
+    out["precision"]         = e.packed.in_bytes ? "fast" : "default";
     out["has_encoder"]       = llama_model_has_encoder(model);
     out["has_decoder"]       = llama_model_has_decoder(model);
     out["has_memory"]        = llama_get_memory(ctx) != nullptr;
@@ -143,7 +144,7 @@ void load(lc_engine & e, const json & config, lc_load_state * state) {
 #endif
     const llama_context * ctx = e.context.get_llama_context();
     lc_populate_caches(llama_get_model(ctx), ctx);
-    e.packed.pack(llama_get_model(ctx), ctx);
+    e.packed.pack(llama_get_model(ctx), ctx, config.value("precision", std::string()) == "fast");
 }
 
 void load_templates(lc_engine & e) {

@@ -101,7 +101,7 @@ struct chain_graph {
         }
 #ifdef LLAMACPP_PACKED_PRODUCTS
         for (ggml_tensor * w : weights) {
-            packed.add(w);
+            packed.add(w, s.bytes);
         }
 #endif
         backend_ptr backend(ggml_backend_cpu_init());

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import math
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from arithmetic import PACKED_BYTES
 
 from llamacpp_core import ContextOverflowError, InvalidParameterError, Llama, UnsupportedCapabilityError
 from llamacpp_core.models import WordPieceTokenizer, resolve_model
@@ -116,6 +118,26 @@ def test_the_default_promises_four_nines_alone_and_in_company(
     for i, text in enumerate(TEXTS):
         for vector in (embedder.embed(text), together[i], together[len(TEXTS) + i]):
             assert float(vector @ reference[text]) >= 0.9999, text
+
+
+def test_fast_promises_three_nines(f32_path: Path, reference: dict[str, Any]) -> None:
+    with Llama("all-minilm-l6-v2", precision="fast") as fast, Llama(f32_path, precision="fast") as of_f32:
+        for llama in (fast, of_f32):
+            assert llama.info.precision == ("fast" if PACKED_BYTES else "default")
+            cosines = [float(v @ reference[t]) for t, v in zip(TEXTS, llama.embed(TEXTS), strict=True)]
+            assert min(cosines) >= 0.999
+            assert (min(cosines) < 0.9999) is PACKED_BYTES  # it is computed otherwise
+
+
+def test_fast_without_effect_says_why(smollm2_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "llamacpp_core"):
+        with Llama(smollm2_path, precision="fast", n_ctx=256, n_parallel=1) as llama:
+            assert llama.info.precision == "default"
+        assert "precision='fast' has no effect: it is for encoders" in caplog.text
+        caplog.clear()
+        with Llama(resolve_model("all-minilm-l6-v2", dtype="q8_0").path, precision="fast") as llama:
+            assert llama.info.precision == "default"
+        assert "these are in q8_0" in caplog.text.lower()
 
 
 def test_single_texts_have_the_same_vectors(encoder: tuple[str, Llama], reference: dict[str, Any]) -> None:

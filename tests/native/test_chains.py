@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -42,14 +43,16 @@ def compared(**changes: int) -> tuple[float, int]:
 @pytest.mark.parametrize("n_tokens", [1, 7, 48, 49, 200])
 def test_results_are_the_same_to_the_bit(n_out: int, n_tokens: int, n_threads: int) -> None:
     shape = {"n_out": n_out, "n_tokens": n_tokens, "n_threads": n_threads}
-    for gelu, residual in [(0, 0), (1, 0), (0, 1), (1, 1)]:
-        assert compared(gelu=gelu, residual=residual, **shape) == (0.0, 1 + gelu + residual)
+    for gelu, residual, as_bytes in itertools.product((0, 1), repeat=3):
+        found = compared(gelu=gelu, residual=residual, bytes=as_bytes, **shape)
+        assert found == (0.0, 1 + gelu + residual)
     assert compared(bias=0, gelu=1, **shape) == (0.0, 1)
 
 
+@pytest.mark.parametrize("as_bytes", [0, 1])
 @pytest.mark.parametrize("n_in", [16, 112, 128, 400, 1536])
-def test_widths_of_inputs(n_in: int) -> None:
-    assert compared(n_in=n_in, gelu=1) == (0.0, 2)
+def test_widths_of_inputs(n_in: int, as_bytes: int) -> None:
+    assert compared(n_in=n_in, gelu=1, bytes=as_bytes) == (0.0, 2)
 
 
 @pytest.mark.parametrize(("n_products", "residual"), [(2, 0), (3, 0), (4, 0), (2, 1), (3, 1)])

@@ -15,7 +15,7 @@ import json
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from llamacpp_core.engine.events import NativeEvent
@@ -167,10 +167,12 @@ class Engine:
         options: Sequence[Sequence[str]],
         *,
         path: str,
+        precision: str = "default",
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
         native = ffi.gc(lib.lc_engine_new(), lib.lc_engine_free)
-        _open(native, options, path, on_progress)
+        config = {"options": [list(option) for option in options], "precision": precision}
+        _open(native, config, path, on_progress)
         self._core = _Core(native)
         self._core.thread.start()
         self.info: dict[str, Any] = json.loads(ffi.string(lib.lc_engine_info(native)))
@@ -341,7 +343,7 @@ def _as_bad_request(report: dict[str, Any]) -> Exception:
 
 def _open(
     native: Any,
-    options: Sequence[Sequence[str]],
+    config: Mapping[str, Any],
     path: str,
     on_progress: Callable[[float], None] | None,
 ) -> None:
@@ -349,7 +351,7 @@ def _open(
 
     Whoever drops ``native`` closes what was loaded into it.
     """
-    text = to_json({"options": [list(option) for option in options]})
+    text = to_json(config)
     state = ffi.new("lc_load_state *")
     failure: list[dict[str, Any]] = []
 

@@ -90,6 +90,7 @@ class ModelInfo:
         lora: Paths and scales of the loaded LoRA adapters; ``Llama.loras`` has more of them.
         lora_bytes: Memory that they take.
         cpu_level: The level of CPUs that llama.cpp was compiled for, and why it was chosen.
+        precision: "fast" if an encoder's products are in 8-bit integers, else "default".
     """
 
     name: str
@@ -116,6 +117,7 @@ class ModelInfo:
     lora: tuple[tuple[str, float], ...] = ()
     lora_bytes: int = 0
     cpu_level: str = ""
+    precision: str = "default"
 
     def as_dict(self) -> dict[str, Any]:
         """The facts as plain dicts and lists."""

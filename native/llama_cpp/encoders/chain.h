@@ -6,7 +6,7 @@
 // other.
 #pragma once
 
-#include "kernel.h"
+#include "layout.h"
 
 #ifdef LC_PACKED_PRODUCTS
 
@@ -166,13 +166,17 @@ struct chains {
     }
 
   private:
+    static bool have_same_inputs(const weights & a, const weights & b) {
+        return a.bytes == b.bytes && !a.factors && !b.factors;
+    }
+
     bool add(const ggml_cgraph * graph, int node) {
         if (node >= graph->n_nodes || !(graph->nodes[node]->flags & GGML_TENSOR_FLAG_COMPUTE)) {
             return false;
         }
         ggml_tensor *   product = graph->nodes[node];
         const weights * w       = packed_of(product);
-        if (!w || (n > 0 && (product->src[1] != each[0].x || each[0].residual))) {
+        if (!w || (n > 0 && (product->src[1] != each[0].x || each[0].residual || !have_same_inputs(*w, *each[0].w)))) {
             return false;
         }
         chain found = { w, product->src[1], product, node };

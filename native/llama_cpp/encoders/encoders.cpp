@@ -8,9 +8,11 @@
 #undef ggml_cpu_extra_compute_forward
 #undef ggml_cpu_extra_work_size
 
+#include "bytes.h"
 #include "chain.h"
 #include "norm.h"
 #include "packed.h"
+#include "words.h"
 
 #if defined(__unix__) || defined(__APPLE__)
 #    include <sys/mman.h>
@@ -89,28 +91,41 @@ bool can_be_packed(const ggml_tensor * t) {
            t->ne[0] % 16 == 0 && t->ne[1] >= lc_encoders::panel && ggml_is_contiguous(t);
 }
 
+// Calls use() with the kernel for the weights.
+template <typename Use> auto with_kernel(bool bytes, const Use & use) {
+#    ifdef LC_PACKED_BYTES
+    if (bytes) {
+        return use(lc_encoders::bytes());
+    }
+#    endif
+    return use(lc_encoders::words());
+}
+
 size_t work_size(const lc_encoders::weights & w, const ggml_tensor * op) {
     const int64_t rows = ggml_nrows(op->src[1]);
-    return lc_encoders::inputs::values_size(w.width, rows) + lc_encoders::inputs::scales_size(rows) + 2 * line;
+    return with_kernel(w.bytes, [&](auto kernel) {
+        return kernel.values_of_inputs(w.width, rows) + kernel.scales_of_inputs(w.width, rows) + 2 * line;
+    });
 }
 
 // The products of all chains, which have the same inputs: row_of(i) is a row of these.
-template <typename RowOf>
-void multiply(const lc_encoders::chain * some, int n_chains, const ggml_compute_params * params, const RowOf & row_of) {
+template <typename Kernel, typename RowOf>
+void multiply(Kernel kernel, const lc_encoders::chain * some, int n_chains, const ggml_compute_params * params,
+              const RowOf & row_of) {
     using namespace lc_encoders;
-    const int64_t     rows = ggml_nrows(some->x), width = some->w->width;
-    char *            room = aligned((char *) params->wdata);
-    const inputs      in{ width, rows, (int16_t *) room, (float *) aligned(room + inputs::values_size(width, rows)) };
+    const int64_t rows = ggml_nrows(some->x), width = some->w->width;
+    char *        room = aligned((char *) params->wdata);
+    const inputs  in{ width, rows, room, (float *) aligned(room + kernel.values_of_inputs(width, rows)) };
     if (params->ith == 0) {
         ggml_threadpool_chunk_set(params->threadpool, params->nth);
     }
     for (int64_t row = params->ith; row < rows; row += params->nth) {
-        in.set_row(row, row_of(row));
+        kernel.set_inputs(in, *some->w, row, row_of(row));
     }
     ggml_barrier(params->threadpool);
 
     // units: a group of rows with some panels, small enough that no thread waits long for another
-    const int64_t groups = inputs::n_groups(rows);
+    const int64_t groups = n_groups(rows);
     int64_t       unit = params->ith, begin = 0;
     for (int i = 0; i < n_chains; i++) {
         const weights & w      = *some[i].w;
@@ -119,10 +134,15 @@ void multiply(const lc_encoders::chain * some, int n_chains, const ggml_compute_
         const finish    put(some[i]);
         for (; unit < begin + groups * parts; unit = ggml_threadpool_chunk_add(params->threadpool, 1)) {
             const int64_t part = (unit - begin) % parts;
-            lc_encoders::multiply(in, w, (unit - begin) / parts, part * panels / parts, (part + 1) * panels / parts, put);
+            kernel.multiply(in, w, (unit - begin) / parts, part * panels / parts, (part + 1) * panels / parts, put);
         }
         begin += groups * parts;
     }
+}
+
+template <typename RowOf>
+void multiply(const lc_encoders::chain * some, int n_chains, const ggml_compute_params * params, const RowOf & row_of) {
+    with_kernel(some->w->bytes, [&](auto kernel) { multiply(kernel, some, n_chains, params, row_of); });
 }
 
 } // namespace
@@ -141,27 +161,47 @@ bool lc_packed_weights::can_pack(ggml_type type) {
     return type == GGML_TYPE_F32 || type == GGML_TYPE_F16 || type == GGML_TYPE_BF16;
 }
 
-void lc_packed_weights::add(ggml_tensor * t) {
+bool lc_packed_weights::has_bytes() {
+#    ifdef LC_PACKED_BYTES
+    return true;
+#    else
+    return false;
+#    endif
+}
+
+void lc_packed_weights::add(ggml_tensor * t, bool bytes, const std::vector<float> & spread) {
     if (!can_be_packed(t)) {
         return;
     }
-    const size_t values = lc_encoders::weights::values_size(t->ne[0], t->ne[1]);
-    const size_t scales = lc_encoders::weights::scales_size(t->ne[1]);
-    auto         made   = std::make_unique<copy>(t, values + scales + 2 * line);
-    char *       room   = aligned(made->room.data());
-    made->weights       = { t->ne[0], t->ne[1], (int16_t *) room, (float *) aligned(room + values) };
-    std::vector<float> row(t->ne[0]);
-    for (int64_t i = 0; i < t->ne[1]; i++) {
-        const char * data = (const char *) t->data + i * t->nb[1];
-        if (t->type == GGML_TYPE_F32) {
-            memcpy(row.data(), data, row.size() * sizeof(float));
-        } else {
-            ggml_get_type_traits(t->type)->to_float(data, row.data(), t->ne[0]);
+    with_kernel(bytes, [&](auto kernel) {
+        const size_t values = kernel.values_of_weights(t->ne[0], t->ne[1]);
+        const size_t scales = kernel.scales_of_weights(t->ne[0], t->ne[1]);
+        const size_t rest   = kernel.rest_of_weights(t->ne[0], t->ne[1]);
+        auto         made   = std::make_unique<copy>(t, values + scales + rest + 3 * line);
+        char *       room   = aligned(made->room.data());
+        auto &       its    = made->weights;
+        its                 = { t->ne[0], t->ne[1], bytes && has_bytes(), room, (float *) aligned(room + values), nullptr, nullptr };
+        its.offsets         = (int32_t *) aligned((char *) its.scales + scales);
+        if (its.bytes && !spread.empty()) {
+            its.factors = (float *) ((char *) its.offsets + rest) - t->ne[0];
+            std::transform(spread.begin(), spread.end(), its.factors, [](float one) { return 1.0f / one; });
         }
-        made->weights.set_row(i, row.data());
-    }
-    t->extra = made.get();
-    copies.push_back(std::move(made));
+        std::vector<float> row(t->ne[0]);
+        for (int64_t i = 0; i < t->ne[1]; i++) {
+            const char * data = (const char *) t->data + i * t->nb[1];
+            if (t->type == GGML_TYPE_F32) {
+                memcpy(row.data(), data, row.size() * sizeof(float));
+            } else {
+                ggml_get_type_traits(t->type)->to_float(data, row.data(), t->ne[0]);
+            }
+            for (size_t j = 0; its.factors && j < row.size(); j++) {
+                row[j] *= spread[j];
+            }
+            kernel.set_weights(its, i, row.data());
+        }
+        t->extra = made.get();
+        copies.push_back(std::move(made));
+    });
 }
 
 bool ggml_cpu_extra_compute_forward(struct ggml_compute_params * params, struct ggml_tensor * op) {
@@ -189,7 +229,11 @@ bool lc_packed_weights::can_pack(ggml_type) {
     return false;
 }
 
-void lc_packed_weights::add(ggml_tensor *) {}
+bool lc_packed_weights::has_bytes() {
+    return false;
+}
+
+void lc_packed_weights::add(ggml_tensor *, bool, const std::vector<float> &) {}
 
 bool ggml_cpu_extra_compute_forward(struct ggml_compute_params * params, struct ggml_tensor * op) {
     return ggml_cpu_extra_compute_forward_as_published(params, op);

@@ -70,7 +70,9 @@ def load_engine(
     flags = options.flags(path, n_ctx=n_ctx, n_parallel=n_parallel, embedding=embedding)
     if options.pooling_type is None and (pooling := _default_pooling(resolved, embedding)):
         flags.append(["--pooling", pooling])
-    engine = Engine(flags, path=path, on_progress=on_progress)
+    engine = Engine(flags, path=path, precision=options.precision, on_progress=on_progress)
+    if options.precision != engine.info["precision"]:
+        _logger.warning("precision=%r has no effect: %s", options.precision, _why_not_fast(header, encoder))
     if options.prompt_cache_dir is not None and not encoder:
         try:
             max_bytes = options.prompt_cache_mib * 2**20
@@ -79,6 +81,15 @@ def load_engine(
             engine.close()
             raise
     return engine, reason
+
+
+def _why_not_fast(header: GGUFHeader, encoder: bool) -> str:
+    if not encoder:
+        return "it is for encoders, and this model writes text"
+    return (
+        f"it is for weights in f16, bf16 or f32 (these are in {header.file_type or 'another type'}) in the "
+        "memory of an x86-64 CPU with VNNI"
+    )
 
 
 def _check_companions(options: LoadOptions, n_vocab: int) -> None:
@@ -241,4 +252,5 @@ def model_info(
         lora=tuple((adapter["path"], adapter["scale"]) for adapter in native["lora"]),
         lora_bytes=sum(adapter["bytes"] for adapter in native["lora"]),
         cpu_level=str(level_in_use()),
+        precision=native["precision"],
     )

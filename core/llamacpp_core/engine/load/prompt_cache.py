@@ -22,8 +22,8 @@ __all__ = ["keep_prompts"]
 #: Load options that change neither what is computed for a prompt nor how it is kept.
 _NO_MATTER = {
     "cache_ram_mib", "chat_template", "deterministic", "lora", "mmproj", "n_threads", "n_threads_batch",
-    "numa", "prompt_cache_dir", "prompt_cache_mib", "safe_prompts", "seed", "speculative", "use_mlock",
-    "use_mmap", "warmup",
+    "numa", "precision", "prompt_cache_dir", "prompt_cache_mib", "safe_prompts", "seed", "speculative",
+    "use_mlock", "use_mmap", "warmup",
 }  # fmt: skip
 #: A file is known by its size, its beginning and this many blocks spread over it.
 _BLOCKS, _BLOCK = 64, 1 << 16

@@ -171,7 +171,8 @@ struct chains {
     }
 
     bool add(const ggml_cgraph * graph, int node) {
-        if (node >= graph->n_nodes || !(graph->nodes[node]->flags & GGML_TENSOR_FLAG_COMPUTE)) {
+        if (node >= graph->n_nodes || !(graph->nodes[node]->flags & GGML_TENSOR_FLAG_COMPUTE) ||
+            ggml_is_empty(graph->nodes[node])) {
             return false;
         }
         ggml_tensor *   product = graph->nodes[node];

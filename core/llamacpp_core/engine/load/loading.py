@@ -85,7 +85,7 @@ def load_engine(
 
 def _why_not_fast(header: GGUFHeader, encoder: bool) -> str:
     if not encoder:
-        return "it is for encoders, and this model writes text"
+        return "it is for encoders such as BERT, and this model is none"
     return (
         f"it is for weights in f16, bf16 or f32 (these are in {header.file_type or 'another type'}) in the "
         "memory of an x86-64 CPU with VNNI"

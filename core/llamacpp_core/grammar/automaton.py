@@ -48,13 +48,19 @@ class Dfa:
         """Whether the automaton accepts a string."""
         state = 0
         for c in text:
-            for index, ranges in enumerate(self.classes):
-                if contains(ranges, ord(c)):
-                    state = self.delta[state][index]
-                    break
-            else:
+            index = self._class_of.get(c)
+            if index is None:
+                found = (i for i, ranges in enumerate(self.classes) if contains(ranges, ord(c)))
+                index = self._class_of[c] = next(found, -1)
+            if index < 0:
                 return False
+            state = self.delta[state][index]
         return self.accepting[state]
+
+    @cached_property
+    def _class_of(self) -> dict[str, int]:
+        """The class of each character that was asked for; -1 for none."""
+        return {}
 
     @cached_property
     def shortest(self) -> list[float]:

@@ -11,10 +11,12 @@ from llamacpp_core.grammar.elements import MAX_REPETITIONS
 __all__ = ["ATOM", "MAX_REPETITIONS", "SYMBOL", "RuleSet", "choice", "literal_choice", "repeat"]
 
 #: A single GBNF symbol: a rule name, a literal or a character class.
-ATOM = re.compile(r'[A-Za-z0-9-]++|"(?:[^"\\]++|\\.)*+"|\[(?:[^\]\\]++|\\.)*+\]')
+ATOM = re.compile(r'[A-Za-z0-9-]++|"[^"\\]*+(?:\\.[^"\\]*+)*+"|\[[^\]\\]*+(?:\\.[^\]\\]*+)*+\]')
 _NOT_NAME = re.compile(r"[^A-Za-z0-9-]+")
 #: A rule name, or a literal or class to be passed over.
-SYMBOL = re.compile(r'"(?:[^"\\]++|\\.)*+"|\[(?:[^\]\\]++|\\.)*+\]|\{[0-9,]*\}|([A-Za-z0-9-]++)')
+SYMBOL = re.compile(
+    r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|\[[^\]\\]*+(?:\\.[^\]\\]*+)*+\]|\{[0-9,]*\}|([A-Za-z0-9-]++)'
+)
 _MAX_HINT = 40
 _BLOCK = 1000
 _MAX_TRIE_DEPTH = 50
@@ -40,11 +42,14 @@ class RuleSet:
         base = self._bases.get(hint)
         if base is None:
             base = self._bases[hint] = _NOT_NAME.sub("-", hint)[-_MAX_HINT:].strip("-") or "rule"
-        name = base
-        while name in self.rules or name == self.root:
-            self._counters[base] = self._counters.get(base, 1) + 1
-            name = f"{base}-{self._counters[base]}"
-        self.rules[name] = ""
+        rules, name = self.rules, base
+        if name in rules or name == self.root:
+            number = self._counters.get(base, 1)
+            while name in rules or name == self.root:
+                number += 1
+                name = f"{base}-{number}"
+            self._counters[base] = number
+        rules[name] = ""
         return name
 
     def define(self, name: str, body: str) -> None:
@@ -57,9 +62,8 @@ class RuleSet:
         if name is None:
             if ATOM.fullmatch(body):
                 return body
-            name = self.reserve(hint)
-            self.define(name, body)
-            self._by_body[body] = name
+            name = self._by_body[body] = self.reserve(hint)
+            self.rules[name] = body
         return name
 
     def names_in(self, body: str) -> list[str]:
@@ -71,14 +75,16 @@ class RuleSet:
 
     def keep_reachable(self, start: str) -> None:
         """Takes out the rules that an expression does not lead to."""
-        seen: dict[str, None] = {}
+        rules = self.rules
+        seen = {""}
         todo = [start]
         while todo:
             for name in self.names_in(todo.pop()):
-                if name in self.rules and name not in seen:
-                    seen[name] = None
-                    todo.append(self.rules[name])
-        self.rules = {name: body for name, body in self.rules.items() if name in seen}
+                if name not in seen:
+                    seen.add(name)
+                    if name in rules:
+                        todo.append(rules[name])
+        self.rules = {name: body for name, body in rules.items() if name in seen}
 
     def size(self, start: str) -> int:
         """How many characters :meth:`render` makes."""

@@ -140,7 +140,9 @@ class ObjectCompiler:
         """A named property; None when it can have no value and need not be there."""
         required = name in flat.required
         try:
-            if node is self.compiler.document.false or not self.compiler.name_fits(name, flat.keys):
+            if node is self.compiler.document.false or not (
+                flat.keys is None or self.compiler.name_fits(name, flat.keys)
+            ):
                 self._none(step(path, "required"), f"the property {name!r} is required but never valid")
             value = self.compiler.rule(node, f"{hint}-{name}")
         except NoValueError:

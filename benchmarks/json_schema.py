@@ -108,9 +108,9 @@ def measure(engine: Engine, path: Path) -> dict[str, Any]:
     """What an engine makes of one file.
 
     Returns:
-        ``seconds`` to compile; ``refused`` with the error, or None: what compiles and cannot be used is refused
-        too; ``valid`` and ``invalid``: how many instances there are, ``valid accepted`` and ``invalid accepted``:
-        of how many the engine says yes.
+        ``seconds`` to compile; ``refused`` with the error, or None: what compiles and cannot be used is
+        refused too; ``valid`` and ``invalid``: how many instances there are, ``valid accepted`` and
+        ``invalid accepted``: of how many the engine says yes.
     """
     case: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     found: dict[str, Any] = {"refused": None, "valid": 0, "invalid": 0}

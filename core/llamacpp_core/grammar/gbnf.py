@@ -46,7 +46,8 @@ __all__ = [
 
 #: Deepest nesting of parentheses; llama.cpp's parser is recursive and overflows its stack on more.
 MAX_NESTING = 500
-_MAX_RULES = 100_000
+#: Most rules that groups and repetitions are expanded into.
+MAX_RULES = 100_000
 _MAX_ELEMENTS = 1_000_000
 _MAX_CODE_POINT = 0x10FFFF
 _UINT64_MAX = (1 << 64) - 1
@@ -353,8 +354,8 @@ class _GbnfParser:
         self.rules[frame.rule] = frame.alternatives
 
     def _new_symbol(self, base: str, pos: int) -> str:
-        if len(self.symbols) >= _MAX_RULES:
-            self.fail(pos, f"the grammar expands to more than {_MAX_RULES} rules")
+        if len(self.symbols) >= MAX_RULES:
+            self.fail(pos, f"the grammar expands to more than {MAX_RULES} rules")
         name = f"{base}_{len(self.symbols)}"
         self.symbols[name] = len(self.symbols)
         return name

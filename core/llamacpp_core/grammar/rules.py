@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Protocol
 
 from llamacpp_core.grammar.charset import gbnf_literal
 from llamacpp_core.grammar.elements import MAX_REPETITIONS
 
-__all__ = ["ATOM", "MAX_REPETITIONS", "SYMBOL", "RuleSet", "choice", "literal_choice", "repeat"]
+__all__ = ["ATOM", "MAX_REPETITIONS", "SYMBOL", "Adds", "RuleSet", "choice", "literal_choice", "repeat"]
 
 #: A single GBNF symbol: a rule name, a literal or a character class.
 ATOM = re.compile(r'[A-Za-z0-9-]++|"[^"\\]*+(?:\\.[^"\\]*+)*+"|\[[^\]\\]*+(?:\\.[^\]\\]*+)*+\]')
@@ -103,7 +104,15 @@ def choice(alternatives: Sequence[str]) -> str:
     return " | ".join(dict.fromkeys(alternatives))
 
 
-def repeat(rules: RuleSet, symbol: str, low: int, high: int | None) -> str:
+class Adds(Protocol):
+    """What gives rules names."""
+
+    def add(self, hint: str, body: str) -> str:
+        """A symbol for ``body``; its name is like ``hint``."""
+        ...
+
+
+def repeat(rules: Adds, symbol: str, low: int, high: int | None) -> str:
     """``symbol`` from ``low`` to ``high`` times, in blocks where llama.cpp's limit on counts is passed.
 
     Args:

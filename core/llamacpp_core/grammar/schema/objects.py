@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
+from llamacpp_core.errors import GrammarError
 from llamacpp_core.grammar.automaton import Dfa, not_these
 from llamacpp_core.grammar.names import MAX_NAME, other_names
 from llamacpp_core.grammar.pattern import PatternError
@@ -194,6 +195,10 @@ class ObjectCompiler:
             keys = [self._key(text, names) for text in texts]
         except PatternError as error:
             refuse(step(path, word), str(error))
+        except GrammarError:
+            raise
+        except ValueError as error:
+            refuse(step(path, "propertyNames"), str(error))
         return [key for key in keys if key is not None]
 
     def _key(self, text: Text, names: Dfa) -> str | None:

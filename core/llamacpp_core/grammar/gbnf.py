@@ -22,6 +22,7 @@ from llamacpp_core.errors import GrammarError
 from llamacpp_core.grammar.elements import (
     MAX_GRAMMAR_BYTES,
     MAX_REPETITIONS,
+    MAX_RULES,
     Alternatives,
     Char,
     Element,
@@ -46,8 +47,6 @@ __all__ = [
 
 #: Deepest nesting of parentheses; llama.cpp's parser is recursive and overflows its stack on more.
 MAX_NESTING = 500
-#: Most rules that groups and repetitions are expanded into.
-MAX_RULES = 100_000
 _MAX_ELEMENTS = 1_000_000
 _MAX_CODE_POINT = 0x10FFFF
 _UINT64_MAX = (1 << 64) - 1

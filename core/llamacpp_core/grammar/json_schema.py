@@ -12,17 +12,15 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from llamacpp_core.errors import GrammarError, InvalidParameterError
-from llamacpp_core.grammar.elements import MAX_GRAMMAR_BYTES
+from llamacpp_core.grammar.elements import MAX_GRAMMAR_BYTES, MAX_RULES
 from llamacpp_core.grammar.garbage import uncollected
-from llamacpp_core.grammar.gbnf import MAX_RULES, parse_gbnf
 from llamacpp_core.grammar.limits import SchemaLimits
-from llamacpp_core.grammar.rules import RuleSet
+from llamacpp_core.grammar.rules import RuleSet, n_expanded
 from llamacpp_core.grammar.schema.compile_value import ValueCompiler
 from llamacpp_core.grammar.schema.document import Document
 from llamacpp_core.grammar.unroll import unroll
@@ -34,9 +32,6 @@ __all__ = [
 ]  # fmt: skip
 
 PropertyOrder = Literal["schema", "sorted"]
-_COUNTS = re.compile(r",([0-9]{1,4})\}")
-#: Rules that counts stand for, of which on a grammar may be too large to be read.
-_MANY_RULES = MAX_RULES * 9 // 10
 
 
 def json_schema_to_gbnf(
@@ -232,14 +227,11 @@ class SchemaCompiler:
             self.rules.keep_reachable(start)
         text = self.rules.render(start)
         self._check_size(len(text) if text.isascii() else len(text.encode()))
-        if sum(map(int, _COUNTS.findall(text))) > _MANY_RULES:
-            try:
-                parse_gbnf(text)
-            except GrammarError as error:
-                reason = str(error).partition(" (line")[0].removeprefix("grammar: ")
-                raise GrammarError(
-                    f"$: the schema is too large: {reason}", parameter="json_schema"
-                ) from error
+        if n_expanded(text) > MAX_RULES:
+            raise GrammarError(
+                f"$: the schema makes a grammar that expands to more than {MAX_RULES} rules",
+                parameter="json_schema",
+            )
         return text
 
     def _bounded(self, start: str) -> str:

@@ -7,9 +7,19 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from llamacpp_core.grammar.charset import gbnf_literal
-from llamacpp_core.grammar.elements import MAX_REPETITIONS
+from llamacpp_core.grammar.elements import MAX_REPETITIONS, MAX_RULES
 
-__all__ = ["ATOM", "MAX_REPETITIONS", "SYMBOL", "Adds", "RuleSet", "choice", "literal_choice", "repeat"]
+__all__ = [
+    "ATOM",
+    "MAX_REPETITIONS",
+    "SYMBOL",
+    "Adds",
+    "RuleSet",
+    "choice",
+    "literal_choice",
+    "n_expanded",
+    "repeat",
+]
 
 #: A single GBNF symbol: a rule name, a literal or a character class.
 ATOM = re.compile(r'[A-Za-z0-9-]++|"[^"\\]*+(?:\\.[^"\\]*+)*+"|\[[^\]\\]*+(?:\\.[^\]\\]*+)*+\]')
@@ -18,6 +28,8 @@ _NOT_NAME = re.compile(r"[^A-Za-z0-9-]+")
 SYMBOL = re.compile(
     r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|\[[^\]\\]*+(?:\\.[^\]\\]*+)*+\]|\{[0-9,]*\}|([A-Za-z0-9-]++)'
 )
+_COUNTS = re.compile(r"\{([0-9]{1,4}),([0-9]{1,4})\}")
+_TEXTS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|\[[^\]\\]*+(?:\\.[^\]\\]*+)*+\]')
 _MAX_HINT = 40
 _BLOCK = 1000
 _MAX_TRIE_DEPTH = 50
@@ -97,6 +109,16 @@ class RuleSet:
         lines = [f"{self.root} ::= {start}"]
         lines += [f"{name} ::= {body}" for name, body in self.rules.items()]
         return "\n".join(lines) + "\n"
+
+
+def n_expanded(text: str) -> int:
+    """How many rules a reader makes of a grammar; where it is few, only roughly how many."""
+    counts = _COUNTS.findall(text)
+    if sum([int(high) - int(low) for low, high in counts]) < MAX_RULES // 2:
+        return len(counts)
+    plain = _TEXTS.sub("", text)
+    expanded = sum([int(high) - int(low) for low, high in _COUNTS.findall(plain)])
+    return expanded + plain.count("\n") + sum(map(plain.count, ("(", "?", "*", "+", ",}")))
 
 
 def choice(alternatives: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from llamacpp_core.errors import GrammarError
 from llamacpp_core.grammar.schema.complement import complement_flat
 from llamacpp_core.grammar.schema.document import And, Document, Node, Not
 from llamacpp_core.grammar.schema.flats import (
@@ -15,6 +16,7 @@ from llamacpp_core.grammar.schema.flats import (
     Property,
     Region,
     Shape,
+    Text,
     default_flat,
 )
 from llamacpp_core.grammar.schema.keywords import refuse, step
@@ -61,6 +63,7 @@ class Shapes:
         self._known: dict[tuple[int, bool], Shape] = {}
         self._open: set[tuple[int, bool]] = set()
         self._work = 0
+        self._listed: dict[int, frozenset[str] | None] = {}
         self._defaults = {kind: default_flat(kind, document) for kind in KINDS}
 
     def is_default(self, kind: str, flat: Flat) -> bool:
@@ -312,7 +315,27 @@ class Shapes:
         """Whether no value is valid for a property that both name."""
         if mine is None or theirs is None or mine.node is theirs.node:
             return False
+        some, others = self._texts(mine.node), self._texts(theirs.node)
+        if some is not None and others is not None and some.isdisjoint(others):
+            self._work += 1
+            return True
         return not self.possible.node(self.document.all_of((mine.node, theirs.node)))
+
+    def _texts(self, node: Node) -> frozenset[str] | None:
+        """The values of a node that are all listed strings; None where it is not like that."""
+        if node.number not in self._listed:
+            values = None
+            try:
+                shape = self.of(node, wide=True)
+            except GrammarError:
+                return None
+            if shape.keys() == {"string"} and len(shape["string"]) == 1:
+                flat = shape["string"][0]
+                values = (
+                    frozenset(flat.values) if isinstance(flat, Text) and flat.values is not None else None
+                )
+            self._listed[node.number] = values
+        return self._listed[node.number]
 
     def _unevaluated(self, node: Node, words: Mapping[str, Any], shape: Shape) -> Shape:
         document = self.document

@@ -65,8 +65,14 @@ def json_schema_to_gbnf(
 def _compile_text(text: str, limits: SchemaLimits, root: str, property_order: PropertyOrder) -> str:
     with uncollected():
         compiler = SchemaCompiler(limits=limits, root=root, property_order=property_order)
-        gbnf = compiler.render(compiler._add(load_schema(text), "value"))
-        del compiler  # before the collector looks through what is left
+        try:
+            gbnf = compiler.render(compiler._add(load_schema(text), "value"))
+        except GrammarError as error:
+            # The collector would look through all that its traceback holds on to.
+            error.__context__ = None
+            raise error.with_traceback(None) from None
+        finally:
+            del compiler  # before the collector looks through what is left
     return gbnf
 
 

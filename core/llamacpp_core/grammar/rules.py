@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from llamacpp_core.grammar.charset import gbnf_literal
@@ -40,11 +40,16 @@ class RuleSet:
 
     Args:
         root: Name of the start rule; no other rule gets it.
+
+    Attributes:
+        rules: The bodies of the rules.
+        groups: For each rule that was added in a group all names of that.
     """
 
     def __init__(self, root: str = "root") -> None:
         self.root = root
         self.rules: dict[str, str] = {}
+        self.groups: dict[str, tuple[str, ...]] = {}
         self._by_body: dict[str, str] = {}
         self._counters: dict[str, int] = {}
         self._bases: dict[str, str] = {}
@@ -79,6 +84,11 @@ class RuleSet:
             self.rules[name] = body
         return name
 
+    def add_group(self, rules: Mapping[str, str]) -> None:
+        """Adds rules with names of their own that need each other, and no others."""
+        self.rules |= rules
+        self.groups |= dict.fromkeys(rules, tuple(rules))
+
     def names_in(self, body: str) -> list[str]:
         """The names in a body, each once; "" may be among them."""
         known = self._names.get(body)
@@ -93,10 +103,14 @@ class RuleSet:
         todo = [start]
         while todo:
             for name in self.names_in(todo.pop()):
-                if name not in seen:
-                    seen.add(name)
-                    if name in rules:
-                        todo.append(rules[name])
+                if name in seen:
+                    continue
+                if name in self.groups:
+                    seen.update(self.groups[name])
+                    continue
+                seen.add(name)
+                if name in rules:
+                    todo.append(rules[name])
         self.rules = {name: body for name, body in rules.items() if name in seen}
 
     def size(self, start: str) -> int:

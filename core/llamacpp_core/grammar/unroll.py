@@ -233,7 +233,11 @@ def _names(body: _Body) -> Iterable[str]:
 def _reaching(rules: RuleSet, targets: set[str]) -> set[str]:
     """Rules from which one of the targets can be reached, the targets included."""
     found = set(targets)
-    left = [(name, rules.names_in(body)) for name, body in rules.rules.items() if name not in found]
+    left = [
+        (name, rules.names_in(body))
+        for name, body in rules.rules.items()
+        if name not in found and name not in rules.groups
+    ]
     while True:
         # Rules come after those that they are made of, but for the circles: a few rounds find all.
         still = []

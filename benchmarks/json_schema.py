@@ -1,25 +1,28 @@
 """How many real JSON schemas compile, and whether what is accepted is right.
 
-    python benchmarks/json_schema.py FOLDER [--sample 1000] [--seed 0]
+    python benchmarks/json_schema.py FOLDER [--sample 1000] [--seed 0] [--engines ours] [--records FILE]
 
 FOLDER contains files in the form of maskbench (guidance-ai/jsonschemabench, ``maskbench/data``), which are no
 part of this repository: ``{"schema": ..., "tests": [{"valid": true, "data": ...}, ...]}``. Engines that are
-installed are measured beside ours: llguidance, xgrammar, outlines-core. Times are CPU time of one thread, for
+installed are measured beside ours: llguidance, xgrammar, outlines-core. Times are CPU time of the process for
 compilation alone.
+
+The whole corpus takes long: most of it goes into reading instances. What is found about each file goes to
+``--records``, and a run that names the same FILE goes on where the last one stopped.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import statistics
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
@@ -30,6 +33,9 @@ from llamacpp_core.grammar import json_schema_to_gbnf
 
 # An engine compiles the text of a schema, and gives what decides about a text.
 Engine = Callable[[str], Callable[[str], bool]]
+#: What was found, by engine and file.
+Records = dict[tuple[str, str], dict[str, Any]]
+_REFUSALS = (GrammarError, ValueError, TypeError, RuntimeError)
 
 
 def ours(schema: str) -> Callable[[str], bool]:
@@ -81,79 +87,129 @@ def _outlines_core() -> Engine:
     return compile_
 
 
-def engines() -> Iterator[tuple[str, Engine]]:
-    """Ours, and the others that are installed."""
-    yield "ours", ours
-    for name, make in (
-        ("llguidance", _llguidance),
-        ("xgrammar", _xgrammar),
-        ("outlines-core", _outlines_core),
-    ):
+def engines(names: Sequence[str]) -> Iterator[tuple[str, Engine]]:
+    """Those of the named engines that are installed."""
+    makers: dict[str, Callable[[], Engine]] = {
+        "ours": lambda: ours,
+        "llguidance": _llguidance,
+        "xgrammar": _xgrammar,
+        "outlines-core": _outlines_core,
+    }
+    for name in names or makers:
+        if name not in makers:
+            raise SystemExit(f"no engine is called {name!r}; there are {', '.join(makers)}")
         try:
-            yield name, make()
+            yield name, makers[name]()
         except ImportError:
             print(f"{name}: not installed")
 
 
-def measure(engine: Engine, files: list[Path]) -> tuple[Counter[str], list[float], list[str]]:
-    """Counts, seconds for each schema, and the files in which something wrong is accepted."""
-    counts: Counter[str] = Counter()
-    seconds: list[float] = []
-    wrong: list[str] = []
-    for path in files:
-        case: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        valid = sum(test["valid"] for test in case["tests"])
-        counts["schemas"] += 1
-        counts["valid of all"] += valid
-        start = time.process_time()
+def measure(engine: Engine, path: Path) -> dict[str, Any]:
+    """What an engine makes of one file.
+
+    Returns:
+        ``seconds`` to compile; ``refused`` with the error, or None: what compiles and cannot be used is
+        refused too; ``valid`` and ``invalid``: how many instances there are, ``valid accepted`` and
+        ``invalid accepted``: of how many the engine says yes.
+    """
+    case: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    found: dict[str, Any] = {"refused": None, "valid": 0, "invalid": 0}
+    found |= {"valid accepted": 0, "invalid accepted": 0}
+    for test in case["tests"]:
+        found["valid" if test["valid"] else "invalid"] += 1
+    start = time.process_time()
+    try:
+        decide = engine(json.dumps(case["schema"]))
+    except _REFUSALS as error:
+        return found | {"seconds": time.process_time() - start, "refused": f"{error!s:.300}"}
+    found["seconds"] = time.process_time() - start
+    try:
+        answers = [decide(_compact(test["data"])) for test in case["tests"]]
+    except _REFUSALS as error:
+        return found | {"refused": f"unusable: {error!s:.300}"}
+    for test, accepted in zip(case["tests"], answers, strict=True):
+        found["valid accepted" if test["valid"] else "invalid accepted"] += accepted
+    return found
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def run(
+    name: str, engine: Engine, files: Sequence[Path], known: Records, out: TextIO
+) -> dict[str, dict[str, Any]]:
+    """What an engine makes of all files, by their names; what is known is not measured again."""
+    found: dict[str, dict[str, Any]] = {}
+    for number, path in enumerate(files, 1):
+        record = known.get((name, path.name))
+        if record is None:
+            record = measure(engine, path)
+            print(json.dumps({"engine": name, "file": path.name, **record}), file=out, flush=True)
+        found[path.name] = record
+        if sys.stderr.isatty() or number % 500 == 0:
+            print(
+                f"{name}: {number} of {len(files)}",
+                end="\r" if sys.stderr.isatty() else "\n",
+                file=sys.stderr,
+            )
+    return found
+
+
+def read_records(path: Path | None) -> Records:
+    """The records of an earlier run; a line that was cut off is left out."""
+    found: Records = {}
+    if path is None or not path.exists():
+        return found
+    for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            decide = engine(json.dumps(case["schema"]))
-        except (GrammarError, ValueError, TypeError, RuntimeError):
+            record = json.loads(line)
+        except json.JSONDecodeError:
             continue
-        finally:
-            seconds.append(time.process_time() - start)
-        counts["compiled"] += 1
-        for test in case["tests"]:
-            kind = "valid" if test["valid"] else "invalid"
-            counts[kind] += 1
-            if decide(json.dumps(test["data"], ensure_ascii=False, separators=(",", ":"))):
-                counts[f"{kind} accepted"] += 1
-                if not test["valid"]:
-                    wrong.append(path.name)
-    return counts, seconds, wrong
+        found[record.pop("engine"), record.pop("file")] = record
+    return found
 
 
-def show(name: str, counts: Counter[str], seconds: list[float], wrong: list[str]) -> None:
+def show(name: str, found: dict[str, dict[str, Any]]) -> None:
     """Prints the rows of one engine."""
-    ms = sorted(1000 * s for s in seconds)
-    percent = lambda part, whole: f"{100 * counts[part] / max(1, counts[whole]):.1f} %"  # noqa: E731
+    records = list(found.values())
+    compiled = [record for record in records if record["refused"] is None]
+    count = lambda some, key: sum(record[key] for record in some)  # noqa: E731
+    percent = lambda part, whole: f"{100 * part / max(1, whole):.1f} %"  # noqa: E731
+    accepted = count(compiled, "valid accepted")
     print(f"\n{name}")
-    print(f"  schemas compiled                {percent('compiled', 'schemas')} of {counts['schemas']}")
-    print(f"  invalid instances accepted      {counts['invalid accepted']} of {counts['invalid']}")
-    print(f"  valid accepted, of compiled     {percent('valid accepted', 'valid')}")
-    print(f"  valid accepted, of all          {percent('valid accepted', 'valid of all')}")
+    print(f"  schemas compiled                {percent(len(compiled), len(records))} of {len(records)}")
+    wrong, invalid = count(compiled, "invalid accepted"), count(compiled, "invalid")
+    print(f"  invalid instances accepted      {wrong} of {invalid}")
+    print(f"  valid accepted, of compiled     {percent(accepted, count(compiled, 'valid'))}")
+    print(f"  valid accepted, of all          {percent(accepted, count(records, 'valid'))}")
+    ms = sorted(1000 * record["seconds"] for record in records)
     p99 = ms[min(len(ms) - 1, int(0.99 * len(ms)))]
-    print(f"  compile ms, median / p99 / max  {statistics.median(ms):.2f} / {p99:.0f} / {ms[-1]:.0f}")
-    for file in sorted(set(wrong))[:10]:
+    print(f"  compile ms, median / p99 / max  {statistics.median(ms):.2f} / {p99:.1f} / {ms[-1]:.0f}")
+    for file in sorted(file for file, record in found.items() if record["invalid accepted"])[:10]:
         print(f"  wrong: {file}")
 
 
 def main() -> None:
-    """Measures the installed engines over a folder."""
+    """Measures engines over a folder."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sample", type=int, default=0, help="how many files, chosen at random; 0 for all")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--engines", nargs="*", default=[], help="the engines to measure; all by default")
+    parser.add_argument("--records", type=Path, help="a file of JSON lines to keep what is found in")
     args = parser.parse_args()
     files = sorted(args.folder.glob("*.json"))
     if not files:
         parser.error(f"{args.folder} holds no .json files")
     if args.sample:
         files = random.Random(args.seed).sample(files, min(args.sample, len(files)))
-    for name, engine in engines():
-        show(name, *measure(engine, files))
+    known = read_records(args.records)
+    with (args.records or Path(os.devnull)).open("a", encoding="utf-8") as out:
+        for name, engine in engines(args.engines):
+            show(name, run(name, engine, files, known, out))
 
 
 if __name__ == "__main__":

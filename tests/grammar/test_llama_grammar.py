@@ -11,7 +11,7 @@ from grammar.matcher import accepts, random_text
 
 import llamacpp_core.grammar as module
 from llamacpp_core.errors import GrammarError, InvalidParameterError
-from llamacpp_core.grammar import LlamaGrammar, SchemaLimits
+from llamacpp_core.grammar import LlamaGrammar, SchemaLimits, json_schema_to_gbnf, parse_gbnf
 
 READY_MADE = sorted(name for name in module.__all__ if name.endswith("_GBNF"))
 
@@ -123,12 +123,28 @@ def test_exports_are_sorted() -> None:
         ("max_depth", -1),
         ("max_array_items", True),
         ("max_pattern_length", 5000),
+        ("max_key_length", 2001),
+        ("max_integer_digits", 1001),
+        ("max_fraction_digits", 1001),
+        ("max_exponent_digits", 1001),
         ("whitespace", "tabs"),
     ],
 )
 def test_limits_are_checked(field: str, value: object) -> None:
     with pytest.raises(InvalidParameterError, match=f"limits.{field} must be"):
         SchemaLimits(**{field: value})  # type: ignore[arg-type]
+
+
+def test_the_largest_limits_make_grammars_that_can_be_read() -> None:
+    limits = SchemaLimits(
+        max_pattern_length=2000,
+        max_key_length=2000,
+        max_integer_digits=1000,
+        max_fraction_digits=1000,
+        max_exponent_digits=1000,
+    )
+    for schema in (True, {"type": "string", "pattern": "^a+$"}, {"type": "number", "minimum": 0.5}):
+        assert parse_gbnf(json_schema_to_gbnf(schema, limits=limits)).rules
 
 
 def test_limits_from_tokens() -> None:

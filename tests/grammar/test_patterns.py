@@ -153,6 +153,42 @@ def test_unbounded_patterns_end() -> None:
     assert not accepts(gbnf, '"' + "a" * 102 + '"')
 
 
+@pytest.mark.parametrize(
+    ("schema", "yes", "no"),
+    [
+        ({"pattern": "^[a-z]+$", "maxLength": 4096}, "a" * 4096, "a" * 4097),
+        (
+            {"pattern": "^[a-z]*-[0-9]*$", "maxLength": 65536},
+            "a" * 2500 + "-" + "1" * 2500,
+            "a-" + "1" * 65535,
+        ),
+        ({"pattern": "^[a-z]+$", "minLength": 3000}, "a" * 3000, "a" * 2999),
+    ],
+)
+def test_patterns_in_long_strings_can_be_read(schema: dict[str, object], yes: str, no: str) -> None:
+    gbnf = json_schema_to_gbnf({"type": "string", **schema})
+    assert accepts(gbnf, json.dumps(yes))
+    assert not accepts(gbnf, json.dumps(no))
+
+
+def test_long_names_under_a_pattern_can_be_read() -> None:
+    names = {"pattern": "^[a-z]+$", "maxLength": 5000}
+    schema = {"type": "object", "propertyNames": names, "additionalProperties": {"type": "null"}}
+    gbnf = json_schema_to_gbnf(schema)
+    assert accepts(gbnf, json.dumps({"a" * 5000: None}, separators=(",", ":")))
+    assert not accepts(gbnf, json.dumps({"a" * 5001: None}, separators=(",", ":")))
+    schema["propertyNames"] = {**names, "maxLength": 10**7}
+    with pytest.raises(GrammarError, match=r"^\$\.propertyNames: lengths and counts above"):
+        json_schema_to_gbnf(schema)
+
+
+def test_patterns_that_expand_into_too_many_rules_are_refused_by_their_schema() -> None:
+    words = [{"pattern": rf"^(?:\S+\s+){{0,{n}}}\S+$"} for n in (195, 196, 197, 198, 199)]
+    schema = {"properties": {str(n): {"type": "string", **word} for n, word in enumerate(words)}}
+    with pytest.raises(GrammarError, match=r"^\$: the schema makes a grammar that expands to more than"):
+        json_schema_to_gbnf(schema)
+
+
 def test_every_string_but_these() -> None:
     dfa = not_these(("a", "abc", ""))
     assert [dfa.accepts(text) for text in ("", "a", "ab", "abc", "abcd", "x")] == [

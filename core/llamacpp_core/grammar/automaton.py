@@ -48,13 +48,19 @@ class Dfa:
         """Whether the automaton accepts a string."""
         state = 0
         for c in text:
-            for index, ranges in enumerate(self.classes):
-                if contains(ranges, ord(c)):
-                    state = self.delta[state][index]
-                    break
-            else:
+            index = self._class_of.get(c)
+            if index is None:
+                found = (i for i, ranges in enumerate(self.classes) if contains(ranges, ord(c)))
+                index = self._class_of[c] = next(found, -1)
+            if index < 0:
                 return False
+            state = self.delta[state][index]
         return self.accepting[state]
+
+    @cached_property
+    def _class_of(self) -> dict[str, int]:
+        """The class of each character that was asked for; -1 for none."""
+        return {}
 
     @cached_property
     def shortest(self) -> list[float]:
@@ -219,14 +225,24 @@ class Dfa:
         """
         if high is None and low <= self.shortest[0]:
             return self
-        key = self._bounded_key(0, low, float("inf") if high is None else float(high))
+        shortest, longest = self.shortest, self.longest
+        dead = (next((s for s, d in enumerate(shortest) if d == float("inf")), 0), 0, -1.0)
+
+        def simplest(state: int, need: int, left: float) -> tuple[int, int, float]:
+            """A state with how many code points must and may follow, equal where that means the same."""
+            short, long = shortest[state], longest[state]
+            if left < short or long < need:
+                return dead
+            return state, 0 if need <= short else need, left if left < long else long
+
+        key = simplest(0, low, float("inf") if high is None else float(high))
         numbers = {key: 0}
         todo = [key]
         delta = []
         for state, need, left in todo:
             following: dict[int, int] = {}
             for target in dict.fromkeys(self.delta[state]):
-                key = self._bounded_key(target, max(0, need - 1), left - 1)
+                key = simplest(target, need - 1 if need else 0, left - 1)
                 if key not in numbers:
                     if len(numbers) >= most:
                         return None
@@ -237,16 +253,6 @@ class Dfa:
         return Dfa(
             self.classes, delta, [self.accepting[s] and not n and left >= 0 for s, n, left in todo]
         ).minimize()
-
-    def _bounded_key(self, state: int, need: int, left: float) -> tuple[int, int, float]:
-        """A state with how many code points must and may follow, in its simplest equivalent form."""
-        if left < self.shortest[state] or self.longest[state] < need:
-            return self._dead, 0, -1
-        return state, 0 if need <= self.shortest[state] else need, min(left, self.longest[state])
-
-    @cached_property
-    def _dead(self) -> int:
-        return next((s for s, d in enumerate(self.shortest) if d == float("inf")), 0)
 
     def minimize(self) -> Dfa:
         """The equivalent automaton with the fewest states."""

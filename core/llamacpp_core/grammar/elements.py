@@ -10,6 +10,7 @@ from llamacpp_core.errors import GrammarError
 __all__ = [
     "MAX_GRAMMAR_BYTES",
     "MAX_REPETITIONS",
+    "MAX_RULES",
     "Alternatives",
     "Char",
     "Element",
@@ -21,6 +22,8 @@ __all__ = [
 
 #: Longest grammar, in bytes of UTF-8.
 MAX_GRAMMAR_BYTES = 1 << 20
+#: Most rules that a grammar may have once groups and repetitions are expanded into rules.
+MAX_RULES = 100_000
 #: Largest count in ``{m,n}`` (llama.cpp: ``MAX_REPETITION_THRESHOLD``).
 MAX_REPETITIONS = 2000
 

@@ -22,6 +22,7 @@ from llamacpp_core.errors import GrammarError
 from llamacpp_core.grammar.elements import (
     MAX_GRAMMAR_BYTES,
     MAX_REPETITIONS,
+    MAX_RULES,
     Alternatives,
     Char,
     Element,
@@ -46,7 +47,6 @@ __all__ = [
 
 #: Deepest nesting of parentheses; llama.cpp's parser is recursive and overflows its stack on more.
 MAX_NESTING = 500
-_MAX_RULES = 100_000
 _MAX_ELEMENTS = 1_000_000
 _MAX_CODE_POINT = 0x10FFFF
 _UINT64_MAX = (1 << 64) - 1
@@ -353,8 +353,8 @@ class _GbnfParser:
         self.rules[frame.rule] = frame.alternatives
 
     def _new_symbol(self, base: str, pos: int) -> str:
-        if len(self.symbols) >= _MAX_RULES:
-            self.fail(pos, f"the grammar expands to more than {_MAX_RULES} rules")
+        if len(self.symbols) >= MAX_RULES:
+            self.fail(pos, f"the grammar expands to more than {MAX_RULES} rules")
         name = f"{base}_{len(self.symbols)}"
         self.symbols[name] = len(self.symbols)
         return name

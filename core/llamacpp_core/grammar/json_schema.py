@@ -17,10 +17,10 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from llamacpp_core.errors import GrammarError, InvalidParameterError
-from llamacpp_core.grammar.elements import MAX_GRAMMAR_BYTES
+from llamacpp_core.grammar.elements import MAX_GRAMMAR_BYTES, MAX_RULES
 from llamacpp_core.grammar.garbage import uncollected
 from llamacpp_core.grammar.limits import SchemaLimits
-from llamacpp_core.grammar.rules import RuleSet
+from llamacpp_core.grammar.rules import RuleSet, n_expanded
 from llamacpp_core.grammar.schema.compile_value import ValueCompiler
 from llamacpp_core.grammar.schema.document import Document
 from llamacpp_core.grammar.unroll import unroll
@@ -65,8 +65,14 @@ def json_schema_to_gbnf(
 def _compile_text(text: str, limits: SchemaLimits, root: str, property_order: PropertyOrder) -> str:
     with uncollected():
         compiler = SchemaCompiler(limits=limits, root=root, property_order=property_order)
-        gbnf = compiler.render(compiler._add(load_schema(text), "value"))
-        del compiler  # before the collector looks through what is left
+        try:
+            gbnf = compiler.render(compiler._add(load_schema(text), "value"))
+        except GrammarError as error:
+            # The collector would look through all that its traceback holds on to.
+            error.__context__ = None
+            raise error.with_traceback(None) from None
+        finally:
+            del compiler  # before the collector looks through what is left
     return gbnf
 
 
@@ -227,6 +233,11 @@ class SchemaCompiler:
             self.rules.keep_reachable(start)
         text = self.rules.render(start)
         self._check_size(len(text) if text.isascii() else len(text.encode()))
+        if n_expanded(text) > MAX_RULES:
+            raise GrammarError(
+                f"$: the schema makes a grammar that expands to more than {MAX_RULES} rules",
+                parameter="json_schema",
+            )
         return text
 
     def _bounded(self, start: str) -> str:

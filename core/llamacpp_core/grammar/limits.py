@@ -47,7 +47,8 @@ class SchemaLimits:
 
     def __post_init__(self) -> None:
         smallest = {"max_fraction_digits": 0, "max_exponent_digits": 0, "max_depth": 0, "max_recursion": 0}
-        largest = {"max_pattern_length": 2000, "max_depth": 64, "max_recursion": 64}
+        largest = {"max_depth": 64, "max_recursion": 64, "max_pattern_length": 2000, "max_key_length": 2000}
+        largest |= {f"max_{part}_digits": 1000 for part in ("integer", "fraction", "exponent")}
         for item in fields(self):
             value = getattr(self, item.name)
             if item.name == "whitespace" or value is None:

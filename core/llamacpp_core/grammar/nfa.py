@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 from llamacpp_core.grammar.charset import ALPHABET, Ranges
@@ -12,7 +12,6 @@ __all__ = ["MAX_STATES", "Nfa", "bits", "check_states"]
 
 #: Most states of one automaton.
 MAX_STATES = 5000
-_FREE, _AT_BEGIN, _AT_END = range(3)
 
 
 def check_states(n: int) -> int:
@@ -42,7 +41,10 @@ class Nfa:
 
     def __init__(self, node: Node, *, search: bool) -> None:
         self.edges: list[tuple[Ranges, int] | None] = []
-        self.jumps: list[list[tuple[int, int]]] = []
+        self.jumps: list[list[int]] = []
+        # Jumps that are only there at the beginning of the string, or at its end.
+        self.begin_jumps: dict[int, int] = {}
+        self.end_jumps: dict[int, int] = {}
         self.start = self._loop() if search else self._new()
         self.end = self._loop()
         first, last = self._build(node)
@@ -61,8 +63,8 @@ class Nfa:
         self.edges[reader] = (ALPHABET, state)
         return state
 
-    def _jump(self, source: int, target: int, kind: int = _FREE) -> None:
-        self.jumps[source].append((kind, target))
+    def _jump(self, source: int, target: int) -> None:
+        self.jumps[source].append(target)
 
     def _build(self, node: Node) -> tuple[int, int]:
         """Adds a node's states; returns the first and the last."""
@@ -72,7 +74,7 @@ class Nfa:
             self.edges[first] = (node.ranges, last)
         elif isinstance(node, Anchor):
             last = self._new()
-            self._jump(first, last, _AT_END if node.at_end else _AT_BEGIN)
+            (self.end_jumps if node.at_end else self.begin_jumps)[first] = last
         elif isinstance(node, Cat):
             last = first
             for item in node.items:
@@ -111,40 +113,56 @@ class Nfa:
             self._jump(state, last)
         return last
 
-    def _closure(self, state: int, kinds: tuple[int, ...]) -> int:
-        mask, todo = 1 << state, [state]
-        while todo:
-            for kind, target in self.jumps[todo.pop()]:
-                if kind in kinds and not mask >> target & 1:
-                    mask |= 1 << target
-                    todo.append(target)
-        return mask
-
-    def _reading(self, mask: int) -> int:
-        """Only the states that matter after a closure: those that read, jump at the end, or are the end."""
-        return mask & self._relevant
-
     @cached_property
-    def _relevant(self) -> int:
-        mask = 1 << self.end
-        for state, (edge, jumps) in enumerate(zip(self.edges, self.jumps, strict=True)):
-            if edge is not None or any(kind == _AT_END for kind, _ in jumps):
-                mask |= 1 << state
+    def _relevant(self) -> list[bool]:
+        """Of each state whether it matters after a closure: it reads, jumps at the end, or is the end."""
+        relevant = [edge is not None for edge in self.edges]
+        for state in (self.end, *self.end_jumps):
+            relevant[state] = True
+        return relevant
+
+    def _closure(self, state: int, more_jumps: Mapping[int, int]) -> int:
+        """The relevant states that are reached without reading."""
+        seen = {state}
+        todo = [state]
+        mask = 0
+        for source in todo:
+            if self._relevant[source]:
+                mask |= 1 << source
+            targets = self.jumps[source]
+            if source in more_jumps:
+                targets = [*targets, more_jumps[source]]
+            for target in targets:
+                if target not in seen:
+                    seen.add(target)
+                    todo.append(target)
         return mask
 
     def closures(self) -> dict[int, int]:
         """For every state that an edge leads to, the states reached without reading more."""
         targets = {edge[1] for edge in self.edges if edge is not None}
-        return {target: self._reading(self._closure(target, (_FREE,))) for target in targets}
+        return {target: self._closure(target, {}) for target in targets}
 
     def start_closure(self) -> int:
         """The states where the automaton can be before it reads anything."""
-        return self._reading(self._closure(self.start, (_FREE, _AT_BEGIN)))
+        return self._closure(self.start, self.begin_jumps)
 
     def final_states(self) -> int:
         """The states from which the end is reached without reading more, at the end of the string."""
+        sources: list[list[int]] = [[] for _ in self.jumps]
+        for source, targets in enumerate(self.jumps):
+            for target in targets:
+                sources[target].append(source)
+        for source, target in self.end_jumps.items():
+            sources[target].append(source)
+        seen = {self.end}
+        todo = [self.end]
         mask = 0
-        for state in bits(self._relevant):
-            if self._closure(state, (_FREE, _AT_END)) >> self.end & 1:
-                mask |= 1 << state
+        for target in todo:
+            if self._relevant[target]:
+                mask |= 1 << target
+            for source in sources[target]:
+                if source not in seen:
+                    seen.add(source)
+                    todo.append(source)
         return mask

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from llamacpp_core.grammar.charset import gbnf_literal
-from llamacpp_core.grammar.elements import MAX_REPETITIONS
+from llamacpp_core.grammar.elements import MAX_REPETITIONS, MAX_RULES
 
-__all__ = ["ATOM", "MAX_REPETITIONS", "SYMBOL", "RuleSet", "choice", "literal_choice", "repeat"]
+__all__ = [
+    "ATOM",
+    "MAX_REPETITIONS",
+    "SYMBOL",
+    "Adds",
+    "RuleSet",
+    "choice",
+    "literal_choice",
+    "n_expanded",
+    "repeat",
+]
 
 #: A single GBNF symbol: a rule name, a literal or a character class.
-ATOM = re.compile(r'[A-Za-z0-9-]++|"(?:[^"\\]++|\\.)*+"|\[(?:[^\]\\]++|\\.)*+\]')
+ATOM = re.compile(r'[A-Za-z0-9-]++|"[^"\\]*+(?:\\.[^"\\]*+)*+"|\[[^\]\\]*+(?:\\.[^\]\\]*+)*+\]')
 _NOT_NAME = re.compile(r"[^A-Za-z0-9-]+")
 #: A rule name, or a literal or class to be passed over.
-SYMBOL = re.compile(r'"(?:[^"\\]++|\\.)*+"|\[(?:[^\]\\]++|\\.)*+\]|\{[0-9,]*\}|([A-Za-z0-9-]++)')
+SYMBOL = re.compile(
+    r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|\[[^\]\\]*+(?:\\.[^\]\\]*+)*+\]|\{[0-9,]*\}|([A-Za-z0-9-]++)'
+)
+_COUNTS = re.compile(r"\{([0-9]{1,4}),([0-9]{1,4})\}")
+_TEXTS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|\[[^\]\\]*+(?:\\.[^\]\\]*+)*+\]')
 _MAX_HINT = 40
 _BLOCK = 1000
 _MAX_TRIE_DEPTH = 50
@@ -25,11 +40,16 @@ class RuleSet:
 
     Args:
         root: Name of the start rule; no other rule gets it.
+
+    Attributes:
+        rules: The bodies of the rules.
+        groups: For each rule that was added in a group all names of that.
     """
 
     def __init__(self, root: str = "root") -> None:
         self.root = root
         self.rules: dict[str, str] = {}
+        self.groups: dict[str, tuple[str, ...]] = {}
         self._by_body: dict[str, str] = {}
         self._counters: dict[str, int] = {}
         self._bases: dict[str, str] = {}
@@ -40,11 +60,14 @@ class RuleSet:
         base = self._bases.get(hint)
         if base is None:
             base = self._bases[hint] = _NOT_NAME.sub("-", hint)[-_MAX_HINT:].strip("-") or "rule"
-        name = base
-        while name in self.rules or name == self.root:
-            self._counters[base] = self._counters.get(base, 1) + 1
-            name = f"{base}-{self._counters[base]}"
-        self.rules[name] = ""
+        rules, name = self.rules, base
+        if name in rules or name == self.root:
+            number = self._counters.get(base, 1)
+            while name in rules or name == self.root:
+                number += 1
+                name = f"{base}-{number}"
+            self._counters[base] = number
+        rules[name] = ""
         return name
 
     def define(self, name: str, body: str) -> None:
@@ -57,10 +80,14 @@ class RuleSet:
         if name is None:
             if ATOM.fullmatch(body):
                 return body
-            name = self.reserve(hint)
-            self.define(name, body)
-            self._by_body[body] = name
+            name = self._by_body[body] = self.reserve(hint)
+            self.rules[name] = body
         return name
+
+    def add_group(self, rules: Mapping[str, str]) -> None:
+        """Adds rules with names of their own that need each other, and no others."""
+        self.rules |= rules
+        self.groups |= dict.fromkeys(rules, tuple(rules))
 
     def names_in(self, body: str) -> list[str]:
         """The names in a body, each once; "" may be among them."""
@@ -71,14 +98,20 @@ class RuleSet:
 
     def keep_reachable(self, start: str) -> None:
         """Takes out the rules that an expression does not lead to."""
-        seen: dict[str, None] = {}
+        rules = self.rules
+        seen = {""}
         todo = [start]
         while todo:
             for name in self.names_in(todo.pop()):
-                if name in self.rules and name not in seen:
-                    seen[name] = None
-                    todo.append(self.rules[name])
-        self.rules = {name: body for name, body in self.rules.items() if name in seen}
+                if name in seen:
+                    continue
+                if name in self.groups:
+                    seen.update(self.groups[name])
+                    continue
+                seen.add(name)
+                if name in rules:
+                    todo.append(rules[name])
+        self.rules = {name: body for name, body in rules.items() if name in seen}
 
     def size(self, start: str) -> int:
         """How many characters :meth:`render` makes."""
@@ -92,12 +125,30 @@ class RuleSet:
         return "\n".join(lines) + "\n"
 
 
+def n_expanded(text: str) -> int:
+    """How many rules a reader makes of a grammar; where it is few, only roughly how many."""
+    counts = _COUNTS.findall(text)
+    if sum([int(high) - int(low) for low, high in counts]) < MAX_RULES // 2:
+        return len(counts)
+    plain = _TEXTS.sub("", text)
+    expanded = sum([int(high) - int(low) for low, high in _COUNTS.findall(plain)])
+    return expanded + plain.count("\n") + sum(map(plain.count, ("(", "?", "*", "+", ",}")))
+
+
 def choice(alternatives: Sequence[str]) -> str:
     """One of the alternatives, each once."""
     return " | ".join(dict.fromkeys(alternatives))
 
 
-def repeat(rules: RuleSet, symbol: str, low: int, high: int | None) -> str:
+class Adds(Protocol):
+    """What gives rules names."""
+
+    def add(self, hint: str, body: str) -> str:
+        """A symbol for ``body``; its name is like ``hint``."""
+        ...
+
+
+def repeat(rules: Adds, symbol: str, low: int, high: int | None) -> str:
     """``symbol`` from ``low`` to ``high`` times, in blocks where llama.cpp's limit on counts is passed.
 
     Args:

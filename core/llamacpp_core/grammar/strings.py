@@ -9,7 +9,7 @@ from llamacpp_core.grammar.charset import Ranges, gbnf_literal, json_text_of
 from llamacpp_core.grammar.nfa import Nfa
 from llamacpp_core.grammar.partial import Partial, plain, unroll_circles
 from llamacpp_core.grammar.pattern import Anchor, Cat, Lookahead, Node, PatternError, parse_pattern
-from llamacpp_core.grammar.rules import ATOM, MAX_REPETITIONS
+from llamacpp_core.grammar.rules import ATOM, MAX_REPETITIONS, repeat
 
 __all__ = ["CHAR_RULE", "PREFIX", "bounded_rules", "dfa_rules", "pattern_dfa", "quoted"]
 
@@ -163,6 +163,18 @@ class _Renderer:
             self.rules[self._name(state)] = self._body(state)
         return start, self.rules
 
+    def add(self, hint: str, body: str) -> str:
+        """A rule of its own for a part of what is written."""
+        name = f"{PREFIX}{hint}{len(self.rules)}"
+        self.rules[name] = body
+        return name
+
+    def _repeated(self, symbol: str, low: int, high: int) -> str:
+        """A symbol several times, in blocks where there are more than llama.cpp counts."""
+        if high > MAX_REPETITIONS:
+            return repeat(self, symbol, low, high)
+        return f"{symbol}{{{high}}}" if low == high else f"{symbol}{{{low},{high}}}"
+
     def _name(self, state: int) -> str:
         return f"{PREFIX}{state}"
 
@@ -175,7 +187,7 @@ class _Renderer:
     def _body(self, state: int) -> str:
         if state in self.loops:
             stay = f"{PREFIX}m{len(self.rules)}"
-            self.rules[stay] = f"{self._class(self.loops[state])}{{0,{self.most}}}"
+            self.rules[stay] = self._repeated(self._class(self.loops[state]), 0, self.most)
             if not self.edges[state]:
                 return stay
             return f"{stay} ({self._choice(state)})"
@@ -224,17 +236,17 @@ class _Renderer:
         parts: list[tuple[str, int]] = []
         while self.edges[state] or state in self.loops:
             if state in self.loops:
-                return _join([*parts, (self._ref(state), 1)])
+                return self._join([*parts, (self._ref(state), 1)])
             run = self._optional_run(state) if self.uses[state] == 1 else None
             if run is not None:
-                return _join([*parts, (run, 1)])
+                return self._join([*parts, (run, 1)])
             if self.uses[state] > 1 or len(self.edges[state]) > 1 or self.accepting[state]:
-                return _join([*parts, (self._ref(state), 1)])
+                return self._join([*parts, (self._ref(state), 1)])
             state, ranges = self.edges[state][0]
             symbol = self._class(ranges)
             count = parts.pop()[1] if parts and parts[-1][0] == symbol else 0
             parts.append((symbol, count + 1))
-        return _join(parts)
+        return self._join(parts)
 
     def _class(self, ranges: Ranges) -> str:
         """A single symbol for how a code point of the set is written inside a JSON string."""
@@ -252,22 +264,21 @@ class _Renderer:
         self.symbols[id(ranges)] = symbol
         return symbol
 
-
-def _join(parts: list[tuple[str, int]]) -> str:
-    """Symbols in a row, each an atom or one that is repeated; literals next to each other become one."""
-    if len(parts) == 1 and parts[0][1] == 1:
-        return parts[0][0]
-    texts: list[str] = []
-    for symbol, count in parts:
-        if symbol.startswith('"') and symbol.endswith('"'):
-            inner = symbol[1:-1] * count
-            if texts and texts[-1].startswith('"') and texts[-1].endswith('"'):
-                texts[-1] = texts[-1][:-1] + inner + '"'
+    def _join(self, parts: list[tuple[str, int]]) -> str:
+        """Symbols in a row, each an atom or one that is repeated; literals next to each other become one."""
+        if len(parts) == 1 and parts[0][1] == 1:
+            return parts[0][0]
+        texts: list[str] = []
+        for symbol, count in parts:
+            if symbol.startswith('"') and symbol.endswith('"'):
+                inner = symbol[1:-1] * count
+                if texts and texts[-1].startswith('"') and texts[-1].endswith('"'):
+                    texts[-1] = texts[-1][:-1] + inner + '"'
+                else:
+                    texts.append(f'"{inner}"')
             else:
-                texts.append(f'"{inner}"')
-        else:
-            texts.append(symbol if count == 1 else f"{symbol}{{{count}}}")
-    return " ".join(texts)
+                texts.append(symbol if count == 1 else self._repeated(symbol, count, count))
+        return " ".join(texts)
 
 
 def quoted(inside: str) -> str:

@@ -57,8 +57,8 @@ def unroll(
         uses = {name: [n for n in rules.names_in(rules.rules[name]) if n in circular] for name in circular}
         first, copies = _Copies(rules, bodies, uses, counted, levels).from_start(_parse(start))
     if first and change:
-        rules.rules = {name: body for name, body in rules.rules.items() if name not in circular}
-        rules.rules = {name: body for name, body in rules.rules.items() if body} | copies
+        kept = {name: body for name, body in rules.rules.items() if body and name not in circular}
+        rules.rules = kept | copies
     return first or None
 
 
@@ -86,8 +86,9 @@ class _Copies:
         self.counted = counted
         self.levels = levels
         self.needed = _needed(bodies, uses, counted, levels)
-        self._names: dict[tuple[str, int], str] = {}
-        self._todo: list[tuple[str, int]] = []
+        # By level: what a rule is called that is used there.
+        self._names: dict[int, dict[str, str]] = {}
+        self._todo: list[tuple[str, int, str]] = []
         self._possible: dict[int, set[str]] = {}
         self._pieces: dict[tuple[str, int], list[str]] = {}
         self._deepest = {
@@ -99,8 +100,8 @@ class _Copies:
         copies: dict[str, str] = {}
         first = self._copy(self._left(start, self.levels), 0)
         while self._todo:
-            name, level = self._todo.pop()
-            copies[self._names[name, level]] = self._copy(self._parts(name, self.levels - level), level)
+            name, level, new = self._todo.pop()
+            copies[new] = self._copy(self._parts(name, self.levels - level), level)
         return first, copies
 
     def _parts(self, name: str, levels: int) -> list[str]:
@@ -129,17 +130,16 @@ class _Copies:
         return [*pieces, text[position:]]
 
     def _copy(self, pieces: list[str], level: int) -> str:
+        names = self._names.setdefault(level, {})
         written = pieces.copy()
-        written[1::2] = [self._at_level(name, level) for name in pieces[1::2]]
+        for place in range(1, len(pieces), 2):
+            name = pieces[place]
+            new = names.get(name)
+            if new is None:
+                new = names[name] = self.rules.reserve(name) if level else name
+                self._todo.append((name, level + (name in self.counted), new))
+            written[place] = new
         return "".join(written)
-
-    def _at_level(self, name: str, level: int) -> str:
-        key = (name, level + (name in self.counted))
-        known = self._names.get(key)
-        if known is None:
-            known = self._names[key] = name if level == 0 else self.rules.reserve(name)
-            self._todo.append(key)
-        return known
 
 
 def _needed(
@@ -233,15 +233,19 @@ def _names(body: _Body) -> Iterable[str]:
 def _reaching(rules: RuleSet, targets: set[str]) -> set[str]:
     """Rules from which one of the targets can be reached, the targets included."""
     found = set(targets)
-    left = [name for name in rules.rules if name not in found]
+    left = [
+        (name, rules.names_in(body))
+        for name, body in rules.rules.items()
+        if name not in found and name not in rules.groups
+    ]
     while True:
         # Rules come after those that they are made of, but for the circles: a few rounds find all.
         still = []
-        for name in left:
-            if found.isdisjoint(rules.names_in(rules.rules[name])):
-                still.append(name)
+        for rule in left:
+            if found.isdisjoint(rule[1]):
+                still.append(rule)
             else:
-                found.add(name)
+                found.add(rule[0])
         if len(still) == len(left):
             return found
         left = still

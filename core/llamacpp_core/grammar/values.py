@@ -121,8 +121,9 @@ class Values:
         known = (start, tuple(rules.items()))
         if known not in self._automata:
             prefix = f"s{len(self._automata) + 1}-"
-            for name, body in rules.items():
-                self.rules.rules[name.replace(PREFIX, prefix)] = body.replace(PREFIX, prefix)
+            self.rules.add_group(
+                {name.replace(PREFIX, prefix): body.replace(PREFIX, prefix) for name, body in rules.items()}
+            )
             self._automata[known] = start.replace(PREFIX, prefix)
         return self._automata[known]
 

@@ -80,8 +80,9 @@ class ValueCompiler:
             NoValueError: There is none.
             GrammarError: It cannot be enforced.
         """
-        if node.number in self._made:
-            return self._made[node.number]
+        made = self._made.get(node.number)
+        if made is not None:
+            return made
         if node.number in self._impossible:
             raise NoValueError(self._impossible[node.number], parameter="json_schema")
         if node.number in self._open:

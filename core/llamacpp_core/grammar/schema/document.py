@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from urllib.parse import unquote, urldefrag, urljoin
 
 from llamacpp_core.grammar.schema.dialect import dialect_of, lower
-from llamacpp_core.grammar.schema.keywords import refuse, step
+from llamacpp_core.grammar.schema.keywords import ANNOTATIONS, refuse, step
 
 __all__ = ["And", "Document", "Node", "Not", "Resource"]
 
@@ -16,6 +16,8 @@ _NO_SCHEMAS = frozenset({"enum", "const", "default", "examples", "example"})
 _MAX_REFERENCES = 100
 #: Schemas of these keywords alone are one node where they are equal, wherever they are.
 _SIMPLE = frozenset({"type", "format", "minimum", "maximum", "minLength", "maxLength"})
+#: A schema of these keywords alone says no more than its type.
+_TYPE_ALONE = ANNOTATIONS | {"type"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,9 @@ class Document:
         self._index: dict[tuple[str, str], tuple[Any, str, Resource]] | None = None
         self.true = self._new(Node, "$", self._resource)
         self.false = self._new(Node, "$", self._resource)
-        self._simple: dict[str | None, Node] = {"{}": self.true}
+        self._simple: dict[str, Node] = {"{}": self.true}
+        self._types: dict[str, Node] = {}
+        self._references: dict[tuple[int, str], Node] = {}
         self.root = self.node(root, "$", self._resource)
 
     def _new(self, kind: type[_N], path: str, resource: Resource) -> _N:
@@ -125,14 +129,33 @@ class Document:
             return self.true if schema else self.false
         if not isinstance(schema, (dict, Mapping)):
             refuse(path, f"a schema has to be an object, true or false, got {type(schema).__name__}")
+        resource = resource or self._resource
+        return self._known(schema, resource) or self._made(schema, path, resource)
+
+    def _known(self, schema: Mapping[str, Any], resource: Resource) -> Node | None:
+        """The node of a schema that was met before, or of which one glance says that it is like another."""
         known = self._nodes.get(id(schema))
         if known is not None:
             return known
-        resource = resource or self._resource
+        ref = schema.get("$ref")
+        if ref is None:
+            name = schema.get("type")
+            known = self._types.get(name) if isinstance(name, str) and schema.keys() <= _TYPE_ALONE else None
+        elif isinstance(ref, str) and (len(schema) == 1 or self.dialect.refs_alone):
+            known = self._references.get((id(resource), ref))
+        if known is not None:
+            self._nodes[id(schema)] = known
+            self._kept.append(schema)
+        return known
+
+    def _made(self, schema: Mapping[str, Any], path: str, resource: Resource) -> Node:
+        """A new node, or an old one where that turns out to say the same."""
         own_uri = self._id_of(schema)
         if own_uri and schema is not resource.root:
             uri = urldefrag(own_uri)[0]
-            resource = Resource(schema, path, urljoin(resource.uri, uri)) if uri else resource
+            if uri:
+                resource = Resource(schema, path, urljoin(resource.uri, uri))
+                self._kept.append(resource)
         keywords, foreign = lower(schema, self.dialect, path)
         simple = repr(keywords) if keywords.keys() <= _SIMPLE else None
         if simple is not None:
@@ -145,18 +168,21 @@ class Document:
         node.source, node.keywords, node.foreign = schema, keywords, foreign
         if simple is not None:
             self._simple[simple] = node
+            if schema.keys() <= _TYPE_ALONE and isinstance(schema["type"], str):
+                self._types[schema["type"]] = node
         elif len(keywords) == 1 and "$ref" in keywords:
-            node = self._pointed(node)
+            node = self._references[id(resource), keywords["$ref"]] = self._pointed(node)
         self._nodes[id(schema)] = node
         return node
 
     def child(self, parent: Node, schema: Any, *steps: str | int) -> Node:
         """The node of a schema inside another."""
-        if isinstance(schema, bool):
+        if isinstance(schema, dict):
+            known = self._known(schema, parent.resource)
+            if known is not None:
+                return known
+        elif isinstance(schema, bool):
             return self.true if schema else self.false
-        known = self._nodes.get(id(schema))
-        if known is not None:
-            return known
         path = parent.path
         for key in steps:
             path = step(path, key)

@@ -25,6 +25,7 @@ ANNOTATIONS = frozenset(
 
 _logger = logging.getLogger(__name__)
 _MIN_WORD = 6
+_PLAIN_SCHEMAS = frozenset({dict, bool})
 
 
 class NoValueError(GrammarError):
@@ -68,7 +69,10 @@ def _is_schemas(value: Any) -> bool:
 
 
 def _is_schema_map(value: Any) -> bool:
-    return isinstance(value, (dict, Mapping)) and all(map(is_schema, value.values()))
+    if not isinstance(value, (dict, Mapping)):
+        return False
+    inside = value.values()
+    return _PLAIN_SCHEMAS.issuperset(map(type, inside)) or all(map(is_schema, inside))
 
 
 def _is_dependencies(value: Any) -> bool:

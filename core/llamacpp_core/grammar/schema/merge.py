@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from llamacpp_core.grammar.schema.document import Document, Node
@@ -18,6 +19,9 @@ from llamacpp_core.grammar.schema.flats import (
 from llamacpp_core.grammar.schema.regions import lookup, merge_regions
 
 __all__ = ["merge"]
+
+#: The patterns and formats of a string that has none.
+_UNMATCHED = ((), (), (), ())
 
 
 def merge(a: Flat, b: Flat, document: Document) -> Flat | None:
@@ -52,20 +56,30 @@ def _common(a: tuple[Any, ...] | None, b: tuple[Any, ...] | None) -> tuple[Any, 
 
 
 def _merge_texts(a: Text, b: Text) -> Text | None:
-    values = _common(a.values, b.values)
-    merged = Text(
-        a.typed or b.typed,
-        max(a.low, b.low),
-        _smaller(a.high, b.high),
-        _joined(a.patterns, b.patterns),
-        _joined(a.no_patterns, b.no_patterns),
+    values = a.values if b.values is None else b.values
+    if a.values is not None and b.values is not None:
+        wanted = b.values if len(b.values) == 1 else set(b.values)
+        values = tuple([value for value in a.values if value in wanted])
+    low, high = max(a.low, b.low), _smaller(a.high, b.high)
+    if values == () or (high is not None and low > high):
+        return None
+    typed = a.typed or b.typed
+    if a[3:7] == b[3:7] == _UNMATCHED and not a.excluded and not b.excluded:
+        return Text(typed, low, high, values=values)
+    patterns, no_patterns = _joined(a.patterns, b.patterns), _joined(a.no_patterns, b.no_patterns)
+    if patterns and no_patterns and not set(patterns).isdisjoint(no_patterns):
+        return None
+    return Text(
+        typed,
+        low,
+        high,
+        patterns,
+        no_patterns,
         _joined(a.formats, b.formats),
         _joined(a.no_formats, b.no_formats),
         values,
         _joined(a.excluded, b.excluded),
     )
-    impossible = values == () or (merged.high is not None and merged.low > merged.high)
-    return None if impossible or set(merged.patterns) & set(merged.no_patterns) else merged
 
 
 def _merge_numbers(a: Number, b: Number) -> Number | None:
@@ -119,16 +133,7 @@ def _merge_arrays(a: Array, b: Array, document: Document) -> Array | None:
 
 
 def _merge_objects(a: Object, b: Object, document: Document) -> Object | None:
-    names = dict(a.names)
-    if not _is_silent(b, document):
-        names = {name: _joint(known, lookup(b, name, document), document) for name, known in names.items()}
-    silent = _is_silent(a, document)
-    for name, theirs in b.names.items():
-        mine = a.names.get(name)
-        if mine is not None:
-            names[name] = _joint(mine, theirs, document)
-        else:
-            names[name] = theirs if silent else _joint(lookup(a, name, document), theirs, document)
+    names = _merge_names(a, b, document)
     required = _joined(a.required, b.required)
     high, low, values = _smaller(a.high, b.high), max(a.low, b.low), _common(a.values, b.values)
     if (high is not None and max(low, len(required)) > high) or values == ():
@@ -149,6 +154,26 @@ def _merge_objects(a: Object, b: Object, document: Document) -> Object | None:
     )
 
 
+def _merge_names(a: Object, b: Object, document: Document) -> Mapping[str, Property]:
+    """The properties that one of two flat schemas names, those of the first one first."""
+    mine, theirs = a.names, b.names
+    free_of_a, free_of_b = _is_silent(a, document), _is_silent(b, document)
+    if not mine and free_of_a:
+        return theirs
+    if not theirs and free_of_b:
+        return mine
+    names = {
+        name: known
+        if free_of_b and name not in theirs
+        else _joint(known, lookup(b, name, document), document)
+        for name, known in mine.items()
+    }
+    for name, known in theirs.items():
+        if name not in mine:
+            names[name] = known if free_of_a else _joint(lookup(a, name, document), known, document)
+    return names
+
+
 def _is_silent(flat: Object, document: Document) -> bool:
     """Whether a flat schema says nothing about properties that it does not name."""
     rest = flat.rest
@@ -156,7 +181,7 @@ def _is_silent(flat: Object, document: Document) -> bool:
 
 
 def _joint(a: Property, b: Property, document: Document) -> Property:
-    node = document.all_of((a.node, b.node))
+    node = a.node if a.node is b.node else document.all_of((a.node, b.node))
     if node is a.node and (a.evaluated or not b.evaluated):
         return a
     return Property(node, a.evaluated or b.evaluated)

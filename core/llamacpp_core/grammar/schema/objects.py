@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
+from llamacpp_core.errors import GrammarError
 from llamacpp_core.grammar.automaton import Dfa, not_these
 from llamacpp_core.grammar.names import MAX_NAME, other_names
 from llamacpp_core.grammar.pattern import PatternError
@@ -140,7 +141,9 @@ class ObjectCompiler:
         """A named property; None when it can have no value and need not be there."""
         required = name in flat.required
         try:
-            if node is self.compiler.document.false or not self.compiler.name_fits(name, flat.keys):
+            if node is self.compiler.document.false or not (
+                flat.keys is None or self.compiler.name_fits(name, flat.keys)
+            ):
                 self._none(step(path, "required"), f"the property {name!r} is required but never valid")
             value = self.compiler.rule(node, f"{hint}-{name}")
         except NoValueError:
@@ -192,6 +195,10 @@ class ObjectCompiler:
             keys = [self._key(text, names) for text in texts]
         except PatternError as error:
             refuse(step(path, word), str(error))
+        except GrammarError:
+            raise
+        except ValueError as error:
+            refuse(step(path, "propertyNames"), str(error))
         return [key for key in keys if key is not None]
 
     def _key(self, text: Text, names: Dfa) -> str | None:

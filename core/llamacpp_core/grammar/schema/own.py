@@ -25,7 +25,7 @@ from llamacpp_core.grammar.schema.flats import (
 )
 from llamacpp_core.grammar.schema.regions import may_match, regions_of
 
-__all__ = ["loosened", "own_shape"]
+__all__ = ["loosened", "may_be_wider", "own_shape"]
 
 _OBJECT = frozenset(
     [
@@ -70,6 +70,12 @@ def own_shape(node: Node, document: Document, *, wide: bool) -> Shape:
             flat = default_flat(kind, document, typed=typed)
         shape[kind] = [flat]
     return _with_values(shape, words)
+
+
+def may_be_wider(node: Node) -> bool:
+    """Whether :func:`own_shape` may depend on ``wide``."""
+    words = node.keywords
+    return bool(node.foreign) or "patternProperties" in words or words.get("format") in NUMBER_FORMATS
 
 
 def _kinds(words: Mapping[str, Any]) -> tuple[tuple[str, ...], bool]:

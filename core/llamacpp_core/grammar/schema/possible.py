@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import weakref
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from llamacpp_core.errors import GrammarError
@@ -24,7 +25,8 @@ _MAX_DEPTH = 20
 def number_fits(flat: Number, value: float) -> bool:
     """Whether a number is valid under a flat schema, ``values`` left out."""
     exact = Decimal(str(value))
-    if flat.integer is not None and (exact == int(exact)) != flat.integer:
+    above, below = exact.as_integer_ratio()
+    if flat.integer is not None and (below == 1) != flat.integer:
         return False
     if flat.low is not None and (exact < flat.low or (exact == flat.low and flat.low_open)):
         return False
@@ -32,16 +34,17 @@ def number_fits(flat: Number, value: float) -> bool:
         return False
     if any(Decimal(str(other)) == exact for other in flat.excluded):
         return False
-    return all(_divides(factor, exact) for factor in flat.multiples) and not any(
-        _divides(factor, exact) for factor in flat.no_multiples
-    )
+    for factors, wanted in ((flat.multiples, True), (flat.no_multiples, False)):
+        for factor in factors:
+            factor_above, factor_below = _ratio(factor)
+            if (above * factor_below % (below * factor_above) == 0) is not wanted:
+                return False
+    return True
 
 
-def _divides(factor: Decimal, value: Decimal) -> bool:
-    """Whether a value is a multiple, exactly."""
-    value_above, value_below = value.as_integer_ratio()
-    factor_above, factor_below = factor.as_integer_ratio()
-    return not value_above * factor_below % (value_below * factor_above)
+@lru_cache(maxsize=256)
+def _ratio(value: Decimal) -> tuple[int, int]:
+    return value.as_integer_ratio()
 
 
 class Possible:
@@ -93,8 +96,11 @@ class Possible:
     def _object(self, flat: Object) -> bool:
         if flat.high is not None and flat.high < max(flat.low, len(flat.required)):
             return False
-        document = self.shapes.document
-        return all(self.node(lookup(flat, name, document).node) for name in flat.required)
+        for name in flat.required:
+            known = flat.names.get(name)
+            if not self.node(lookup(flat, name, self.shapes.document).node if known is None else known.node):
+                return False
+        return True
 
     def _array(self, flat: Array) -> bool:
         if flat.high is not None and flat.high < flat.low:

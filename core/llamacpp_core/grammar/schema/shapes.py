@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from llamacpp_core.errors import GrammarError
 from llamacpp_core.grammar.schema.complement import complement_flat
 from llamacpp_core.grammar.schema.document import And, Document, Node, Not
 from llamacpp_core.grammar.schema.flats import (
@@ -15,11 +16,12 @@ from llamacpp_core.grammar.schema.flats import (
     Property,
     Region,
     Shape,
+    Text,
     default_flat,
 )
 from llamacpp_core.grammar.schema.keywords import refuse, step
 from llamacpp_core.grammar.schema.merge import merge
-from llamacpp_core.grammar.schema.own import own_shape
+from llamacpp_core.grammar.schema.own import may_be_wider, own_shape
 from llamacpp_core.grammar.schema.possible import Possible
 
 __all__ = ["Shapes"]
@@ -61,6 +63,7 @@ class Shapes:
         self._known: dict[tuple[int, bool], Shape] = {}
         self._open: set[tuple[int, bool]] = set()
         self._work = 0
+        self._listed: dict[int, frozenset[str] | None] = {}
         self._defaults = {kind: default_flat(kind, document) for kind in KINDS}
 
     def is_default(self, kind: str, flat: Flat) -> bool:
@@ -79,8 +82,9 @@ class Shapes:
             GrammarError: The schema refers to itself without anything in between, or there are too many.
         """
         key = (node.number, wide)
-        if key in self._known:
-            return self._known[key]
+        known = self._known.get(key)
+        if known is not None:
+            return known
         if key in self._open:
             refuse(node.path, "the schema refers to itself without anything in between")
         self._open.add(key)
@@ -109,10 +113,13 @@ class Shapes:
                 inner = self.document.child(node.inner, node.inner.keywords["not"], "not")
                 return _not_evaluated(self.of(inner, wide=wide))
             return self.negation(self.of(node.inner, wide=not wide), node.path, wide=wide)
-        shape = own_shape(node, self.document, wide=wide)
         words = node.keywords
-        if not words.keys() & _IN_PLACE:
-            return shape
+        if words.keys().isdisjoint(_IN_PLACE):
+            known = None if may_be_wider(node) else self._known.get((node.number, not wide))
+            if known is not None:
+                return known
+            return own_shape(node, self.document, wide=wide)
+        shape = own_shape(node, self.document, wide=wide)
         for applied in self._applied(node, words, wide):
             shape = self.product(shape, applied, node.path)
         if "oneOf" in words:
@@ -216,17 +223,24 @@ class Shapes:
             return a
         if len(a) == 1 and (a[0] is default or a[0] == default):
             return b
-        several = len(a) * len(b) > 1
+        if len(a) == len(b) == 1:
+            self._work += 1
+            self._check_work()
+            only = merge(a[0], b[0], self.document)
+            return [] if only is None else [only]
         found: dict[Any, Flat] = {}
         for mine in a:
             for theirs in b:
                 self._work += 1
                 flat = merge(mine, theirs, self.document)
-                if flat is not None and (not several or self.possible.flat(flat)):
+                if flat is not None and self.possible.flat(flat):
                     found.setdefault(_key(flat), flat)
-            if self._work > _MAX_WORK:
-                refuse(self.document.root.path, "it combines too many schemas; use fewer anyOf, oneOf, not")
+            self._check_work()
         return list(found.values())
+
+    def _check_work(self) -> None:
+        if self._work > _MAX_WORK:
+            refuse(self.document.root.path, "it combines too many schemas; use fewer anyOf, oneOf, not")
 
     def negation(self, shape: Shape, path: str, *, wide: bool) -> Shape:
         """What is not valid under a shape that is as wide as this one has to be narrow, or the reverse."""
@@ -301,7 +315,27 @@ class Shapes:
         """Whether no value is valid for a property that both name."""
         if mine is None or theirs is None or mine.node is theirs.node:
             return False
+        some, others = self._texts(mine.node), self._texts(theirs.node)
+        if some is not None and others is not None and some.isdisjoint(others):
+            self._work += 1
+            return True
         return not self.possible.node(self.document.all_of((mine.node, theirs.node)))
+
+    def _texts(self, node: Node) -> frozenset[str] | None:
+        """The values of a node that are all listed strings; None where it is not like that."""
+        if node.number not in self._listed:
+            values = None
+            try:
+                shape = self.of(node, wide=True)
+            except GrammarError:
+                return None
+            if shape.keys() == {"string"} and len(shape["string"]) == 1:
+                flat = shape["string"][0]
+                values = (
+                    frozenset(flat.values) if isinstance(flat, Text) and flat.values is not None else None
+                )
+            self._listed[node.number] = values
+        return self._listed[node.number]
 
     def _unevaluated(self, node: Node, words: Mapping[str, Any], shape: Shape) -> Shape:
         document = self.document
@@ -352,4 +386,4 @@ def _key(flat: Flat) -> Any:
     """Equal for equal flat schemas, and hashable."""
     if isinstance(flat, Object | Array) and flat.values is not None:
         return id(flat)
-    return flat._replace(names=tuple(flat.names.items())) if isinstance(flat, Object) else flat  # type: ignore[arg-type]
+    return (tuple(flat.names.items()), flat.typed, *flat[2:]) if isinstance(flat, Object) else flat

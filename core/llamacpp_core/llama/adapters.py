@@ -36,7 +36,7 @@ def load_lora(
     Raises:
         InvalidParameterError: An adapter has that name, or the name could be taken for a position.
         ModelNotFoundError: There is no such file.
-        ModelLoadError: It is damaged, or not an adapter for this model.
+        ModelLoadError: It is damaged or not an adapter for this model, or was changed meanwhile.
         ModelAllocationError: It does not fit into memory.
         UnsupportedCapabilityError: The model writes no text, or this build has llama.cpp as published.
 
@@ -61,9 +61,6 @@ def load_lora(
         raise InvalidParameterError(
             "scale must not be 0: a request that names the adapter is to use it", parameter="scale"
         )
-    from llamacpp_core.models.loadable import check_companion
-
-    check_companion(file, "LoRA adapter")
     loaded = self._adapters.load(os.fspath(file.absolute()), called, strength)
     _tell(self)
     return loaded

@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,8 +152,14 @@ class Adapters:
         one = self.find(number)
         return b"" if one is None else one.digest
 
-    def load(self, path: str, name: str, scale: float) -> LoraInfo:
+    def load(self, path: str, name: str, scale: float, check: Callable[[str], object]) -> LoraInfo:
         """Loads an adapter beside the running requests.
+
+        Args:
+            path: The file.
+            name: What requests are to call it.
+            scale: How strongly it applies where they give no scale.
+            check: Raises if the file could do harm to llama.cpp.
 
         Raises:
             InvalidParameterError: There is one of this name.
@@ -162,11 +168,9 @@ class Adapters:
             ModelAllocationError: It does not fit into memory.
             UnsupportedCapabilityError: This build has llama.cpp without the changes that it needs.
         """
-        from llamacpp_core.models.loadable import check_companion
-
         with self._coming_as(name):
             files = AdapterFiles(path)
-            check_companion(path, "LoRA adapter")
+            check(path)
             size = ffi.new("uint64_t *")
             with collect_errors() as reasons:
                 number = lib.lc_adapter_load(self._engine._core.native, os.fsencode(path), size)

@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from llamacpp_core import _threads
+from llamacpp_core.engine import threads
 from llamacpp_core.engine.events import NativeEvent
 from llamacpp_core.engine.in_flight import Request, wake_all
 from llamacpp_core.engine.kept import Kept
@@ -69,7 +69,7 @@ class _Core:
         self.closing = False
         self.requests: weakref.WeakValueDictionary[int, Request] = weakref.WeakValueDictionary()
         self.numbers = itertools.count(1)
-        self.thread = _threads.Thread(target=self._deliver, name="llamacpp-delivery", daemon=True)
+        self.thread = threads.Thread(target=self._deliver, name="llamacpp-delivery", daemon=True)
         _live.add(self)
 
     @property
@@ -345,7 +345,7 @@ def _open(
             failure.append(last_report())
 
     _native_log.set_native_level()
-    thread = _threads.Thread(target=load, name="llamacpp-load")
+    thread = threads.Thread(target=load, name="llamacpp-load")
     with _native_log.collect_errors() as errors:
         try:
             thread.start()

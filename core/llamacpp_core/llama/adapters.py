@@ -61,7 +61,10 @@ def load_lora(
         raise InvalidParameterError(
             "scale must not be 0: a request that names the adapter is to use it", parameter="scale"
         )
-    loaded = self._adapters.load(os.fspath(file.absolute()), called, strength)
+    from llamacpp_core.models.loadable import check_companion
+
+    path = os.fspath(file.absolute())
+    loaded = self._adapters.load(path, called, strength, lambda it: check_companion(it, "LoRA adapter"))
     _tell(self)
     return loaded
 

@@ -26,8 +26,8 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from llamacpp_core._checks import number, shown, unknown_name
-from llamacpp_core._threads import Timer
 from llamacpp_core.engine.load.options import LoadOptions
+from llamacpp_core.engine.threads import Timer
 from llamacpp_core.errors import EngineClosedError, InvalidParameterError
 from llamacpp_core.llama.lease import Lease, lease
 from llamacpp_core.llama.running import is_busy

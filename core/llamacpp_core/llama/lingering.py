@@ -15,8 +15,8 @@ import queue
 import threading
 import time
 
-from llamacpp_core._threads import Thread
 from llamacpp_core.engine.load.memory import available_memory
+from llamacpp_core.engine.threads import Thread
 from llamacpp_core.llama.llama import Llama
 from llamacpp_core.llama.running import is_busy
 

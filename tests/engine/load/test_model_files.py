@@ -21,8 +21,8 @@ from llamacpp_core import (
     ModelError,
     ModelLoadError,
     ModelNotFoundError,
-    _threads,
 )
+from llamacpp_core.engine import threads
 
 
 def test_missing(tmp_path: Path) -> None:
@@ -213,14 +213,14 @@ def test_loading_can_be_cancelled(smollm2_path: Path) -> None:
 def test_an_interrupt_while_the_loading_thread_starts(
     smollm2_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Interrupted(_threads.Thread):
+    class Interrupted(threads.Thread):
         def start(self) -> None:
             super().start()
             if self.name == "llamacpp-load":
                 raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(_threads, "Thread", Interrupted)
+        patch.setattr(threads, "Thread", Interrupted)
         with pytest.raises(KeyboardInterrupt):
             Llama(smollm2_path, n_ctx=256, n_parallel=1)
     assert not [thread for thread in threading.enumerate() if thread.name == "llamacpp-load"]
@@ -233,14 +233,14 @@ def test_an_interrupt_while_the_loading_thread_starts(
 def test_no_memory_for_a_thread(smollm2_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """The thread ends before it can say that it has started, for which CPython would wait for ever."""
 
-    class NoMemory(_threads.Thread):
+    class NoMemory(threads.Thread):
         def _bootstrap_inner(self) -> None:
             if self.name == name:
                 raise MemoryError
             super()._bootstrap_inner()  # type: ignore[misc]
 
     with monkeypatch.context() as patch:
-        patch.setattr(_threads, "Thread", NoMemory)
+        patch.setattr(threads, "Thread", NoMemory)
         with pytest.raises(MemoryError, match="thread"):
             Llama(smollm2_path, n_ctx=256, n_parallel=1, warmup=False)
     with Llama(smollm2_path, n_ctx=256, n_parallel=1, warmup=False) as llm:

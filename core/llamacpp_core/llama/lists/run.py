@@ -20,7 +20,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from llamacpp_core._checks import boolean, choice, shown
-from llamacpp_core._threads import Thread
+from llamacpp_core.engine.threads import Thread
 from llamacpp_core.errors import (
     EngineClosedError,
     ForkedProcessError,

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from llamacpp_core._checks import number, shown, unknown_name
-from llamacpp_core._threads import Timer
+from llamacpp_core.engine.threads import Timer
 from llamacpp_core.errors import (
     EngineClosedError,
     ForkedProcessError,

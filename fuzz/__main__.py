@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from fuzz.children import run_cases
+from fuzz.children import import_for, run_cases
 
 #: Each machine's module, and how many of its cases a child runs.
 MACHINES = {
@@ -35,9 +35,9 @@ def main() -> int:
     given = parser.parse_args()
     module, per_child = MACHINES[given.machine]
     machine = importlib.import_module(module)
-    importlib.import_module("llamacpp_core.llama.llama")  # so that the children need not
     seed = int(time.time()) * 1000 if given.seed is None else given.seed
     names = [given.case] if given.case else machine.cases(given.cases, seed, given.kinds)
+    import_for(names[0], machine.run)
     count = run_cases(names, machine.run, jobs=given.jobs, per_child=per_child, keep=given.keep)
     if given.case:
         print("\n".join([count.last_words, *(finding.words for finding in count.findings)]))

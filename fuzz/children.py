@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
+import importlib
 import os
 import resource
 import signal
@@ -14,7 +16,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-__all__ = ["Count", "Finding", "run_cases"]
+__all__ = ["Count", "Finding", "import_for", "run_cases"]
 
 WORKED, REFUSED, UNTYPED = "worked", "refused", "untyped"
 WALL_SECONDS, MEMORY = 120, 6 << 30
@@ -54,7 +56,7 @@ class _Child:
 
     cases: list[str]
     folder: tempfile.TemporaryDirectory[str]
-    started: float
+    since: float
     n_lines: int = 0
 
     @property
@@ -67,12 +69,37 @@ class _Child:
         except FileNotFoundError:
             return []
 
-    def is_slow(self) -> bool:
+    def is_slow(self, now: float) -> bool:
         """Whether nothing began or ended for too long."""
         n_lines = len(self.journal())
         if n_lines != self.n_lines:
-            self.n_lines, self.started = n_lines, time.monotonic()
-        return time.monotonic() - self.started > WALL_SECONDS
+            self.n_lines, self.since = n_lines, now
+        return now - self.since > WALL_SECONDS
+
+
+def import_for(case: str, run: Run) -> None:
+    """Imports what a case imports, so that no child has to: one of them tries it before."""
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy's threads would not be in a fork
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(reading)
+            with (
+                tempfile.TemporaryDirectory(prefix="fuzz-", dir=_scratch()) as folder,
+                contextlib.suppress(BaseException),
+            ):
+                run(case, Path(folder))
+            with os.fdopen(writing, "w") as names:
+                names.write("\n".join(sys.modules))
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as names:
+        for name in names.read().split():
+            with contextlib.suppress(Exception):  # some have a place in sys.modules only
+                importlib.import_module(name)
+    os.waitpid(pid, 0)
 
 
 def run_cases(
@@ -91,10 +118,12 @@ def run_cases(
     running: dict[int, _Child] = {}
     left: list[list[str]] = []
     chunks = _chunks(cases, per_child)
+    awake, looked = 0.0, time.monotonic()  # seconds without those in which this process was stopped, too
     while True:
+        awake, looked = awake + min(time.monotonic() - looked, 1), time.monotonic()
         while len(running) < jobs and (chunk := left.pop() if left else next(chunks, None)):
             folder = tempfile.TemporaryDirectory(prefix="fuzz-", dir=_scratch())
-            child = _Child(chunk, folder, time.monotonic())
+            child = _Child(chunk, folder, awake)
             running[_start(child, run)] = child
         if not running:
             return count
@@ -106,7 +135,7 @@ def run_cases(
             child.folder.cleanup()
         elif pid == 0:
             for number, child in running.items():
-                if child.is_slow():
+                if child.is_slow(awake):
                     os.kill(number, signal.SIGKILL)
             time.sleep(0.01)
 

@@ -156,8 +156,9 @@ class Storm:
             with contextlib.suppress(BaseException):
                 code = self._in_child()
             os._exit(code)
-        end = time.monotonic() + CHILD_SECONDS
-        while time.monotonic() < end:
+        for _ in range(
+            100 * CHILD_SECONDS
+        ):  # looks, not seconds: all of this may have been stopped meanwhile
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
                 if os.waitstatus_to_exitcode(status):
@@ -218,12 +219,11 @@ class Storm:
 
     def _rest(self) -> None:
         """Nothing runs on after the last answer."""
-        end = time.monotonic() + IDLE_SECONDS
-        while self.llm.n_active or self.encoder.n_active:
-            if time.monotonic() > end:
-                self.failures.append(f"{self.llm.n_active} requests are left in the engine")
+        for _ in range(200 * IDLE_SECONDS):
+            if not self.llm.n_active and not self.encoder.n_active:
                 return
             time.sleep(0.005)
+        self.failures.append(f"{self.llm.n_active} requests are left in the engine")
 
 
 async def _first(request: Any, llm: Any) -> None:
@@ -266,6 +266,8 @@ def run(storm: Storm, n: int) -> tuple[dict[str, int], dict[str, int]]:
         storm.round(index, min(ROUND, n - index * ROUND))
         if index < max(1, n // ROUND // 5):  # until everything was used once
             before = holds()
+        if (index + 1) % max(1, n // ROUND // 5) == 0:
+            print(f"after {(index + 1) * ROUND} requests it holds {holds()}", flush=True)
         if storm.failures:
             break
     return before, holds()

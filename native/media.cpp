@@ -2,11 +2,9 @@
 
 #include "error.h"
 
-#include "vendor/stb/stb_image.h"
-
-#ifdef LLAMACPP_BOUNDED_MEDIA
 #include "llama_cpp/media/sound.h"
-#endif
+
+#include "vendor/stb/stb_image.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -72,17 +70,11 @@ int64_t pixels_of(const place & where, const raw_buffer & file) {
 }
 
 double seconds_of(const place & where, const raw_buffer & file) {
-#ifdef LLAMACPP_BOUNDED_MEDIA
     const double seconds = lc_sound_seconds(file.data(), file.size());
     if (seconds < 0) {
         refuse(where, "is no sound that can be read: give a WAV, MP3 or FLAC file");
     }
     return seconds;
-#else
-    (void) where;
-    (void) file;
-    return 0;
-#endif
 }
 
 } // namespace

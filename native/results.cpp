@@ -97,6 +97,7 @@ void store_final(lc_engine & e, lc_request & request, int index, server_task_res
     out["n_decoded"]     = result.n_decoded;
     out["timings"]       = result.stats.to_json();
     out["id_slot"]       = result.id_slot;
+    out["id_task"]       = result.id;
     if (!request.stream) {
         out["text"]   = whole_characters(std::move(result.content));
         out["tokens"] = result.tokens;

@@ -20,37 +20,50 @@ server_task_result_ptr wait_for(lc_engine & e, int id, int32_t timeout_s) {
     return result;
 }
 
+int32_t save_or_restore(lc_engine_ref * ref, server_task && task, const char * path, int32_t timeout_s) {
+    const auto engine         = lc_hold(ref);
+    task.id                   = engine->queues->get_new_id();
+    task.slot_action.filename = path;
+    task.slot_action.filepath = path;
+    const int id              = task.id;
+    engine->queues->queue_results.add_waiting_task_id(id);
+    engine->queues->queue_tasks.post(std::move(task));
+    const auto result = wait_for(*engine, id, timeout_s);
+    if (!result && engine->closing) {
+        throw lc_exception("closed", "the engine was closed");
+    }
+    if (!result) {
+        server_task cancel(SERVER_TASK_TYPE_CANCEL);
+        cancel.id_target = id;
+        engine->queues->queue_tasks.post(std::move(cancel), true);
+        throw lc_exception("native", "the slot is still working on a request");
+    }
+    if (const auto * error = dynamic_cast<server_task_result_error *>(result.get())) {
+        throw lc_exception("native", error->err_msg);
+    }
+    const auto * done = dynamic_cast<server_task_result_slot_save_load *>(result.get());
+    if (done == nullptr) {
+        throw std::runtime_error("a result of an unknown kind");
+    }
+    return (int32_t) done->n_tokens;
+}
+
 } // namespace
 
-extern "C" int32_t lc_slot_file(lc_engine_ref * ref, int32_t slot, const char * path, int32_t restore, int32_t timeout_s) {
+extern "C" int32_t lc_slot_save(lc_engine_ref * ref, int32_t slot, int32_t task_id, const char * path, int32_t timeout_s) {
     return lc_guard<int32_t>(-1, [&] {
-        const auto  engine = lc_hold(ref);
-        server_task task(restore ? SERVER_TASK_TYPE_SLOT_RESTORE : SERVER_TASK_TYPE_SLOT_SAVE);
-        task.id                   = engine->queues->get_new_id();
-        task.slot_action.id_slot  = slot;
-        task.slot_action.filename = path;
-        task.slot_action.filepath = path;
-        const int id              = task.id;
-        engine->queues->queue_results.add_waiting_task_id(id);
-        engine->queues->queue_tasks.post(std::move(task));
-        const auto result = wait_for(*engine, id, timeout_s);
-        if (!result && engine->closing) {
-            throw lc_exception("closed", "the engine was closed");
-        }
-        if (!result) {
-            server_task cancel(SERVER_TASK_TYPE_CANCEL);
-            cancel.id_target = id;
-            engine->queues->queue_tasks.post(std::move(cancel), true);
-            throw lc_exception("native", "the slot is still working on a request");
-        }
-        if (const auto * error = dynamic_cast<server_task_result_error *>(result.get())) {
-            throw lc_exception("native", error->err_msg);
-        }
-        const auto * done = dynamic_cast<server_task_result_slot_save_load *>(result.get());
-        if (done == nullptr) {
-            throw std::runtime_error("a result of an unknown kind");
-        }
-        return (int32_t) done->n_tokens;
+        server_task task(SERVER_TASK_TYPE_SLOT_SAVE);
+        task.slot_action.id_slot = slot;
+        task.id_target           = task_id; // see prefix/change.cmake
+        return save_or_restore(ref, std::move(task), path, timeout_s);
+    });
+}
+
+extern "C" int32_t lc_slot_restore(lc_engine_ref * ref, int32_t slot, const char * path, int32_t timeout_s) {
+    return lc_guard<int32_t>(-1, [&] {
+        server_task task(SERVER_TASK_TYPE_SLOT_RESTORE);
+        task.slot_action.id_slot = slot;
+        return save_or_restore(ref, std::move(task), path, timeout_s);
     });
 }
 

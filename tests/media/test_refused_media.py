@@ -137,7 +137,6 @@ SOUNDS = {
 }
 
 
-@pytest.mark.changes("media")
 @pytest.mark.parametrize("kind", SOUNDS)
 def test_sounds_that_cannot_be_read(hearing: Llama, kind: str) -> None:
     with pytest.raises(InvalidMessageError, match=r"WAV, MP3 or FLAC|3600 seconds") as caught:

@@ -182,3 +182,17 @@ def test_broken_vocabulary_files(tmp_path: Path, content: bytes | None, error: t
         path.write_bytes(content)
     with pytest.raises(error):
         WordPieceTokenizer.from_vocab(path)
+
+
+@pytest.mark.parametrize("more", [-2, 3])
+def test_types_of_more_or_fewer_tokens_than_there_are(tmp_path: Path, more: int) -> None:
+    from fuzz.files import encoder
+
+    file, path = encoder(), tmp_path / "encoder.gguf"
+    path.write_bytes(file.pack())
+    expected = WordPieceTokenizer.from_gguf(path).encode("the a b")
+    types = next(entry for entry in file.entries if entry.key == "tokenizer.ggml.token_type")
+    element, kinds = types.value
+    types.value = (element, [*kinds, *[3] * more] if more > 0 else kinds[:more])
+    path.write_bytes(file.pack())
+    assert WordPieceTokenizer.from_gguf(path).encode("the a b") == expected

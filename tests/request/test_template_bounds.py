@@ -77,6 +77,20 @@ def test_range_is_limited() -> None:
             llm.apply_chat_template([{"role": "user", "content": "100001"}])
 
 
+def test_slices_with_steps_of_any_size() -> None:
+    """They are Python's; one that led beyond what an integer holds took all memory."""
+    largest = 2**63 - 1
+    starts, steps = [None, 0, 2, -1, -3, largest], [1, -1, 3, -3, largest, -largest - 1]
+    template, expected = "", ""
+    for start in starts:
+        for step in steps:
+            piece = f"[{'' if start is None else start}::{step}]"
+            template += f"{{{{ messages[0].content{piece} }}}};{{{{ ['a', 'b', 'c']{piece}|join }}}};"
+            expected += f"{'abcd'[start::step]};{'abc'[start::step]};"
+    with Llama(MODEL, chat_template=template, n_ctx=256, n_parallel=1, warmup=False) as llm:
+        assert llm.apply_chat_template([{"role": "user", "content": "abcd"}]) == expected
+
+
 def test_deep_but_bounded_templates_work_in_a_thread() -> None:
     expression = "{{ 'a'" + " ~ 'b'" * 900 + " }}"
     template = "{% if 1 %}" * 100 + expression + "{% endif %}" * 100 + ALL_MESSAGES

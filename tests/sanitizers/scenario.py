@@ -10,6 +10,7 @@ import contextlib
 import importlib.util
 import random
 import sys
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -146,6 +147,68 @@ def storm(llm: Any) -> None:
     assert llm("The capital of France is", max_tokens=1, temperature=0)["choices"]
 
 
+def shared_beginning(llm: Any) -> None:
+    """Requests whose prompts begin alike: cells are copied, read in one place for all, and written over."""
+    step("a shared beginning")
+    beginning = (
+        "A list of the things that one needs for a long walk in the hills, written down with care: " * 16
+    )
+    assert len(llm.tokenize(beginning.encode())) >= 300
+
+    def ask(number: int) -> Any:
+        return llm(f"{beginning}{number}", max_tokens=4 + number, temperature=0, ignore_eos=True)
+
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(2):
+            for answer in pool.map(ask, range(6)):
+                assert answer["usage"]["completion_tokens"] >= 4
+            llm("Something else, which takes the place of one of them.", max_tokens=2)
+        streams = [llm(f"{beginning}{i}", max_tokens=30, stream=True) for i in range(4)]
+        for stream in streams:  # one after the other leaves, and what the others read of it stays
+            next(stream)
+            stream.close()
+
+
+def adapters(llm: Any, folder: Path) -> None:
+    """LoRA adapters that come and go beside requests with and without them."""
+    step("adapters")
+    from llamacpp_core import InvalidParameterError
+
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from adapter_files import write_adapter
+
+    paths = [write_adapter(folder / f"adapter{i}.gguf", i) for i in range(2)]
+    stop = threading.Event()
+
+    def ask(worker: int) -> int:
+        done = 0
+        while not stop.is_set():
+            lora = {"lora": f"adapter{worker % 2}"} if worker else {}
+            with contextlib.suppress(InvalidParameterError):  # it is not there just now
+                llm(f"The capital of country {done % 3} is", max_tokens=4, temperature=0, **lora)
+                done += 1
+        return done
+
+    with ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(ask, worker) for worker in range(4)]
+        try:
+            for i in range(12):
+                llm.load_lora(paths[i % 2])
+                running = llm("Once upon a time", max_tokens=20, stream=True, lora=f"adapter{i % 2}")
+                next(running)
+                llm.unload_lora(f"adapter{i % 2}")
+                if i % 3:
+                    list(running)
+                else:
+                    running.close()
+        finally:
+            stop.set()
+        assert sum(one.result() for one in asking) > 0
+    llm.load_lora(paths[0])
+    llm("The sky is", max_tokens=3, lora="adapter0", logits_processor=lambda ids, scores: scores)
+    llm("The sky is", max_tokens=60, lora="adapter0", stream=True)  # the model is closed in the middle
+
+
 def close_in_flight(options: dict[str, Any]) -> None:
     """Closing a model that is working, from another thread."""
     step("close in flight")
@@ -177,6 +240,9 @@ def main() -> None:
         requests(llm)
         errors(llm)
         storm(llm)
+        shared_beginning(llm)
+        with tempfile.TemporaryDirectory() as folder:
+            adapters(llm, Path(folder))
         path = llm.info.path
     embeddings(n_threads)
     lowlevel(path, n_threads)

@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from llamacpp_core.errors import (
     InvalidParameterError,
     ModelAllocationError,
     ModelLoadError,
+    ModelNotFoundError,
     UnsupportedCapabilityError,
 )
 from llamacpp_core.native import ffi, lib
@@ -28,7 +29,7 @@ from llamacpp_core.native.log import collect_errors
 if TYPE_CHECKING:
     from llamacpp_core.engine.engine import Engine
 
-__all__ = ["Adapters", "LoraInfo", "file_digest"]
+__all__ = ["AdapterFiles", "Adapters", "LoraInfo"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class LoraInfo:
         size_bytes: Memory that it takes.
         at_start: It was given when the model was loaded.
         number: Its number in the engine.
-        digest: Of its file's content when it was loaded; empty if the file was gone by then.
+        digest: The SHA-256 of what was loaded.
     """
 
     name: str
@@ -55,24 +56,50 @@ class LoraInfo:
     digest: bytes = dataclasses.field(repr=False, default=b"")
 
 
-def file_digest(path: str | os.PathLike[str]) -> bytes:
-    """The SHA-256 of a file's content.
+class AdapterFiles:
+    """The content of files that are about to be loaded, to be asked afterwards whether it still is that.
+
+    Args:
+        paths: The files.
+
+    Attributes:
+        digests: The SHA-256 of each.
 
     Raises:
-        ModelLoadError: It cannot be read.
+        ModelNotFoundError: One is not there.
+        ModelLoadError: One cannot be read.
     """
+
+    def __init__(self, *paths: str | os.PathLike[str]) -> None:
+        self._paths = paths
+        self._seen = [_seen(path) for path in paths]
+        self.digests = [digest for digest, _ in self._seen]
+
+    def check(self) -> None:
+        """Says that what was loaded since is what was there at first.
+
+        Raises:
+            ModelLoadError: A file was written to, or another one came into its place, if only for a while.
+        """
+        for path, before in zip(self._paths, self._seen, strict=True):
+            if _seen(path) != before:
+                raise ModelLoadError(
+                    f"{path} was changed while it was loaded: load it when nobody writes to it",
+                    path=str(path),
+                )
+
+
+def _seen(path: str | os.PathLike[str]) -> tuple[bytes, tuple[int, ...]]:
+    """A file's SHA-256, and facts that tell it from others with the same content."""
     try:
         with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
+            facts = os.fstat(file.fileno())
+            digest = hashlib.file_digest(file, "sha256").digest()
+    except FileNotFoundError:
+        raise ModelNotFoundError(f"no such LoRA adapter: {path}") from None
     except OSError as error:
         raise ModelLoadError(f"{path}: the LoRA adapter cannot be read: {error}", path=str(path)) from error
-
-
-def _digest_if_there(path: str) -> bytes:
-    try:
-        return file_digest(path)
-    except ModelLoadError:
-        return b""
+    return digest, (facts.st_dev, facts.st_ino, facts.st_ctime_ns)
 
 
 class Adapters:
@@ -80,7 +107,7 @@ class Adapters:
 
     Args:
         engine: The engine.
-        given: Path, scale and bytes of the adapters that it was opened with, in their order.
+        given: Path, scale, bytes and digest of the adapters that it was opened with, in their order.
     """
 
     def __init__(self, engine: Engine, given: Sequence[Mapping[str, Any]]) -> None:
@@ -95,7 +122,7 @@ class Adapters:
                 one["bytes"],
                 True,
                 number,
-                _digest_if_there(one["path"]),
+                one["digest"],
             )
             for number, one in enumerate(given)
         )
@@ -125,24 +152,37 @@ class Adapters:
         one = self.find(number)
         return b"" if one is None else one.digest
 
-    def load(self, path: str, name: str, scale: float) -> LoraInfo:
-        """Loads an adapter beside the running requests. The file must have been checked.
+    def load(self, path: str, name: str, scale: float, check: Callable[[str], object]) -> LoraInfo:
+        """Loads an adapter beside the running requests.
+
+        Args:
+            path: The file.
+            name: What requests are to call it.
+            scale: How strongly it applies where they give no scale.
+            check: Raises if the file could do harm to llama.cpp.
 
         Raises:
             InvalidParameterError: There is one of this name.
-            ModelLoadError: It is not an adapter for this model.
+            ModelNotFoundError: There is no such file.
+            ModelLoadError: It is damaged or not an adapter for this model, or was changed meanwhile.
             ModelAllocationError: It does not fit into memory.
             UnsupportedCapabilityError: This build has llama.cpp without the changes that it needs.
         """
         with self._coming_as(name):
-            digest = file_digest(path)
+            files = AdapterFiles(path)
+            check(path)
             size = ffi.new("uint64_t *")
             with collect_errors() as reasons:
                 number = lib.lc_adapter_load(self._engine._core.native, os.fsencode(path), size)
                 report = last_report() if number < 0 else None
             if report is not None:
                 raise _load_error(report, reasons, path)
-            loaded = LoraInfo(name, path, scale, int(size[0]), False, number, digest)
+            try:
+                files.check()
+            except BaseException:
+                lib.lc_adapter_unload(self._engine._core.native, number)
+                raise
+            loaded = LoraInfo(name, path, scale, int(size[0]), False, number, files.digests[0])
             with self.lock:
                 self._all = (*self._all, loaded)
         return loaded

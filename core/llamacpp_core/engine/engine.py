@@ -18,6 +18,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from llamacpp_core.engine import threads
 from llamacpp_core.engine.events import NativeEvent
 from llamacpp_core.engine.in_flight import Request, wake_all
 from llamacpp_core.engine.kept import Kept
@@ -68,7 +69,7 @@ class _Core:
         self.closing = False
         self.requests: weakref.WeakValueDictionary[int, Request] = weakref.WeakValueDictionary()
         self.numbers = itertools.count(1)
-        self.thread = threading.Thread(target=self._deliver, name="llamacpp-delivery", daemon=True)
+        self.thread = threads.Thread(target=self._deliver, name="llamacpp-delivery", daemon=True)
         _live.add(self)
 
     @property
@@ -96,7 +97,7 @@ class _Core:
             return  # its threads are in the parent, which also frees the memory
         self.closing = True
         lib.lc_engine_wake(self._native)
-        if self.thread.ident is None:  # Ctrl-C came before it was started
+        if not self.thread.is_alive():  # it was not started, or has closed the engine itself
             lib.lc_engine_close(self._native)
         elif threading.current_thread() is not self.thread:
             self.thread.join()
@@ -289,20 +290,6 @@ class Engine:
             raise _as_bad_request(last_report())
         return ffi.gc(made, lib.lc_chooser_free)
 
-    def slot_file(self, slot: int, path: str, *, restore: bool, timeout_s: int = 60) -> int:
-        """Writes what a slot remembers to a file, or reads it back; returns how many tokens it holds.
-
-        llama.cpp trusts the file that it reads: check it before.
-
-        Raises:
-            EngineError: The slot was busy for too long, or the file cannot be written or does not fit.
-        """
-        n_tokens = lib.lc_slot_file(self._core.native, slot, os.fsencode(path), restore, timeout_s)
-        if n_tokens < 0:
-            report = last_report()
-            raise error_from_report(report) if report["type"] == "closed" else EngineError(report["message"])
-        return int(n_tokens)
-
     def keep_prompts(self, folder: str, max_bytes: int, fingerprint: str) -> None:
         """Keeps long beginnings of prompts in a folder from now on, for this process and the next.
 
@@ -360,7 +347,7 @@ def _open(
             failure.append(last_report())
 
     _native_log.set_native_level()
-    thread = threading.Thread(target=load, name="llamacpp-load")
+    thread = threads.Thread(target=load, name="llamacpp-load")
     with _native_log.collect_errors() as errors:
         try:
             thread.start()

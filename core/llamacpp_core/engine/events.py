@@ -49,6 +49,7 @@ class Final:
         timings: llama.cpp's timings.
         text: Text that has not come in pieces.
         id_slot: The engine's slot that holds the conversation; -1 for none.
+        id_task: By which the engine knows that it is still there.
         probs: The log-probabilities of the tokens that came with the text.
     """
 
@@ -60,6 +61,7 @@ class Final:
     timings: dict[str, Any]
     text: str = ""
     id_slot: int = -1
+    id_task: int = -1
     probs: Sequence[dict[str, Any]] = ()
     stopping_word: str = ""
 

@@ -36,7 +36,7 @@ def load_lora(
     Raises:
         InvalidParameterError: An adapter has that name, or the name could be taken for a position.
         ModelNotFoundError: There is no such file.
-        ModelLoadError: It is damaged, or not an adapter for this model.
+        ModelLoadError: It is damaged or not an adapter for this model, or was changed meanwhile.
         ModelAllocationError: It does not fit into memory.
         UnsupportedCapabilityError: The model writes no text, or this build has llama.cpp as published.
 
@@ -63,8 +63,8 @@ def load_lora(
         )
     from llamacpp_core.models.loadable import check_companion
 
-    check_companion(file, "LoRA adapter")
-    loaded = self._adapters.load(os.fspath(file.absolute()), called, strength)
+    path = os.fspath(file.absolute())
+    loaded = self._adapters.load(path, called, strength, lambda it: check_companion(it, "LoRA adapter"))
     _tell(self)
     return loaded
 

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from llamacpp_core._checks import number, shown, unknown_name
 from llamacpp_core.engine.load.options import LoadOptions
+from llamacpp_core.engine.threads import Timer
 from llamacpp_core.errors import EngineClosedError, InvalidParameterError
 from llamacpp_core.llama.lease import Lease, lease
 from llamacpp_core.llama.running import is_busy
@@ -128,7 +129,7 @@ class ModelHandle:
 
     def _set_timer(self, seconds: float | None) -> None:
         if seconds is not None and self._timer is None:
-            self._timer = threading.Timer(seconds, _give_back_unused, [weakref.ref(self)])
+            self._timer = Timer(seconds, _give_back_unused, [weakref.ref(self)])
             self._timer.name, self._timer.daemon = "llamacpp-keep-alive", True
             self._timer.start()
 

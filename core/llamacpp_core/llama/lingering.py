@@ -16,6 +16,7 @@ import threading
 import time
 
 from llamacpp_core.engine.load.memory import available_memory
+from llamacpp_core.engine.threads import Thread
 from llamacpp_core.llama.llama import Llama
 from llamacpp_core.llama.running import is_busy
 
@@ -65,7 +66,7 @@ def watch() -> None:
     """Sees to it that there is a thread that frees models; the caller holds the lock."""
     global _watcher
     if _watcher is None:
-        _watcher = threading.Thread(target=_free_when_due, name="llamacpp-lingering", daemon=True)
+        _watcher = Thread(target=_free_when_due, name="llamacpp-lingering", daemon=True)
         _watcher.start()
 
 

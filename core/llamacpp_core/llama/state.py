@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llamacpp_core._checks import file_path
 from llamacpp_core._checks import seed as check_seed
+from llamacpp_core.engine.slots import restore_slot, save_slot
 from llamacpp_core.errors import (
     EngineClosedError,
     EngineError,
@@ -90,7 +91,7 @@ def save_state(self: Llama) -> LlamaState:
 
     with tempfile.TemporaryDirectory(prefix="llamacpp-") as folder:
         path = Path(folder) / "slot"
-        self._engine.slot_file(final.id_slot, os.fspath(path), restore=False)
+        save_slot(self._engine, final.id_slot, final.id_task, os.fspath(path))
         return _state(self, "engine", [], path.read_bytes())
 
 
@@ -124,7 +125,7 @@ def load_state(self: Llama, state: LlamaState) -> None:
         path = Path(folder) / "slot"
         path.write_bytes(state.data)
         try:
-            self._engine.slot_file(_slot(self), os.fspath(path), restore=True)
+            restore_slot(self._engine, _slot(self), os.fspath(path))
         except (EngineClosedError, ForkedProcessError):
             raise
         except EngineError as error:

@@ -17,7 +17,7 @@ from llamacpp_core.errors import (
 )
 from llamacpp_core.lowlevel._owned import NativeHandle, NativeObject, because
 from llamacpp_core.lowlevel.vocabulary import Vocabulary
-from llamacpp_core.models.loadable import check_values
+from llamacpp_core.models.loadable import check_values, check_weights
 from llamacpp_core.models.metadata import metadata_problem
 from llamacpp_core.native import checked, ffi, lib, text
 from llamacpp_core.native.enums import enum_values
@@ -85,7 +85,9 @@ class Model(NativeObject):
         shares = _tensor_split(tensor_split)
         params.tensor_split = shares
         overrides = _overrides(metadata_overrides or {})
-        check_values(read_gguf_header(file), metadata_overrides)
+        header = read_gguf_header(file)
+        check_values(header, metadata_overrides)
+        check_weights(header)
         params.kv_overrides = overrides
         progress = _Progress(on_progress)
         progress.install(params)

@@ -13,7 +13,7 @@ from llamacpp_core.models.gguf.header import GGUFHeader, read_gguf_header
 from llamacpp_core.models.gguf.parse import GGUFArray
 from llamacpp_core.models.metadata import metadata_problem
 
-__all__ = ["check_companion", "check_loadable", "check_lookup_cache", "check_values"]
+__all__ = ["check_companion", "check_loadable", "check_lookup_cache", "check_values", "check_weights"]
 
 _OTHER_TYPES = {
     "adapter": "it is a LoRA adapter: load it beside its base model",
@@ -33,6 +33,8 @@ _COMPANIONS = {
 _NO_ENCODER = "gemma4u"
 #: Types that no product takes weights in.
 _NO_WEIGHTS = ("I8", "I16", "I32", "I64", "F64", "Q8_1", "Q8_K")
+#: Tensors that are called weights and are tables of numbers.
+_TABLES = (".ffn_gate_tid2eid.weight",)
 #: Tokens of an n-gram in a lookup cache (``LLAMA_NGRAM_MAX``).
 _NGRAM = 4
 #: Projectors whose pictures have one size, so that every patch needs a position of its own.
@@ -62,7 +64,7 @@ def check_companion(path: str | os.PathLike[str], kind: str) -> GGUFHeader:
     if not is_one:
         raise ModelLoadError(f"{path} is not a {kind}: {_COMPANIONS[kind]}", path=str(path))
     check_values(header)
-    _check_weights(header)
+    check_weights(header)
     if kind == "projector":
         _check_layers(header)
         _check_positions(header)
@@ -118,12 +120,21 @@ def check_values(header: GGUFHeader, overrides: Mapping[str, Any] | None = None)
             raise ModelLoadError(f"{path} cannot be loaded: its {key} is wrong: {problem}", path=path)
 
 
-def _check_weights(header: GGUFHeader) -> None:
+def check_weights(header: GGUFHeader) -> None:
+    """Checks the tensors of a file.
+
+    Raises:
+        ModelLoadError: One holds nothing, or is a weight in a type that no product takes.
+    """
     for tensor in header.tensors:
         problem = None
         if 0 in tensor.shape:
             problem = f"holds nothing: its shape is {tuple(tensor.shape)}"
-        elif tensor.type in _NO_WEIGHTS and tensor.name.endswith((".weight", ".bias", ".lora_a", ".lora_b")):
+        elif (
+            tensor.type in _NO_WEIGHTS
+            and tensor.name.endswith((".weight", ".bias", ".lora_a", ".lora_b"))
+            and not tensor.name.endswith(_TABLES)
+        ):
             problem = f"is of type {tensor.type}, in which nothing can be computed"
         if problem is not None:
             path = str(header.path)
@@ -196,5 +207,6 @@ def check_loadable(headers: Sequence[GGUFHeader]) -> None:
                 f" {number + 1} of {len(headers)}",
                 path=str(header.path),
             )
+        check_weights(header)
     if not any(header.tensors for header in headers):
         raise ModelLoadError(f"{path} holds a vocabulary but no weights", path=path)

@@ -40,6 +40,14 @@ llama_cpp_edit(prefix_server FILE tools/server/server-context.cpp
 
     server_slot * get_available_slot_as_published(const server_task & task) {
 ]==]
+  # only what the task has left is saved for it
+  FROM [==[                    std::vector<char> packed;
+                    try {
+]==]
+  TO [==[                    std::vector<char> packed;
+                    try {
+                        lc_prefix::check_left_by(*this, *slot, task.id_target);
+]==]
   FROM [==[                        slot->prompt.tokens = std::move(restored);
 ]==]
   TO [==[                        slot->prompt.tokens = std::move(restored);

@@ -320,14 +320,6 @@ bool lc_prefix::stops_here(const server_context_impl & ctx, const server_slot & 
     return false;
 }
 
-void lc_prefix::use_loras_as_loaded(const server_context_impl & ctx, server_slot & slot) {
-    const auto & loaded = ctx.params_base.lora_adapters;
-    if (!are_lora_equal(loaded, slot.lora) && lora_should_clear_cache(slot.lora, loaded)) {
-        slot.prompt.clear();
-    }
-    slot.lora = loaded;
-}
-
 // The idle slot whose loss costs least: an empty one, then one whose tokens another slot has too for the most
 // part, then the one that was used longest ago.
 server_slot * lc_prefix::least_useful(server_context_impl & ctx) {
@@ -359,6 +351,10 @@ server_slot * lc_prefix::choose(server_context_impl & ctx, const server_task & t
         return ctx.get_available_slot_as_published(task);
     }
     note_what_was_read(ctx); // by a slot that has ended since the last step
+    const size_t n_wanted = task.child_tasks.size() + 1;
+    if (ctx.get_free_slots(n_wanted, -1).size() < n_wanted) { // it waits, and an idle slot keeps what it has
+        return nullptr;
+    }
     const auto & lora = task.params.lora.empty() ? ctx.params_base.lora_adapters :
                                                    ctx.construct_lora_list(task.params.lora);
     server_slot * best = nullptr;

@@ -50,6 +50,8 @@ struct lc_prefix {
     static int draft_room(const server_context_impl & ctx, const server_slot & slot);
     // A task without LoRA scales of its own follows one that had some.
     static void use_loras_as_loaded(const server_context_impl & ctx, server_slot & slot);
+    // Throws unless a slot has what a task has left in it, computed as the model was loaded.
+    static void check_left_by(const server_context_impl & ctx, const server_slot & slot, int task);
 
   private:
     friend struct lc_memory;

@@ -63,6 +63,21 @@ void lc_prefix::change_adapters(server_context_impl & ctx) {
     ctx.lc_adapters->apply(ctx.ctx_tgt, ctx.params_base.lora_adapters, ctx.slots, ctx.lc_held.get());
 }
 
+void lc_prefix::use_loras_as_loaded(const server_context_impl & ctx, server_slot & slot) {
+    const auto & loaded = ctx.params_base.lora_adapters;
+    if (!are_lora_equal(loaded, slot.lora) && lora_should_clear_cache(slot.lora, loaded)) {
+        slot.prompt.clear();
+    }
+    slot.lora = loaded;
+}
+
+void lc_prefix::check_left_by(const server_context_impl & ctx, const server_slot & slot, int task) {
+    const bool is_left = slot.task_prev && slot.task_prev->id == task && !slot.prompt.tokens.empty();
+    if (!is_left || !are_lora_equal(slot.lora, ctx.params_base.lora_adapters)) {
+        throw std::runtime_error("a later request has taken the place of the conversation");
+    }
+}
+
 void lc_prefix_configure(server_context & context) {
     auto & ctx   = *context.impl;
     ctx.lc_held  = std::make_shared<lc_memory>();

@@ -1,6 +1,7 @@
 # What a chat template may use up is counted while it renders: bounds.h. Each edit puts a call where llama.cpp's
-# engine takes a step, walks through a value, copies text or makes values; two more keep it from dividing by zero
-# and from sorting by an order that is none, which std::sort may not be given.
+# engine takes a step, walks through a value, copies text or makes values; three more keep it from dividing by zero,
+# from steps of slices that integers do not hold, and from sorting by an order that is none, which std::sort may not be
+# given.
 
 llama_cpp_edit(jinja_runtime_cpp FILE common/jinja/runtime.cpp
   FROM [==[#include "lexer.h"
@@ -95,6 +96,12 @@ llama_cpp_edit(jinja_value_cpp FILE common/jinja/value.cpp
 #include "unicode.h"
 #include "jinja/value.h"
 #include "templates/bounds.h"
+]==]
+  # a longer step would leave the range of integers, and a slice would have no end
+  FROM [==[    T result;
+]==]
+  TO [==[    step = std::clamp(step, -len - 1, len + 1);
+    T result;
 ]==]
   FROM [==[        indent = static_cast<int>(val_indent->as_int());
 ]==]

@@ -96,3 +96,19 @@ def test_lowlevel_files_are_checked(tmp_path: Path, smollm2_path: Path) -> None:
     path.write_bytes(smollm2_path.read_bytes()[:200_000])
     with pytest.raises(ModelLoadError):
         Model(path)
+
+
+@pytest.mark.parametrize("kind", ["chat", "encoder", "recurrent"])
+@pytest.mark.parametrize("load", [Model, Llama])
+def test_weights_of_integers(tmp_path: Path, kind: str, load: Any) -> None:
+    """An encoder with one ended the process when its graph was put together."""
+    from fuzz.files import KINDS
+
+    path, whole = tmp_path / "model.gguf", KINDS[kind]()
+    for weight in whole.tensors:
+        if weight.name.startswith("blk.1.") and weight.name.endswith((".weight", ".bias")):
+            sound, weight.type = weight.type, 26  # GGML_TYPE_I32
+            path.write_bytes(whole.pack())
+            with pytest.raises(ModelLoadError, match=rf"{weight.name}.* is of type I32"):
+                load(path)
+            weight.type = sound

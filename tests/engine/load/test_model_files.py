@@ -22,6 +22,7 @@ from llamacpp_core import (
     ModelLoadError,
     ModelNotFoundError,
 )
+from llamacpp_core.engine import threads
 
 
 def test_missing(tmp_path: Path) -> None:
@@ -212,17 +213,36 @@ def test_loading_can_be_cancelled(smollm2_path: Path) -> None:
 def test_an_interrupt_while_the_loading_thread_starts(
     smollm2_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Interrupted(threading.Thread):
+    class Interrupted(threads.Thread):
         def start(self) -> None:
             super().start()
             if self.name == "llamacpp-load":
                 raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(threading, "Thread", Interrupted)
+        patch.setattr(threads, "Thread", Interrupted)
         with pytest.raises(KeyboardInterrupt):
             Llama(smollm2_path, n_ctx=256, n_parallel=1)
     assert not [thread for thread in threading.enumerate() if thread.name == "llamacpp-load"]
+    with Llama(smollm2_path, n_ctx=256, n_parallel=1, warmup=False) as llm:
+        assert llm("Hi", max_tokens=1)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # CPython says it, too
+@pytest.mark.parametrize("name", ["llamacpp-load", "llamacpp-delivery"])
+def test_no_memory_for_a_thread(smollm2_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The thread ends before it can say that it has started, for which CPython would wait for ever."""
+
+    class NoMemory(threads.Thread):
+        def _bootstrap_inner(self) -> None:
+            if self.name == name:
+                raise MemoryError
+            super()._bootstrap_inner()  # type: ignore[misc]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threads, "Thread", NoMemory)
+        with pytest.raises(MemoryError, match="thread"):
+            Llama(smollm2_path, n_ctx=256, n_parallel=1, warmup=False)
     with Llama(smollm2_path, n_ctx=256, n_parallel=1, warmup=False) as llm:
         assert llm("Hi", max_tokens=1)
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from llamacpp_core.engine.adapters import AdapterFiles
 from llamacpp_core.engine.engine import Engine
 from llamacpp_core.engine.info import ModelInfo, PromptCache, capabilities
 from llamacpp_core.engine.load.memory import check_context, fit_context
@@ -50,6 +51,7 @@ def load_engine(
     header = resolved.header
     check_override_types(options.kv_overrides, header.metadata)
     check_values(header, options.kv_overrides)
+    adapters = AdapterFiles(*_adapter_paths(options.lora))
     _check_companions(options, header.vocab_size or 0)
     embedding = _wants_embedding(resolved, options)
     encoder = embedding and _is_encoder(header)
@@ -71,15 +73,19 @@ def load_engine(
     if options.pooling_type is None and (pooling := _default_pooling(resolved, embedding)):
         flags.append(["--pooling", pooling])
     engine = Engine(flags, path=path, precision=options.precision, on_progress=on_progress)
-    if options.precision != engine.info["precision"]:
-        _logger.warning("precision=%r has no effect: %s", options.precision, _why_not_fast(header, encoder))
-    if options.prompt_cache_dir is not None and not encoder:
-        try:
+    try:
+        adapters.check()
+        for one, digest in zip(engine.info["lora"], adapters.digests, strict=True):
+            one["digest"] = digest
+        if options.precision != engine.info["precision"]:
+            why = _why_not_fast(header, encoder)
+            _logger.warning("precision=%r has no effect: %s", options.precision, why)
+        if options.prompt_cache_dir is not None and not encoder:
             max_bytes = options.prompt_cache_mib * 2**20
             keep_prompts(engine, resolved, options, str(options.prompt_cache_dir), max_bytes)
-        except BaseException:
-            engine.close()
-            raise
+    except BaseException:
+        engine.close()
+        raise
     return engine, reason
 
 

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from llamacpp_core.engine.adapters import Adapters, file_digest
+from llamacpp_core.engine.adapters import AdapterFiles, Adapters
 from llamacpp_core.engine.engine import Engine
 from llamacpp_core.engine.info import ModelInfo
 from llamacpp_core.engine.load.options import LoadOptions
@@ -243,13 +243,20 @@ class SessionPool:
             found = self.adapters.find(number)
             if found is None:
                 raise InvalidParameterError("lora names an adapter that was unloaded", parameter="lora")
-            if found.digest and file_digest(found.path) != found.digest:
+            files = AdapterFiles(found.path)
+            if files.digests != [found.digest]:
                 raise ModelLoadError(
                     f"{found.path} has changed since it was loaded as {found.name!r}, and a request with "
                     "Python in it reads it again: unload the adapter and load it anew",
                     path=found.path,
                 )
-            self._loaded[number] = self.model.load_lora(found.path)
+            adapter = self.model.load_lora(found.path)
+            try:
+                files.check()
+            except BaseException:
+                adapter.close()
+                raise
+            self._loaded[number] = adapter
             return self._loaded[number]
 
     def forget_adapter(self, number: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from collections import deque
 from collections.abc import (
     AsyncGenerator,
@@ -21,6 +20,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from llamacpp_core._checks import boolean, choice, shown
+from llamacpp_core.engine.threads import Thread
 from llamacpp_core.errors import (
     EngineClosedError,
     ForkedProcessError,
@@ -199,7 +199,7 @@ class _LoopThread:
     def __enter__(self) -> asyncio.AbstractEventLoop:
         self._pid = os.getpid()
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._serve, name="llamacpp-map", daemon=True)
+        self._thread = Thread(target=self._serve, name="llamacpp-map", daemon=True)
         self._thread.start()
         return self._loop
 

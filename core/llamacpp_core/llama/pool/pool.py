@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from llamacpp_core._checks import number, shown, unknown_name
+from llamacpp_core.engine.threads import Timer
 from llamacpp_core.errors import (
     EngineClosedError,
     ForkedProcessError,
@@ -313,7 +314,7 @@ class ModelPool:
         idle = [entry.idle_since for entry in self._entries.values() if entry.is_unused]
         if self._timer is None and idle and self._keep_alive and not self._closed:
             wait = max(0.0, min(idle) + self._keep_alive - time.monotonic())
-            self._timer = threading.Timer(wait, _unload_unused, [weakref.ref(self)])
+            self._timer = Timer(wait, _unload_unused, [weakref.ref(self)])
             self._timer.name, self._timer.daemon = "llamacpp-pool", True
             self._timer.start()
 

@@ -151,13 +151,10 @@ class WordPieceTokenizer:
                 f"{header.path} has the tokenizer {header.tokenizer_model!r}, not WordPiece ('bert')",
                 parameter="model",
             )
-        kinds = header.metadata.get("tokenizer.ggml.token_type")
-        controls = {
-            index
-            for index, kind in enumerate(kinds.values() if isinstance(kinds, GGUFArray) else ())
-            if kind == _CONTROL
-        }
         pieces = [str(token) for token in tokens.values()]
+        given = header.metadata.get("tokenizer.ggml.token_type")
+        kinds = given.values()[: len(pieces)] if isinstance(given, GGUFArray) else ()
+        controls = {index for index, kind in enumerate(kinds) if kind == _CONTROL}
         vocabulary = [
             piece if index in controls or piece in _SPECIAL else _published(piece)
             for index, piece in enumerate(pieces)

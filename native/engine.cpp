@@ -1,5 +1,6 @@
 // Opening, feeding, draining and closing llama.cpp's server core inside this process.
 #include "engine_impl.h"
+#include "llama_cpp/per_process.h"
 #include "llama_cpp/prefix/options.h"
 #include "template_bounds.h"
 #include "zero_pages.h"
@@ -12,7 +13,7 @@
 namespace {
 
 // Loading touches state of llama.cpp that all models share (log callbacks, memory fitting).
-std::mutex load_mutex;
+lc_per_process<std::mutex> load_mutex;
 
 // A result that only makes the thread in lc_engine_take() look around.
 struct wake_result : server_task_result {
@@ -115,7 +116,7 @@ std::string describe(lc_engine & e) {
 }
 
 void load(lc_engine & e, const json & config, lc_load_state * state) {
-    std::lock_guard<std::mutex> lock(load_mutex);
+    std::lock_guard<std::mutex> lock(*load_mutex);
     lc_apply_options(e.params, config.at("options"));
     llama_numa_init(e.params.numa);
     e.context.set_state_callback([state](server_state, json payload) {

@@ -6,6 +6,7 @@
 #include "log.h"
 
 #include "error.h"
+#include "llama_cpp/per_process.h"
 #include "json.h"
 
 #include <atomic>
@@ -29,21 +30,25 @@ struct record {
     std::string    text;
 };
 
-std::mutex           mutex;
-std::deque<record>   records;
-std::string          line; // a record comes in pieces until its newline
-ggml_log_level       line_level = GGML_LOG_LEVEL_NONE;
-size_t               n_dropped  = 0;
-std::atomic<int>     min_level{ GGML_LOG_LEVEL_WARN };
-std::atomic<int32_t> n_pending{ 0 };
+struct log_state {
+    std::mutex           mutex;
+    std::deque<record>   records;
+    std::string          line; // a record comes in pieces until its newline
+    ggml_log_level       line_level = GGML_LOG_LEVEL_NONE;
+    size_t               n_dropped  = 0;
+    std::atomic<int32_t> n_pending{ 0 };
+};
+
+lc_per_process<log_state> state;
+std::atomic<int>          min_level{ GGML_LOG_LEVEL_WARN };
 
 void push(ggml_log_level level, std::string text) {
-    if (records.size() >= max_records) {
-        records.pop_front();
-        n_dropped++;
+    if (state->records.size() >= max_records) {
+        state->records.pop_front();
+        state->n_dropped++;
     }
-    records.push_back({ level, std::move(text) });
-    n_pending = (int32_t) records.size();
+    state->records.push_back({ level, std::move(text) });
+    state->n_pending = (int32_t) state->records.size();
 }
 
 bool wanted(ggml_log_level level) {
@@ -51,20 +56,20 @@ bool wanted(ggml_log_level level) {
 }
 
 void add(ggml_log_level level, const char * text) {
-    std::lock_guard<std::mutex> lock(mutex);
+    std::lock_guard<std::mutex> lock(state->mutex);
     if (level != GGML_LOG_LEVEL_CONT) {
-        line.clear();
-        line_level = level == GGML_LOG_LEVEL_NONE ? GGML_LOG_LEVEL_INFO : level;
+        state->line.clear();
+        state->line_level = level == GGML_LOG_LEVEL_NONE ? GGML_LOG_LEVEL_INFO : level;
     }
-    if (line_level < min_level) {
+    if (state->line_level < min_level) {
         return;
     }
     for (const char * p = text; *p; p++) {
         if (*p != '\n') {
-            line += *p;
-        } else if (!line.empty()) {
-            push(line_level, std::move(line));
-            line.clear();
+            state->line += *p;
+        } else if (!state->line.empty()) {
+            push(state->line_level, std::move(state->line));
+            state->line.clear();
         }
     }
 }
@@ -133,19 +138,19 @@ extern "C" {
 
 void lc_log_set_level(int32_t level) { min_level = level; }
 
-int32_t lc_log_pending(void) { return n_pending; }
+int32_t lc_log_pending(void) { return state->n_pending; }
 
 int32_t lc_log_next(lc_log_record * out) {
     return lc_guard<int32_t>(-1, [&] {
         static thread_local record  taken;
-        std::lock_guard<std::mutex> lock(mutex);
-        if (n_dropped > 0) {
-            taken     = { GGML_LOG_LEVEL_WARN, std::to_string(n_dropped) + " older log records were dropped" };
-            n_dropped = 0;
-        } else if (!records.empty()) {
-            taken = std::move(records.front());
-            records.pop_front();
-            n_pending = (int32_t) records.size();
+        std::lock_guard<std::mutex> lock(state->mutex);
+        if (state->n_dropped > 0) {
+            taken            = { GGML_LOG_LEVEL_WARN, std::to_string(state->n_dropped) + " older log records were dropped" };
+            state->n_dropped = 0;
+        } else if (!state->records.empty()) {
+            taken = std::move(state->records.front());
+            state->records.pop_front();
+            state->n_pending = (int32_t) state->records.size();
         } else {
             return 0;
         }

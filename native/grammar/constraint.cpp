@@ -1,18 +1,24 @@
 #include "grammar/constraint.h"
 
+#include "llama_cpp/per_process.h"
+
 #include <unordered_map>
 
 namespace {
 
 const std::string MARK = "# constraint ";
 
-std::mutex                                                 marked_mutex;
-std::unordered_map<uint64_t, std::weak_ptr<lc_constraint>> marked;
-uint64_t                                                   last_mark = 0;
+struct marked_constraints {
+    std::mutex                                                 mutex;
+    std::unordered_map<uint64_t, std::weak_ptr<lc_constraint>> all;
+    uint64_t                                                   last = 0;
+};
+
+lc_per_process<marked_constraints> marked;
 
 void forget_ended() {
-    for (auto i = marked.begin(); i != marked.end();) {
-        i = i->second.expired() ? marked.erase(i) : std::next(i);
+    for (auto i = marked->all.begin(); i != marked->all.end();) {
+        i = i->second.expired() ? marked->all.erase(i) : std::next(i);
     }
 }
 
@@ -29,12 +35,12 @@ std::string lc_constraint::error() const {
 }
 
 std::string lc_constraint::mark(const std::string & text, const std::shared_ptr<lc_constraint> & constraint) {
-    std::lock_guard<std::mutex> lock(marked_mutex);
-    if (++last_mark % 64 == 0) {
+    std::lock_guard<std::mutex> lock(marked->mutex);
+    if (++marked->last % 64 == 0) {
         forget_ended();
     }
-    marked[last_mark] = constraint;
-    return MARK + std::to_string(last_mark) + "\n" + text;
+    marked->all[marked->last] = constraint;
+    return MARK + std::to_string(marked->last) + "\n" + text;
 }
 
 std::shared_ptr<lc_constraint> lc_constraint::of(std::string & text) {
@@ -44,7 +50,7 @@ std::shared_ptr<lc_constraint> lc_constraint::of(std::string & text) {
     }
     const std::string number = text.substr(MARK.size(), end - MARK.size());
     text.erase(0, end + 1);
-    std::lock_guard<std::mutex> lock(marked_mutex);
-    const auto                  found = marked.find(std::strtoull(number.c_str(), nullptr, 10));
-    return found == marked.end() ? nullptr : found->second.lock();
+    std::lock_guard<std::mutex> lock(marked->mutex);
+    const auto                  found = marked->all.find(std::strtoull(number.c_str(), nullptr, 10));
+    return found == marked->all.end() ? nullptr : found->second.lock();
 }

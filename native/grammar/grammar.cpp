@@ -1,6 +1,7 @@
 #include "grammar/grammar.h"
 
 #include "grammar/ordinary.h"
+#include "llama_cpp/per_process.h"
 
 #include <list>
 
@@ -19,16 +20,20 @@ struct kept_grammar {
     std::shared_ptr<lc_grammar> grammar;
 };
 
-std::mutex              kept_mutex;
-std::list<kept_grammar> kept; // used last first
-size_t                  kept_bytes = 0;
+struct kept_grammars {
+    std::mutex              mutex;
+    std::list<kept_grammar> all; // used last first
+    size_t                  bytes = 0;
+};
+
+lc_per_process<kept_grammars> kept;
 
 std::shared_ptr<lc_grammar> find_kept(const llama_vocab * vocab, const lc_vocabulary & vocabulary, const std::string & text,
                                       const std::string & root) {
-    std::lock_guard<std::mutex> lock(kept_mutex);
-    for (auto i = kept.begin(); i != kept.end(); ++i) {
+    std::lock_guard<std::mutex> lock(kept->mutex);
+    for (auto i = kept->all.begin(); i != kept->all.end(); ++i) {
         if (i->vocab == vocab && i->grammar->vocabulary.get() == &vocabulary && i->text == text && i->root == root) {
-            kept.splice(kept.begin(), kept, i);
+            kept->all.splice(kept->all.begin(), kept->all, i);
             return i->grammar;
         }
     }
@@ -57,22 +62,22 @@ std::shared_ptr<lc_grammar> lc_grammar::of(const llama_vocab * vocab, const std:
         return found;
     }
     auto                        made = std::make_shared<lc_grammar>(vocab, text, root);
-    std::lock_guard<std::mutex> lock(kept_mutex);
-    kept.push_front({ vocab, root, text, made });
-    kept_bytes += text.size();
-    while (kept.size() > MAX_GRAMMARS || (kept_bytes > MAX_TEXT_BYTES && kept.size() > 1)) {
-        kept_bytes -= kept.back().text.size();
-        kept.pop_back();
+    std::lock_guard<std::mutex> lock(kept->mutex);
+    kept->all.push_front({ vocab, root, text, made });
+    kept->bytes += text.size();
+    while (kept->all.size() > MAX_GRAMMARS || (kept->bytes > MAX_TEXT_BYTES && kept->all.size() > 1)) {
+        kept->bytes -= kept->all.back().text.size();
+        kept->all.pop_back();
     }
     return made;
 }
 
 void lc_grammar::forget(const llama_vocab * vocab) {
-    std::lock_guard<std::mutex> lock(kept_mutex);
-    for (auto i = kept.begin(); i != kept.end();) {
+    std::lock_guard<std::mutex> lock(kept->mutex);
+    for (auto i = kept->all.begin(); i != kept->all.end();) {
         if (i->vocab == vocab) {
-            kept_bytes -= i->text.size();
-            i = kept.erase(i);
+            kept->bytes -= i->text.size();
+            i = kept->all.erase(i);
         } else {
             ++i;
         }

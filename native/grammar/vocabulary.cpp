@@ -2,6 +2,7 @@
 
 #include "grammar/grammar.h"
 #include "grammar/ordinary.h"
+#include "llama_cpp/per_process.h"
 
 #include <algorithm>
 #include <mutex>
@@ -9,8 +10,12 @@
 
 namespace {
 
-std::mutex                                                                    tries_mutex;
-std::unordered_map<const llama_vocab *, std::shared_ptr<const lc_vocabulary>> tries;
+struct vocabularies {
+    std::mutex                                                                    mutex;
+    std::unordered_map<const llama_vocab *, std::shared_ptr<const lc_vocabulary>> all;
+};
+
+lc_per_process<vocabularies> known_vocabularies;
 
 std::string piece_of(const llama_vocab * vocab, llama_token token) {
     std::string text(32, '\0');
@@ -46,8 +51,8 @@ bool begins_with_character(const std::string & text) {
 } // namespace
 
 std::shared_ptr<const lc_vocabulary> lc_vocabulary::of(const llama_vocab * vocab) {
-    std::lock_guard<std::mutex> lock(tries_mutex);
-    auto &                      known = tries[vocab];
+    std::lock_guard<std::mutex> lock(known_vocabularies->mutex);
+    auto &                      known = known_vocabularies->all[vocab];
     if (!known || !known->matches(vocab)) {
         known = std::make_shared<const lc_vocabulary>(vocab);
     }
@@ -155,6 +160,6 @@ bool lc_vocabulary::matches(const llama_vocab * vocab) const {
 
 void lc_forget_vocabulary(const llama_vocab * vocab) {
     lc_grammar::forget(vocab);
-    std::lock_guard<std::mutex> lock(tries_mutex);
-    tries.erase(vocab);
+    std::lock_guard<std::mutex> lock(known_vocabularies->mutex);
+    known_vocabularies->all.erase(vocab);
 }

@@ -36,3 +36,45 @@ def test_a_child_awaits_as_its_parent_did() -> None:
         [sys.executable, "-c", AWAITED], capture_output=True, text=True, timeout=250, check=False
     )
     assert "child: 0" in done.stdout, done.stdout + done.stderr[-2000:]
+
+
+BUSY = """
+import os, signal, threading, time
+from llamacpp_core import Llama
+
+def ask():
+    with Llama("smollm2-135m-instruct", n_ctx=256, n_parallel=1, n_threads=1, warmup=False) as llm:
+        llm("Hi", grammar='root ::= "a"', max_tokens=2)
+
+def go_on():
+    while not ended:
+        ask()
+
+ask()
+ended = False
+threads = [threading.Thread(target=go_on) for _ in range(2)]
+for thread in threads:
+    thread.start()
+children = []
+for i in range(16):
+    time.sleep(0.07 + 0.01 * i)  # in the midst of a load, of a grammar's first use, of an answer
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(100)
+        ask()
+        os._exit(0)
+    children.append(pid)
+    if i % 4 == 3:
+        print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children], flush=True)
+        children.clear()
+ended = True
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="there are no forks")
+def test_locks_that_threads_held_at_the_fork_are_free_in_the_child() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BUSY], capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.stdout.split("\n") == [*["[0, 0, 0, 0]"] * 4, ""], done.stdout + done.stderr[-2000:]

@@ -1,9 +1,11 @@
 // A model's set of adapters may grow and shrink while contexts ask it how many there are.
 #pragma once
 
+#include "llama_cpp/per_process.h"
+
 #include <mutex>
 
 inline std::mutex & lc_adapters_lock() {
-    static std::mutex mutex;
-    return mutex;
+    static lc_per_process<std::mutex> mutex;
+    return *mutex;
 }

@@ -270,6 +270,7 @@ if(prefix_server AND prefix_cache AND prefix_context AND prefix_adapter)
   llama_cpp_replace_source(llama llama-context.cpp "${prefix_context}")
   llama_cpp_replace_source(llama llama-adapter.cpp "${prefix_adapter}")
   target_include_directories(llama PRIVATE
-    "${llama_cpp_changes_dir}/prefix" "${llama_cpp_changes_dir}/attention" "${LLAMA_CPP_SOURCE_DIR}/src")
+    "${llama_cpp_changes_dir}/prefix" "${llama_cpp_changes_dir}/attention" "${llama_cpp_changes_dir}/.."
+    "${LLAMA_CPP_SOURCE_DIR}/src")
   set(LLAMACPP_SHARED_PREFIXES ON)
 endif()

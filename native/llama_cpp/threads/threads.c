@@ -151,17 +151,29 @@ static void lc_start_alone(struct ggml_threadpool * pool) {
 // Pools for contexts that were given none. The threads of those in here sleep until one is borrowed again.
 static struct {
     atomic_flag              lock;
-    int                      n, process;
+    int                      n;
     struct ggml_threadpool * pools[LC_MAX_IDLE];
-} lc_idle = { ATOMIC_FLAG_INIT, 0, 0, { NULL } };
+} lc_idle = { ATOMIC_FLAG_INIT, 0, { NULL } };
+
+#ifndef _WIN32
+// A fork takes one thread along. It holds ggml's lock while it forks, so that no other does; the threads of the pools stay
+// behind, and so may one that held the lock of these.
+static void lc_before_fork(void) { ggml_critical_section_start(); }
+static void lc_after_fork(void) { ggml_critical_section_end(); }
+static void lc_in_child(void) {
+    lc_idle.n = 0;
+    atomic_flag_clear_explicit(&lc_idle.lock, memory_order_relaxed);
+    ggml_critical_section_end();
+}
+
+__attribute__((constructor)) static void lc_watch_forks(void) {
+    pthread_atfork(lc_before_fork, lc_after_fork, lc_in_child);
+}
+#endif
 
 static void lc_lock_idle(void) {
     while (atomic_flag_test_and_set_explicit(&lc_idle.lock, memory_order_acquire)) {
         ggml_thread_cpu_relax();
-    }
-    if (lc_idle.process != lc_process()) { // the threads stayed behind in the process that was forked
-        lc_idle.n       = 0;
-        lc_idle.process = lc_process();
     }
 }
 

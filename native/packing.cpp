@@ -22,7 +22,12 @@ namespace {
 using tensors = std::vector<std::pair<std::string, ggml_tensor *>>;
 
 bool loses_little_by_bytes(const std::string & name) {
-    return name.find("ffn_") != std::string::npos || name.find("attn_output") != std::string::npos;
+    for (const char * part : { "ffn_up", "ffn_gate.", "ffn_down", "attn_output" }) {
+        if (name.find(part) != std::string::npos) {
+            return true;
+        }
+    }
+    return false;
 }
 
 // The values of a vector; empty if there is no such one in ordinary memory.
@@ -42,12 +47,12 @@ std::vector<float> spread_of(const tensors & all, const std::string & name, int6
         return {};
     }
     const std::string  layer = name.substr(0, name.find("ffn_"));
-    std::vector<float> out   = values_of(all, layer + "attn_output_norm.weight"), bias;
-    if (!out.empty()) {
-        bias = values_of(all, layer + "attn_output_norm.bias");
-    } else {
-        out  = values_of(all, layer + "ffn_norm.weight");
-        bias = values_of(all, layer + "ffn_norm.bias");
+    std::vector<float> out, bias;
+    for (const char * norm : { "attn_norm_2", "attn_output_norm", "ffn_norm" }) { // the last before it comes first
+        if (out.empty()) {
+            out  = values_of(all, layer + norm + ".weight");
+            bias = values_of(all, layer + norm + ".bias");
+        }
     }
     if ((int64_t) out.size() != width || (!bias.empty() && bias.size() != out.size())) {
         return {};
@@ -59,7 +64,7 @@ std::vector<float> spread_of(const tensors & all, const std::string & name, int6
     std::nth_element(sorted.begin(), sorted.begin() + sorted.size() / 2, sorted.end());
     const float middle = sorted[sorted.size() / 2];
     for (float & value : out) {
-        value = middle > 0.0f && std::isfinite(value) ? std::pow(std::max(1.0f, value / middle), 1.25f) : 1.0f;
+        value = middle > 0.0f && std::isfinite(value) ? std::pow(std::clamp(value / middle, 1.0f, 100.0f), 1.25f) : 1.0f;
     }
     return out;
 }

@@ -12,7 +12,8 @@ struct lc_packed {
     ~lc_packed();
 
     // Packs the weights of a model that only reads; those of one that writes text stay as they are. Fast: where the CPU
-    // multiplies bytes faster, all but those of queries, keys and values are packed in bytes. These lose most by it.
+    // multiplies bytes faster, those of feed-forward layers and of the outputs of attention are packed in bytes. Queries,
+    // keys and values would lose most by it.
     void pack(const llama_model * model, const llama_context * ctx, bool fast);
 
     // Whether some are packed in bytes.

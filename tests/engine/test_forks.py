@@ -39,20 +39,28 @@ def test_a_child_awaits_as_its_parent_did() -> None:
 
 
 BUSY = """
-import os, signal, threading, time
+import gc, json, os, signal, threading, time
 from llamacpp_core import Llama
+from llamacpp_core.grammar import json_schema_to_gbnf
 
 def ask():
     with Llama("smollm2-135m-instruct", n_ctx=256, n_parallel=1, n_threads=1, warmup=False) as llm:
         llm("Hi", grammar='root ::= "a"', max_tokens=2)
 
+def compile_one(n):
+    json_schema_to_gbnf(json.dumps({"type": "object", "properties": {f"p{i}": {"type": "string"} for i in range(n)}}))
+
 def go_on():
     while not ended:
         ask()
 
+def compile_on():
+    while not ended:
+        compile_one(300)
+
 ask()
 ended = False
-threads = [threading.Thread(target=go_on) for _ in range(2)]
+threads = [threading.Thread(target=run) for run in (go_on, go_on, compile_on)]
 for thread in threads:
     thread.start()
 children = []
@@ -62,7 +70,8 @@ for i in range(16):
     if pid == 0:
         signal.alarm(100)
         ask()
-        os._exit(0)
+        compile_one(3)
+        os._exit(0 if gc.isenabled() else 3)
     children.append(pid)
     if i % 4 == 3:
         print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children], flush=True)

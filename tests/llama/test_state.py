@@ -61,6 +61,19 @@ def test_a_restored_conversation_has_nothing_to_compute_again(
         assert cached(llm.create_chat_completion(more, **SHORT)) >= response["usage"]["prompt_tokens"]
 
 
+def test_what_was_restored_is_what_is_saved_until_the_next_request(smollm2_path: Path) -> None:
+    for n_parallel in (1, 2):
+        with Llama(smollm2_path, n_ctx=512, n_parallel=n_parallel) as llm:
+            llm("The capital of France is", **SHORT)
+            first = llm.save_state()
+            llm("Once upon a time there was", **SHORT)
+            assert llm.save_state().data != first.data
+            llm.load_state(first)
+            assert llm.save_state().data == first.data
+            llm("Once upon a time there was", **SHORT)
+            assert llm.save_state().data != first.data
+
+
 def test_without_it_everything_is_computed(smollm2_path: Path) -> None:
     with load(smollm2_path) as llm:
         assert cached(llm.create_chat_completion(MESSAGES, **SHORT)) == 0

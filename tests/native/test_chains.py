@@ -47,6 +47,7 @@ def test_results_are_the_same_to_the_bit(n_out: int, n_tokens: int, n_threads: i
         found = compared(gelu=gelu, residual=residual, bytes=as_bytes, **shape)
         assert found == (0.0, 1 + gelu + residual)
     assert compared(bias=0, gelu=1, **shape) == (0.0, 1)
+    assert compared(bias=0, residual=1, **shape) == (0.0, 1)
 
 
 @pytest.mark.parametrize("as_bytes", [0, 1])

@@ -59,6 +59,13 @@ class _Watched(threading.Thread):
         if hasattr(self, "_started"):
             self._started = _Started()
 
+    def start(self) -> None:
+        try:
+            super().start()
+        except MemoryError:
+            getattr(threading, "_limbo", {}).pop(self, None)  # it is no thread that starts
+            raise
+
     @property
     def _bootstrap(self) -> Callable[[], None]:
         first = _First(super()._bootstrap)  # type: ignore[misc]

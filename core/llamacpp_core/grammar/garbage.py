@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,3 +38,16 @@ def uncollected() -> Iterator[None]:
                 _inside = max(_inside - 1, 0)
                 if _inside == 0:
                     gc.enable()
+
+
+def _begin_anew() -> None:
+    """In the child of a fork: the threads whose blocks were running are not in it."""
+    global _inside, _lock
+    _lock = threading.RLock()
+    if _inside > 0:
+        _inside = 0
+        gc.enable()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from llamacpp_core.engine.python_loop.sessions import SessionPool
     from llamacpp_core.llama.compat import LlamaDiskCache, LlamaPromptLookupDecoding, LlamaRAMCache
     from llamacpp_core.llama.evaluation import Evaluation
+    from llamacpp_core.llama.saved_state import LlamaState
     from llamacpp_core.lowlevel.vocabulary import Vocabulary
     from llamacpp_core.models import ResolvedModel
     from llamacpp_core.request.runner import Prepared
@@ -103,7 +104,7 @@ class Llama:
     _sessions: SessionPool
     _adapters: Adapters
     _seed: int | None
-    _last: Prepared | Evaluation | None  # what save_state() saves
+    _last: Prepared | Evaluation | LlamaState | None  # what save_state() saves
     _evaluation: Evaluation | None
 
     def __init__(
@@ -153,8 +154,7 @@ class Llama:
         self.options = make_load_options(options)
         self.chat_handler = self.settings.chat_handler
         self._seed = None
-        self._last = None
-        self._evaluation = None
+        self._last = self._evaluation = None
         self._next_slot = 0
         self.cache = None
 

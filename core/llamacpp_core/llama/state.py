@@ -66,14 +66,19 @@ def set_cache(self: Llama, cache: Any) -> None:
 def save_state(self: Llama) -> LlamaState:
     """The state of the conversation last worked on: its tokens, and all that was computed for them.
 
-    That is the request that began last, or what :meth:`eval` has read, if it was called later. A
-    request that goes on from there has nothing of it to compute again, in this process or another.
+    That is the request that began last, or what :meth:`eval` has read or :meth:`load_state` has restored, if
+    that was called later. A request that goes on from there has nothing of it to compute again, in this
+    process or another.
 
     Raises:
         EngineError: There is no conversation, or its memory is in use by a later request.
         UnsupportedCapabilityError: LoRA adapters took part.
     """
+    from llamacpp_core.llama.saved_state import LlamaState
+
     last = self._last
+    if isinstance(last, LlamaState):
+        return last
     _refuse_loras(self, last)
     if last is None:
         raise EngineError("there is no conversation to save: nothing was generated or evaluated")
@@ -118,6 +123,7 @@ def load_state(self: Llama, state: LlamaState) -> None:
         return
     if state.kind == "loop":
         self._sessions.restore_idle(state.data, state.tokens, self.info.n_ctx)
+        self._last = state
         return
     import tempfile
 
@@ -134,6 +140,7 @@ def load_state(self: Llama, state: LlamaState) -> None:
                 "cache types",
                 parameter="state",
             ) from None
+    self._last = state
 
 
 def save_state_file(self: Llama, path: str | os.PathLike[str]) -> None:

@@ -87,7 +87,8 @@ class Model(NativeObject):
         overrides = _overrides(metadata_overrides or {})
         header = read_gguf_header(file)
         check_values(header, metadata_overrides)
-        check_weights(header)
+        if not params.vocab_only:
+            check_weights(header)
         params.kv_overrides = overrides
         progress = _Progress(on_progress)
         progress.install(params)

@@ -131,7 +131,7 @@ inline bool extend(chain & c, const ggml_cgraph * graph) {
         if (c.residual || !has_float_rows(other) || !may_be_written(node, other)) {
             return false;
         }
-        if (!c.bias && !c.gelu && ggml_nrows(other) == 1 && other->ne[0] == node->ne[0]) {
+        if (!c.bias && !c.gelu && other->op == GGML_OP_NONE && ggml_nrows(other) == 1 && other->ne[0] == node->ne[0]) {
             c.bias = other;
         } else if (ggml_are_same_shape(node, other)) {
             c.residual = other;

@@ -8,7 +8,7 @@
 #include <cstring>
 #include <utility>
 
-#if defined(__AVX2__) && defined(__FMA__) && (defined(__AVX512BW__) || !defined(__AVX512F__))
+#if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__) && (defined(__AVX512BW__) || !defined(__AVX512F__))
 #    include <immintrin.h>
 #    define LC_PACKED_PRODUCTS 1
 

@@ -5,7 +5,6 @@
 
 #include <mutex>
 
-inline std::mutex & lc_adapters_lock() {
-    static lc_per_process<std::mutex> mutex;
-    return *mutex;
-}
+inline lc_per_process<std::mutex> lc_adapters_mutex;
+
+inline std::mutex & lc_adapters_lock() { return *lc_adapters_mutex; }

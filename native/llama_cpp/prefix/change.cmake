@@ -52,6 +52,7 @@ llama_cpp_edit(prefix_server FILE tools/server/server-context.cpp
 ]==]
   TO [==[                        slot->prompt.tokens = std::move(restored);
                         slot->lc = {};
+                        slot->task_prev.reset(); // it is no longer what that task has left
                         slot->lora = params_base.lora_adapters; // states are of conversations without others
 ]==]
   # tokens that need no model

@@ -385,6 +385,7 @@ server_slot * lc_prefix::choose(server_context_impl & ctx, const server_task & t
             best->prompt_clear();
             best->lora = lora;
         }
+        best->task_prev.reset(); // its tokens may be others from here on, also if the task does not begin
         recall(ctx, *best, task);
     }
     return best;

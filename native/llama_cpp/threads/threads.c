@@ -155,7 +155,7 @@ static struct {
     struct ggml_threadpool * pools[LC_MAX_IDLE];
 } lc_idle = { ATOMIC_FLAG_INIT, 0, { NULL } };
 
-#ifndef _WIN32
+#if !defined(_WIN32) && !defined(GGML_BACKEND_DL) // of several CPU modules each would take ggml's lock
 // A fork takes one thread along. It holds ggml's lock while it forks, so that no other does; the threads of the pools stay
 // behind, and so may one that held the lock of these.
 static void lc_before_fork(void) { ggml_critical_section_start(); }

@@ -66,7 +66,7 @@ def test_one_order_where_it_is_asked_for_or_required_says_none(
 def test_required_properties_may_come_before_the_others(needs: list[str], open_: bool) -> None:
     names = "abcde"[: len(needs)]
     required = [name for name, need in zip(names, needs, strict=True) if need == "1"]
-    schema = _object({name: INT for name in names}, *required, additionalProperties=INT if open_ else False)
+    schema = _object(dict.fromkeys(names, INT), *required, additionalProperties=INT if open_ else False)
     gbnf = json_schema_to_gbnf(schema)
     for n in range(len(names) + 1):
         for some in permutations(names, n):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from itertools import permutations
 from typing import Any
 
 import pytest
-from grammar.matcher import accepts
+from grammar.matcher import accepts, max_stacks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -45,11 +46,12 @@ def test_required_properties_may_come_in_the_order_of_required() -> None:
         ),
         (_object({"a": INT, "b": INT}, "b", "a", minProperties=1), {}, '{"a":1,"b":1}', '{"b":1,"a":1}'),
         (
-            _object({"a": INT, "x": INT, "b": INT}, "a", "b"),
-            {},
-            '{"a":1,"x":1,"b":1}',
-            '{"a":1,"b":1,"x":1}',
+            _object({"x": INT, "a": INT}, "a"),
+            {"property_order": "sorted"},
+            '{"a":1,"x":1}',
+            '{"x":1,"a":1}',
         ),
+        (_object({"x": INT, "a": INT}, "a", minProperties=2), {}, '{"x":1,"a":1}', '{"a":1,"x":1}'),
     ],
 )
 def test_one_order_where_it_is_asked_for_or_required_says_none(
@@ -57,6 +59,31 @@ def test_one_order_where_it_is_asked_for_or_required_says_none(
 ) -> None:
     assert _takes(schema, taken, **options)
     assert not _takes(schema, refused, **options)
+
+
+@given(st.lists(st.sampled_from("01"), max_size=5), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_required_properties_may_come_before_the_others(needs: list[str], open_: bool) -> None:
+    names = "abcde"[: len(needs)]
+    required = [name for name, need in zip(names, needs, strict=True) if need == "1"]
+    schema = _object(dict.fromkeys(names, INT), *required, additionalProperties=INT if open_ else False)
+    gbnf = json_schema_to_gbnf(schema)
+    for n in range(len(names) + 1):
+        for some in permutations(names, n):
+            others = [name for name in names if name in some and name not in required]
+            right = {*required} <= {*some} and [*some] in (sorted(some), required + others)
+            for last in ("", "z") if open_ else ("",):
+                text = "{" + ",".join(f'"{name}":1' for name in [*some, *last]) + "}"
+                assert accepts(gbnf, text) == right, (required, text)
+
+
+def test_values_are_read_in_one_way_where_required_ones_may_come_first() -> None:
+    inner: dict[str, Any] = {"enum": ["abc"]}
+    text = '"abc"'
+    for _ in range(6):
+        inner = _object({"x": INT, "a": inner, "y": INT, "b": INT}, "a", "b")
+        text = '{"a":' + text + ',"b":1}'
+    assert max_stacks(json_schema_to_gbnf(inner), text) < 20
 
 
 def test_what_is_inside_is_not_read_in_two_ways_through_many_levels() -> None:
@@ -96,7 +123,8 @@ def test_an_object_may_list_hundreds_of_properties() -> None:
     assert _takes(schema, '{"p7":1}')
     assert _takes(schema, '{"p0":1,"p7":2,"p599":3}')
     assert not _takes(schema, '{"p0":1,"p599":3}')
-    assert not _takes(schema, '{"p7":2,"p0":1,"p599":3}')
+    assert _takes(schema, '{"p7":2,"p0":1,"p599":3}')
+    assert not _takes(schema, '{"p8":1,"p7":2,"p599":3}')
 
 
 @pytest.mark.parametrize("others", [False, {"type": "integer"}])

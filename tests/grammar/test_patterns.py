@@ -171,6 +171,42 @@ def test_patterns_in_long_strings_can_be_read(schema: dict[str, object], yes: st
     assert not accepts(gbnf, json.dumps(no))
 
 
+@pytest.mark.parametrize(
+    ("schema", "yes", "no"),
+    [
+        # Counted exactly, though there are many places.
+        (
+            {"pattern": r"^(?:\S+\s+){0,9}\S+$", "maxLength": 100},
+            ["a" * 98 + " b", "infrastructure as  a service", "a " * 9 + "a" * 82],
+            ["a" * 99 + " b", "a " * 10 + "a"],
+        ),
+        # Too many places to be counted: the room goes to the words.
+        (
+            {"pattern": r"^(?:\S+\s+){0,49}\S+$", "maxLength": 500},
+            ["This is an example service.", "abcdefghi " * 49 + "a", "abcdefghi"],
+            ["a " * 50 + "a", "a" * 450 + " " * 50 + "a"],
+        ),
+        # Places on different ways do not take from each other, and fewer rounds leave more room to each.
+        ({"format": "uri", "maxLength": 255}, ["https://www.example-theatre.com/hamlet.jpg"], ["https://"]),
+        (
+            {"pattern": r"^[\w\-\./]+\.php+$", "minLength": 16, "maxLength": 1024},
+            ["path/to/activity/MyActivityClass.php", "a" * 30 + ".min.v2.php"],
+            ["path/to/activity/MyActivityClass", "a.php"],
+        ),
+    ],
+)
+def test_long_strings_under_a_pattern_have_room_for_words(
+    schema: dict[str, object], yes: list[str], no: list[str]
+) -> None:
+    gbnf = json_schema_to_gbnf({"type": "string", **schema})
+    assert all(accepts(gbnf, json.dumps(text)) for text in yes)
+    assert not any(accepts(gbnf, json.dumps(text)) for text in no)
+    for seed in range(20):
+        text = json.loads(random_text(gbnf, seed, fuel=3000))
+        assert len(text) <= schema["maxLength"]  # type: ignore[operator]
+        assert "pattern" not in schema or re.search(str(schema["pattern"]), text, re.ASCII)
+
+
 def test_long_names_under_a_pattern_can_be_read() -> None:
     names = {"pattern": "^[a-z]+$", "maxLength": 5000}
     schema = {"type": "object", "propertyNames": names, "additionalProperties": {"type": "null"}}

@@ -3,7 +3,7 @@
 What a grammar made here accepts is valid under the schema. What cannot be enforced is refused by its JSON
 path, never dropped. Where a schema leaves something open the grammar is narrower than the schema:
 :class:`~llamacpp_core.grammar.limits.SchemaLimits` bounds lengths and depths, properties come in the order of
-the schema or in that of ``required``, ``additionalProperties`` is false unless the schema says otherwise or
+the schema or the required ones first, ``additionalProperties`` is false unless the schema says otherwise or
 lists no property of an inner object, and a schema without ``type`` stands for
 the types that its keywords speak of.
 """

@@ -24,13 +24,33 @@ class Partial:
     accepting: list[bool]
     loops: dict[int, Ranges] = field(default_factory=dict)
 
-    @property
-    def longest(self) -> int:
-        """The length of the longest string without staying anywhere; there must be no circles."""
-        known: dict[int, int] = {}
-        for state in reversed(_in_order(self.edges)):
-            known[state] = max((1 + known[target] for target in self.edges[state]), default=0)
-        return known[0]
+    def room(self, high: int) -> int | None:
+        """How often it may stay at each place where no string may be longer than ``high``.
+
+        Places on different ways do not take from each other. There must be no circles.
+
+        Returns:
+            None when even without staying anywhere a string is longer.
+        """
+        order = _in_order(self.edges)[::-1]
+
+        def longest(most: int) -> int:
+            known: dict[int, int] = {}
+            for state in order:
+                stay = most if state in self.loops else 0
+                known[state] = stay + max([1 + known[target] for target in self.edges[state]], default=0)
+            return known[0]
+
+        if longest(0) > high:
+            return None
+        fits, too_many = 0, high + 1
+        while too_many - fits > 1:
+            middle = (fits + too_many) // 2
+            if longest(middle) <= high:
+                fits = middle
+            else:
+                too_many = middle
+        return fits
 
 
 def plain(dfa: Dfa) -> Partial:

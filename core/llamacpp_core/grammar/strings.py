@@ -14,6 +14,8 @@ from llamacpp_core.grammar.rules import ATOM, MAX_REPETITIONS, repeat
 __all__ = ["CHAR_RULE", "PREFIX", "bounded_rules", "dfa_rules", "pattern_dfa", "quoted"]
 
 _MAX_COUNTED = 1200
+#: Code points that each place should have room for, if need be with fewer rounds: those of a long word.
+_WORD = 32
 
 #: One code point of a JSON string in any spelling that RFC 8259 allows, surrogates only in pairs.
 CHAR_RULE = (
@@ -100,6 +102,7 @@ def bounded_rules(
 
 def _looping_rules(dfa: Dfa, high: int | None, limit: int | None) -> tuple[str, dict[str, str]]:
     """Rules of an automaton with a bound at each place where it can stay."""
+    narrow: tuple[int, Partial] | None = None
     for rounds in (16, 8, 4, 2, 1, 0):
         if rounds and len(dfa.delta) * rounds > _MAX_COUNTED:
             continue
@@ -107,10 +110,29 @@ def _looping_rules(dfa: Dfa, high: int | None, limit: int | None) -> tuple[str, 
         if high is None:
             assert limit is not None
             return _Renderer(unrolled, limit).render()
-        if unrolled.longest <= high:
-            places = max(1, len(unrolled.loops))
-            return _Renderer(unrolled, (high - unrolled.longest) // places).render()
+        room = unrolled.room(high)
+        if room is not None and room < _WORD:
+            # Words need the room more than what is between them.
+            unrolled.loops = {state: some for state, some in unrolled.loops.items() if not _is_blank(some)}
+            room = unrolled.room(high)
+        if room is not None and (narrow is None or room > narrow[0]):
+            narrow = room, unrolled
+        if narrow is not None and narrow[0] >= _WORD:
+            break
+    if high is not None and (narrow is None or narrow[0] < _WORD):
+        counted = dfa.with_length(0, high, 2 * _MAX_COUNTED)
+        if counted is not None:
+            return dfa_rules(counted)
+    if narrow is not None:
+        return _Renderer(narrow[1], narrow[0]).render()
     raise PatternError(f"too many states for strings of up to {high} characters; lower maxLength")
+
+
+def _is_blank(ranges: Ranges) -> bool:
+    """Whether all code points are white space."""
+    return sum(high - low for low, high in ranges) < 50 and all(
+        chr(code_point).isspace() for low, high in ranges for code_point in range(low, high + 1)
+    )
 
 
 def dfa_rules(dfa: Dfa) -> tuple[str, dict[str, str]]:

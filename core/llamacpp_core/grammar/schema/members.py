@@ -28,10 +28,19 @@ class Body:
         others: A symbol for members after these; "" for none.
         bounds: Fewest and most members.
         hint: Prefix of the names of its rules.
+        required_first: The required members may also come before all others, in order, where members are not
+            counted.
     """
 
     def __init__(
-        self, values: Values, members: list[Member], others: str, bounds: tuple[int, int | None], hint: str
+        self,
+        values: Values,
+        members: list[Member],
+        others: str,
+        bounds: tuple[int, int | None],
+        hint: str,
+        *,
+        required_first: bool = False,
     ) -> None:
         self.values = values
         self.rules = values.rules
@@ -44,7 +53,12 @@ class Body:
         for index in range(len(members) - 1, -1, -1):
             self.needed[index] = self.needed[index + 1] + members[index].required
         self._known: dict[tuple[int, int], str] = {}
+        # From which member on places are needed in the order of the members; before it, also in the other.
+        self._lead = 0
         if members and not self.low and self.high is None:
+            first = next((index for index, member in enumerate(members) if not member.required), len(members))
+            if required_first and first < len(members) and self.needed[first]:
+                self._lead = first + 1
             self._prepare()
 
     def _prepare(self) -> None:
@@ -53,13 +67,13 @@ class Body:
         more = self._known[len(self.members), 0] = self._others(0)
         # What comes after the last member is another thing: others repeat.
         after = self._after(len(self.members), 0)
-        for index in range(len(self.members) - 1, -1, -1):
+        for index in range(len(self.members) - 1, self._lead - 1, -1):
             expression, required = self.members[index]
             found = f"{expression} {after}" if after else expression
             if not required and more:
                 found = f"{found} | {rules.add(hint, more)}"
             more = self._known[index, 0] = found
-            if not index:
+            if index == self._lead:
                 break
             symbol = rules.add(hint, more) if " | " in more else more
             after = f"{comma} {symbol}" if self.needed[index] else f"({comma} {symbol})?"
@@ -73,6 +87,31 @@ class Body:
         if (index, count) not in self._known:
             self._known[index, count] = self._more(index, count)
         return self._known[index, count]
+
+    def start(self) -> str:
+        """The whole of it, at least one member; "" when there can be none."""
+        if not self._lead:
+            return self.more(0, 0)
+        rules, hint, comma = self.rules, f"{self.hint}-rest", self.values.comma
+        last = max(index for index, member in enumerate(self.members) if member.required)
+        # Behind all that are required: the others that were passed over, then what comes last in any case.
+        more, after = self.more(last + 1, 0), self._after(last + 1, 0) or ""
+        for index in range(last - 1, -1, -1):
+            member = self.members[index]
+            if not member.required:
+                found = f"{member.expression} {after}".strip()
+                more = f"{found} | {rules.add(hint, more)}" if more else found
+                after = f"({comma} {rules.add(hint, more) if ' | ' in more else more})?"
+        # Both orders, as long as what was read begins both: every member is read in one way.
+        for index in range(last, -1, -1):
+            member = self.members[index]
+            if member.required:
+                more = f"{member.expression} {after}"
+            else:
+                more = f"{member.expression} {self._after(index + 1, 0)} | {rules.add(hint, more)}"
+            if index:
+                after = f"{comma} {rules.add(hint, more) if ' | ' in more else more}"
+        return more
 
     def _more(self, index: int, count: int) -> str:
         if self.high is not None and count + max(1, self.needed[index]) > self.high:

@@ -125,8 +125,9 @@ class ObjectCompiler:
                 step(path, "maxProperties" if high else "minProperties"),
                 "too many optional properties to be counted; make them required",
             )
-        body = Body(self.values, members, others, (low, high), hint)
-        content, may_be_empty = body.more(0, 0), body.may_end(0, 0)
+        early = not self._sort_properties
+        body = Body(self.values, members, others, (low, high), hint, required_first=early)
+        content, may_be_empty = body.start(), body.may_end(0, 0)
         if not content and not may_be_empty:
             self._none(step(path, "minProperties"), f"fewer than {flat.low} properties are possible")
         return self.rules.add(

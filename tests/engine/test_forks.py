@@ -48,7 +48,8 @@ def ask():
         llm("Hi", grammar='root ::= "a"', max_tokens=2)
 
 def compile_one(n):
-    json_schema_to_gbnf(json.dumps({"type": "object", "properties": {f"p{i}": {"type": "string"} for i in range(n)}}))
+    properties = {f"p{i}": {"type": "string"} for i in range(n)}
+    json_schema_to_gbnf(json.dumps({"type": "object", "properties": properties}))
 
 def go_on():
     while not ended:

@@ -34,23 +34,25 @@ class Partial:
         """
         order = _in_order(self.edges)[::-1]
 
-        def longest(most: int) -> int:
-            known: dict[int, int] = {}
+        def longest(stay: int) -> tuple[int, int]:
+            """The longest way: its letters, and the places where it may stay."""
+            known: dict[int, tuple[int, int, int]] = {}
             for state in order:
-                stay = most if state in self.loops else 0
-                known[state] = stay + max([1 + known[target] for target in self.edges[state]], default=0)
-            return known[0]
+                length, letters, places = max(
+                    [known[target] for target in self.edges[state]], default=(-1, -1, 0)
+                )
+                stays = state in self.loops
+                known[state] = length + 1 + stay * stays, letters + 1, places + stays
+            return known[0][1:]
 
-        if longest(0) > high:
+        if longest(0)[0] > high:
             return None
-        fits, too_many = 0, high + 1
-        while too_many - fits > 1:
-            middle = (fits + too_many) // 2
-            if longest(middle) <= high:
-                fits = middle
-            else:
-                too_many = middle
-        return fits
+        room = high
+        while True:  # each way that is too long says how much less it must be
+            letters, places = longest(room)
+            if letters + places * room <= high:
+                return room
+            room = (high - letters) // places
 
 
 def plain(dfa: Dfa) -> Partial:

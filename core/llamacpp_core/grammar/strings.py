@@ -119,7 +119,9 @@ def _looping_rules(dfa: Dfa, high: int | None, limit: int | None) -> tuple[str, 
             narrow = room, unrolled
         if narrow is not None and narrow[0] >= _WORD:
             break
-    if high is not None and (narrow is None or narrow[0] < _WORD):
+    # An automaton that counts has at most as many states as this product, and rarely less than half.
+    countable = high is not None and len(dfa.delta) * high <= 4 * _MAX_COUNTED
+    if countable and (narrow is None or narrow[0] < _WORD):
         counted = dfa.with_length(0, high, 2 * _MAX_COUNTED)
         if counted is not None:
             return dfa_rules(counted)

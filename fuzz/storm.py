@@ -156,9 +156,7 @@ class Storm:
             with contextlib.suppress(BaseException):
                 code = self._in_child()
             os._exit(code)
-        for _ in range(
-            100 * CHILD_SECONDS
-        ):  # looks, not seconds: all of this may have been stopped meanwhile
+        for _ in range(100 * CHILD_SECONDS):  # looks, not seconds: all may have been stopped meanwhile
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
                 if os.waitstatus_to_exitcode(status):

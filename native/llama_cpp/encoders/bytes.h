@@ -1,8 +1,9 @@
 // Products of packed weights with many rows, in bytes: up to twice as fast as in 16-bit integers, and less exact.
 //
-// Each block of a row is scaled by its largest value to +-127. Where it is known that some inputs are larger than others in every
-// row, these are made smaller before and their weights larger (arXiv:2211.10438), so that the rest keeps its digits. Inputs are kept without a sign, 128 more than they are, as the
-// instruction wants them; what that adds to a sum depends on the weights alone, and the sum begins with its negative.
+// Each block of a row is scaled by its largest value to +-127. Where it is known that some inputs are larger than others
+// in every row, these are made smaller before and their weights larger (arXiv:2211.10438), so that the rest keeps its
+// digits. Inputs are kept without a sign, 128 more than they are, as the instruction wants them; what that adds to a sum
+// depends on the weights alone, and the sum begins with its negative.
 #pragma once
 
 #include "layout.h"

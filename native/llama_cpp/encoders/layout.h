@@ -197,8 +197,8 @@ static_assert(group % tile == 0, "a group is made of whole tiles");
 
 inline int64_t n_groups(int64_t n_rows) { return (n_rows + group - 1) / group; }
 
-// The place of a block of a row, in blocks of that many inputs. Rows lie close together: far apart, at powers of two, they would push one another
-// out of the nearest cache.
+// The place of a block of a row, in blocks of that many inputs. Rows lie close together: far apart, at powers of two, they
+// would push one another out of the nearest cache.
 inline int64_t place(int block, int64_t width, int64_t row, int64_t b) {
     return (row / group * n_blocks(width, block) + b) * group + row % group;
 }

@@ -23,8 +23,8 @@ class lc_packed_weights {
     static bool has_bytes();
 
     // Packs a matrix that a product with a vector or matrix of inputs will read as it is now; what cannot be packed (its
-    // type, its place in memory, this CPU) is left as it is. In bytes, where it has those, a product is faster and less exact;
-    // `spread`, unless empty, then says for each input how large it is next to the others.
+    // type, its place in memory, this CPU) is left as it is. In bytes, where it has those, a product is faster and less
+    // exact; `spread`, unless empty, then says for each input how large it is next to the others.
     void add(ggml_tensor * weight, bool bytes = false, const std::vector<float> & spread = {});
 
     // Bytes that the copies take.

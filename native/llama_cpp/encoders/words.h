@@ -113,8 +113,9 @@ struct words {
             for (int64_t i = 0; i < x.width; i += part) {
                 const int16_t * values = (const int16_t *) w.values + (p * w.width + i) * panel;
                 for (int r = 0; r < rows; r += tile) {
+                    const int64_t at = place(block, x.width, begin + r, i / block) * block;
                     add_tile_of(std::make_index_sequence<tile>(), i > 0, std::min(tile, rows - r))(
-                        (const int16_t *) x.values + place(block, x.width, begin + r, i / block) * block, values, std::min(part, x.width - i), sums + r);
+                        (const int16_t *) x.values + at, values, std::min(part, x.width - i), sums + r);
                 }
             }
             const float * scales = w.scales + p * panel;

@@ -37,7 +37,7 @@ struct product {
     std::string                name;
     bool                       packed = false; // whether they are packed as those of encoders are
 #ifdef LLAMACPP_PACKED_PRODUCTS
-    lc_encoders::form          form   = lc_encoders::form::words;
+    lc_encoders::form form = lc_encoders::form::words;
 #endif
 };
 

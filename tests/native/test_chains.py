@@ -6,6 +6,7 @@ import itertools
 import math
 
 import pytest
+from arithmetic import PRODUCTS
 
 from llamacpp_core.native import ffi, lib, text
 from llamacpp_core.native.failures import last_report
@@ -17,7 +18,6 @@ pytestmark = [
     pytest.mark.changes("encoders"),
     pytest.mark.changes("threads"),
 ]
-PRODUCTS = [text(lib.lc_selftest_name(index)) for index in range(lib.lc_selftest_count())]
 #: The ways of packing that this CPU has, by their place in native/llama_cpp/encoders/form.h.
 FORMS = {
     name: place

@@ -113,7 +113,7 @@ def _opening(system: str | None, files: list[Path], load: Path | None) -> list[M
 def _messages(text: str, path: Path) -> list[Message]:
     try:
         messages = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         messages = None
     if not isinstance(messages, list) or not all(isinstance(m, dict) and "role" in m for m in messages):
         raise InvalidParameterError(

@@ -147,14 +147,14 @@ def _shared(params: str | None, schema: Path | None, **named: Any) -> dict[str, 
     if params is not None:
         try:
             more = json.loads(params)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise typer.BadParameter(f"it is not JSON: {error}", param_hint="--params") from None
         if not isinstance(more, dict):
             raise typer.BadParameter("it must be a JSON object", param_hint="--params")
     if schema is not None:
         try:
             value = json.loads(read_text(schema, "--json-schema"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise typer.BadParameter(f"{schema} is not JSON: {error}", param_hint="--json-schema") from None
         named["response_format"] = {"type": "json_schema", "json_schema": {"schema": value}}
     for name, value in named.items():

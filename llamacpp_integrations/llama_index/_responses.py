@@ -166,7 +166,7 @@ def _arguments(text: str) -> dict[str, Any] | str:
     """The arguments once they are complete; before, their text."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     return value if isinstance(value, dict) else text
 

@@ -131,7 +131,7 @@ def _arguments(text: str) -> Any:
     """A call's arguments; those that the limit of tokens cut off are none."""
     try:
         return json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
 
 

@@ -89,3 +89,31 @@ def test_ids_are_unique() -> None:
     parser = WrittenCallParser("message_prefix", NAMES)
     deltas = parser.feed("functions.now:\n{}\n" * 50) + parser.finish()
     assert len({call["id"] for delta in deltas for call in delta["tool_calls"]}) == 50
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["b'x'", "{1, 2}", "1j", "...", "{(1, 2): 3}", "1e999", "-1e999", "[" * 90 + "]" * 90 + ", b=b''"],
+)
+def test_constants_that_json_does_not_know_stay_text(value: str) -> None:
+    text = f"now\n```python\ntool_call(a={value})\n```"
+    found = read_tool_text(text, "chatglm3", NAMES)
+    assert (found.content, found.calls) == (text, [])
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "[" * 990 + "]" * 990])
+def test_objects_that_are_no_json_stay_text(value: str) -> None:
+    text = f'functions.now: {{"a": {value}}}'
+    assert read_tool_text(text, "message_prefix", NAMES).calls == []
+
+
+@pytest.mark.parametrize(
+    ("syntax", "text"),
+    [
+        ("message_prefix", 'functions.now: {"a": "\\ud800"}'),
+        ("chatglm3", "now\n```python\ntool_call(a='\\ud800')\n```"),
+    ],
+)
+def test_half_a_pair_of_surrogates_can_be_sent(syntax: ToolSyntax, text: str) -> None:
+    [(name, arguments)] = read_tool_text(text, syntax, NAMES).calls
+    assert (name, arguments.encode()) == ("now", b'{"a": "\\ud800"}')

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -79,3 +81,23 @@ def test_with_python_in_the_loop(smollm2_path: Path, path: Path, change: Callabl
         with pytest.raises(ModelLoadError, match=r"law\.gguf was changed while"):
             text(llm, **in_python)
         assert text(llm) == expected
+
+
+def test_where_files_have_other_numbers_each_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers, real = itertools.count(), os.fstat
+
+    class Facts:
+        def __init__(self, descriptor: int) -> None:
+            self._real, self.st_ino = real(descriptor), next(numbers)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._real, name)
+
+    monkeypatch.setattr(os, "fstat", Facts)
+    files = AdapterFiles(path)
+    files.check()
+    other = path.with_name("other")
+    other.write_bytes(path.read_bytes()[:-1] + b"x")
+    other.replace(path)
+    with pytest.raises(ModelLoadError, match=r"law\.gguf was changed while"):
+        files.check()

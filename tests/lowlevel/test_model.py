@@ -10,6 +10,7 @@ import pytest
 
 from llamacpp_core import errors
 from llamacpp_core.lowlevel import Context, Model, Sampler
+from tests.models.conftest import write_gguf, write_split
 
 
 def test_facts_match_the_file(model: Model) -> None:
@@ -239,3 +240,25 @@ def test_leaving_the_interpreter_with_everything_open_is_clean(smollm2_path: Pat
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) >= 0
+
+
+@pytest.mark.parametrize("vocab_only", [False, True])
+def test_every_part_of_a_split_model_is_checked(tmp_path: Path, vocab_only: bool) -> None:
+    parts = write_split(tmp_path, "model", 3)
+    whole = parts[1].read_bytes()
+    parts[1].write_bytes(whole[:-100])
+    with pytest.raises(errors.ModelLoadError, match=r"model-00002-of-00003\.gguf is incomplete"):
+        Model(parts[0], vocab_only=vocab_only)
+    parts[1].write_bytes(parts[2].read_bytes())
+    with pytest.raises(errors.ModelLoadError, match="says it is part 3 of 3, its name says 2 of 3"):
+        Model(parts[0], vocab_only=vocab_only)
+    parts[1].write_bytes(whole)
+    with pytest.raises(errors.ModelLoadError, match="is part 2 of a model split into 3"):
+        Model(parts[1].rename(tmp_path / "other.gguf"), vocab_only=vocab_only)
+
+
+def test_parts_cannot_be_claimed_by_an_override(tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "model-00001-of-00002.gguf")
+    write_gguf(tmp_path / "model-00002-of-00002.gguf")
+    with pytest.raises(errors.ModelLoadError, match="split into 1 files"):
+        Model(path, metadata_overrides={"split.count": 2})

@@ -81,8 +81,16 @@ def _json_at(text: str, start: int) -> tuple[Any, int] | None:
     return value, end
 
 
-def _written(arguments: Any) -> str:
-    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+def _written(arguments: dict[str, Any]) -> str | None:
+    """Arguments as JSON; None if JSON cannot hold them."""
+    try:
+        text = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except UnicodeEncodeError:  # half of a pair of surrogates, which stays an escape
+        return json.dumps(arguments)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return text
 
 
 def _message_prefix(text: str, names: Collection[str]) -> ToolText:  # noqa: ARG001  (the prefix tells)
@@ -92,8 +100,11 @@ def _message_prefix(text: str, names: Collection[str]) -> ToolText:  # noqa: ARG
         found = _json_at(text, match.end())
         if match.start() < position or found is None or not isinstance(found[0], dict):
             continue
+        arguments = _written(found[0])
+        if arguments is None:
+            continue
         result.content += text[position : match.start()]
-        result.calls.append((match[1], _written(found[0])))
+        result.calls.append((match[1], arguments))
         position = found[1]
     content = (result.content + text[position:]).removeprefix("message:\n").removeprefix("message:")
     result.content = content.strip() if result.calls else content
@@ -131,10 +142,11 @@ def _functionary_v2(text: str, names: Collection[str]) -> ToolText:
 
 def _chatglm3(text: str, names: Collection[str]) -> ToolText:
     match = re.match(r"\s*([\w.-]+)\s*\n\s*```python\n(.*?)\n?```", text, re.DOTALL)
-    arguments = _keyword_arguments(match[2].strip()) if match else None
+    constants = _keyword_arguments(match[2].strip()) if match else None
+    arguments = None if constants is None else _written(constants)
     if match is None or arguments is None or match[1] not in names:
         return ToolText(text.removeprefix("\n").removeprefix(" "))
-    return ToolText(text[match.end() :].strip(), [(match[1], _written(arguments))])
+    return ToolText(text[match.end() :].strip(), [(match[1], arguments)])
 
 
 def _keyword_arguments(source: str) -> dict[str, Any] | None:

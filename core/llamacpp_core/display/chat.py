@@ -134,7 +134,7 @@ def _call(function: Mapping[str, Any]) -> tuple[str, str]:
     try:
         value = json.loads(arguments) if isinstance(arguments, str) else arguments
         pretty = json.dumps(value, ensure_ascii=False, indent=2)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         pretty = str(arguments)  # a call that was cut off
     return (
         f'<div><span class="lcpp-chip">call</span><b>{escape(name)}</b></div>'

@@ -74,6 +74,10 @@ class AdapterFiles:
         self._paths = paths
         self._seen = [_seen(path) for path in paths]
         self.digests = [digest for digest, _ in self._seen]
+        # Some file systems give a file other numbers each time it is opened: those say nothing.
+        self._steady = [
+            _same_facts(facts, _facts_of(path)) for (_, facts), path in zip(self._seen, paths, strict=True)
+        ]
 
     def check(self) -> None:
         """Says that what was loaded since is what was there at first.
@@ -81,25 +85,46 @@ class AdapterFiles:
         Raises:
             ModelLoadError: A file was written to, or another one came into its place, if only for a while.
         """
-        for path, before in zip(self._paths, self._seen, strict=True):
-            if _seen(path) != before:
+        for path, (digest, facts), steady in zip(self._paths, self._seen, self._steady, strict=True):
+            now, its_facts = _seen(path)
+            if now != digest or not steady <= _same_facts(facts, its_facts):
                 raise ModelLoadError(
                     f"{path} was changed while it was loaded: load it when nobody writes to it",
                     path=str(path),
                 )
 
 
-def _seen(path: str | os.PathLike[str]) -> tuple[bytes, tuple[int, ...]]:
+_FACTS = ("st_dev", "st_ino", "st_ctime_ns", "st_mtime_ns")
+
+
+def _same_facts(one: os.stat_result, other: os.stat_result) -> set[str]:
+    """The facts in which two looks at a file agree."""
+    return {name for name in _FACTS if getattr(one, name) == getattr(other, name)}
+
+
+def _facts_of(path: str | os.PathLike[str]) -> os.stat_result:
+    try:
+        with Path(path).open("rb") as file:
+            return os.fstat(file.fileno())
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str | os.PathLike[str], error: OSError) -> ModelLoadError | ModelNotFoundError:
+    if isinstance(error, FileNotFoundError):
+        return ModelNotFoundError(f"no such LoRA adapter: {path}")
+    return ModelLoadError(f"{path}: the LoRA adapter cannot be read: {error}", path=str(path))
+
+
+def _seen(path: str | os.PathLike[str]) -> tuple[bytes, os.stat_result]:
     """A file's SHA-256, and facts that tell it from others with the same content."""
     try:
         with Path(path).open("rb") as file:
             facts = os.fstat(file.fileno())
             digest = hashlib.file_digest(file, "sha256").digest()
-    except FileNotFoundError:
-        raise ModelNotFoundError(f"no such LoRA adapter: {path}") from None
     except OSError as error:
-        raise ModelLoadError(f"{path}: the LoRA adapter cannot be read: {error}", path=str(path)) from error
-    return digest, (facts.st_dev, facts.st_ino, facts.st_ctime_ns)
+        raise _unreadable(path, error) from error
+    return digest, facts
 
 
 class Adapters:

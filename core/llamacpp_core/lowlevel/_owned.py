@@ -13,9 +13,11 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Self
 
 from llamacpp_core.errors import EngineClosedError, EngineError
+from llamacpp_core.native import ffi
 
 __all__ = ["NativeHandle", "NativeObject", "because"]
 
@@ -29,21 +31,20 @@ class NativeHandle:
 
     Args:
         pointer: The native object.
-        free: Called with the pointer at the end; None for a borrowed pointer.
+        free: A function of C, called with the pointer at the end; None for a borrowed pointer.
         keeps: What must outlive the pointer.
     """
 
-    __slots__ = ("__weakref__", "_free", "_keeps", "pointer")
+    __slots__ = ("__weakref__", "_keeps", "pointer")
 
     def __init__(self, pointer: Any, free: Callable[[Any], object] | None, *keeps: object) -> None:
-        self.pointer = pointer
-        self._free = free
         self._keeps = keeps
-
-    def __del__(self) -> None:
-        free = getattr(self, "_free", None)  # Ctrl-C can end __init__ before it is there
         if free is not None:
-            free(self.pointer)
+            # Without a line of Python at the end, where Ctrl-C would leave the pointer alone and be ignored.
+            last = partial(free)
+            vars(last)["keeps"] = keeps
+            pointer = ffi.gc(pointer, last)
+        self.pointer = pointer
 
 
 class NativeObject:

@@ -17,7 +17,9 @@ from llamacpp_core.errors import (
 )
 from llamacpp_core.lowlevel._owned import NativeHandle, NativeObject, because
 from llamacpp_core.lowlevel.vocabulary import Vocabulary
-from llamacpp_core.models.loadable import check_values, check_weights
+from llamacpp_core.models.gguf.header import GGUFHeader, read_gguf_header
+from llamacpp_core.models.hub import split_names
+from llamacpp_core.models.loadable import check_parts, check_values, check_weights
 from llamacpp_core.models.metadata import metadata_problem
 from llamacpp_core.native import checked, ffi, lib, text
 from llamacpp_core.native.enums import enum_values
@@ -71,8 +73,6 @@ class Model(NativeObject):
     ) -> None:
         file = file_path("path", path)
         _check_file(file)
-        from llamacpp_core.models import read_gguf_header
-
         lib.lc_init()
         params = lib.llama_model_default_params()
         params.n_gpu_layers = integer(-1)("n_gpu_layers", n_gpu_layers)
@@ -87,8 +87,9 @@ class Model(NativeObject):
         overrides = _overrides(metadata_overrides or {})
         header = read_gguf_header(file)
         check_values(header, metadata_overrides)
-        if not params.vocab_only:
-            check_weights(header)
+        for part in _parts(header, metadata_overrides):
+            if not params.vocab_only:
+                check_weights(part)
         params.kv_overrides = overrides
         progress = _Progress(on_progress)
         progress.install(params)
@@ -290,6 +291,15 @@ def _check_file(file: Path) -> None:
         magic = stream.read(4)
     if magic != b"GGUF":
         raise ModelLoadError(f"{file} is not a GGUF file: it starts with {magic!r}", path=str(file))
+
+
+def _parts(header: GGUFHeader, overrides: Mapping[str, MetadataValue] | None) -> list[GGUFHeader]:
+    """The headers of all files of a model, which llama.cpp finds by the first one's name."""
+    is_split = header.split_count > 1 or "split.count" in (overrides or {})
+    names = split_names(header.path.name)[1:] if is_split else ()
+    headers = [header, *(read_gguf_header(header.path.with_name(name)) for name in names)]
+    check_parts(headers)
+    return headers
 
 
 def _tensor_split(shares: Sequence[float]) -> Any:

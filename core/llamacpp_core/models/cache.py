@@ -85,7 +85,7 @@ class CachedFile:
     def _read_record(self) -> _Record | None:
         try:
             record = _Record(**json.loads(self._record_path.read_text("utf-8")))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
         pinned_differs = self.sha256 is not None and record.sha256 != self.sha256
         return None if record.origin != self.origin or pinned_differs else record

@@ -13,7 +13,9 @@ from llamacpp_core.models.gguf.header import GGUFHeader, read_gguf_header
 from llamacpp_core.models.gguf.parse import GGUFArray
 from llamacpp_core.models.metadata import metadata_problem
 
-__all__ = ["check_companion", "check_loadable", "check_lookup_cache", "check_values", "check_weights"]
+__all__ = [
+    "check_companion", "check_loadable", "check_lookup_cache", "check_parts", "check_values", "check_weights",
+]  # fmt: skip
 
 _OTHER_TYPES = {
     "adapter": "it is a LoRA adapter: load it beside its base model",
@@ -177,6 +179,29 @@ def _check_positions(header: GGUFHeader) -> None:
         )
 
 
+def check_parts(headers: Sequence[GGUFHeader]) -> None:
+    """Checks that these files say of themselves that they are the parts of one model, in order.
+
+    Raises:
+        ModelLoadError: They say something else.
+    """
+    first = headers[0]
+    path = str(first.path)
+    if first.split_count != len(headers):
+        raise ModelLoadError(
+            f"{path} is part {first.split_no + 1} of a model split into {first.split_count} files:"
+            " give the first one under its original name (…-00001-of-…), with the others beside it",
+            path=path,
+        )
+    for number, header in enumerate(headers):
+        if header.split_count != len(headers) or header.split_no != number:
+            raise ModelLoadError(
+                f"{header.path} says it is part {header.split_no + 1} of {header.split_count}, its name says"
+                f" {number + 1} of {len(headers)}",
+                path=str(header.path),
+            )
+
+
 def check_loadable(headers: Sequence[GGUFHeader]) -> None:
     """Checks that these files are one whole model.
 
@@ -194,19 +219,8 @@ def check_loadable(headers: Sequence[GGUFHeader]) -> None:
     if first.architecture is None:
         raise ModelLoadError(f"{path} is not a model: its metadata names no general.architecture", path=path)
     check_values(first)
-    if first.split_count != len(headers):
-        raise ModelLoadError(
-            f"{path} is part {first.split_no + 1} of a model split into {first.split_count} files:"
-            " give the first one under its original name (…-00001-of-…), with the others beside it",
-            path=path,
-        )
-    for number, header in enumerate(headers):
-        if header.split_count != len(headers) or header.split_no != number:
-            raise ModelLoadError(
-                f"{header.path} says it is part {header.split_no + 1} of {header.split_count}, its name says"
-                f" {number + 1} of {len(headers)}",
-                path=str(header.path),
-            )
+    check_parts(headers)
+    for header in headers:
         check_weights(header)
     if not any(header.tensors for header in headers):
         raise ModelLoadError(f"{path} holds a vocabulary but no weights", path=path)

@@ -197,5 +197,5 @@ def _reads(parser: OutputParser, pieces: list[str]) -> bool:
             arguments += call["function"].get("arguments") or ""
     try:
         return names == _NAME and json.loads(arguments) == _ARGUMENTS and not other.strip()
-    except ValueError:
+    except (ValueError, RecursionError):
         return False

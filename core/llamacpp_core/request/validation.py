@@ -37,7 +37,7 @@ def call_check(use: ToolChoice, *, report: bool = False) -> CallCheck | None:
             return None
         try:
             return problem_of(json.loads(function["arguments"]), schemas[function["name"]])
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return f"the arguments are not JSON: {error}"
 
     return check if loose else None
@@ -95,7 +95,7 @@ class SchemaReport:
 
         try:
             value = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return f"the answer is not JSON: {error}"
         if isinstance(self.schema, bool):
             return None if self.schema else "$: no value is valid under false"

@@ -102,7 +102,7 @@ def check_complete(message: Mapping[str, Any], finish_reason: str | None, params
 def _is_json(text: str) -> bool:
     try:
         json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 

@@ -162,7 +162,7 @@ class WholeJson:
             return False  # digits could go on
         try:
             json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return False
         return True
 

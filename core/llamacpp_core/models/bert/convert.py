@@ -135,7 +135,7 @@ def _read_json(folder: Path, name: str, *, default: Any = None) -> Any:
         return default
     try:
         return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelLoadError(f"cannot read {path}: {error}", path=str(path)) from error
 
 

@@ -42,7 +42,7 @@ def read_safetensors(path: Path) -> dict[str, tuple[str, tuple[int, ...], NDArra
         header = json.loads(data[8 : 8 + length].tobytes())
         header.pop("__metadata__", None)
         return {name: _tensor(name, entry, data[8 + length :]) for name, entry in header.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ModelLoadError(f"{path} is not a sound safetensors file: {error}", path=str(path)) from error
 
 

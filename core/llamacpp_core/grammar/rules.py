@@ -30,6 +30,7 @@ SYMBOL = re.compile(
 )
 _COUNTS = re.compile(r"\{([0-9]{1,4}),([0-9]{1,4})\}")
 _TEXTS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|\[[^\]\\]*+(?:\\.[^\]\\]*+)*+\]')
+_QUOTES = ("", '"', "[")
 _MAX_HINT = 40
 _BLOCK = 1000
 _MAX_TRIE_DEPTH = 50
@@ -78,7 +79,8 @@ class RuleSet:
         """A symbol for ``body``: itself if it is one, else a rule, shared with an equal body."""
         name = self._by_body.get(body)
         if name is None:
-            if ATOM.fullmatch(body):
+            # Most bodies are seen to be several symbols before they are read to the end.
+            if (body[:1] in _QUOTES or " " not in body) and ATOM.fullmatch(body):
                 return body
             name = self._by_body[body] = self.reserve(hint)
             self.rules[name] = body

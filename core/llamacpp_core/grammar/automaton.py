@@ -19,7 +19,7 @@ from llamacpp_core.grammar.charset import (
     partition,
     union,
 )
-from llamacpp_core.grammar.nfa import MAX_STATES, Nfa, bits, check_states
+from llamacpp_core.grammar.nfa import MAX_STATES, Nfa, check_states
 
 __all__ = ["MAX_STATES", "Dfa", "all_strings", "determinize", "not_these"]
 
@@ -288,6 +288,9 @@ def determinize(nfa: Nfa) -> Dfa:
     """The minimal deterministic automaton of a nondeterministic one (subset construction)."""
     classes = partition(edge[0] for edge in nfa.edges if edge is not None)
     closures = nfa.closures()
+    # Where the edge of a state leads to, by the bit of the state.
+    after = {1 << state: closures[edge[1]] for state, edge in enumerate(nfa.edges) if edge is not None}
+    end = 1 << nfa.end
     used_by: dict[Ranges, list[int]] = {}
     readers = [0] * len(classes)
     for state, edge in enumerate(nfa.edges):
@@ -308,7 +311,14 @@ def determinize(nfa: Nfa) -> Dfa:
         for here in dict.fromkeys(row):
             if here in reached:
                 continue
-            target = _after(nfa, here, closures)
+            target, left = 0, here
+            while left:
+                lowest = left & -left
+                target |= after[lowest]
+                left ^= lowest
+            if target & end:
+                # Past the end of a match anything may follow: the other states no longer matter.
+                target = closures[nfa.end]
             if target not in numbers:
                 numbers[target] = check_states(len(numbers))
                 todo.append(target)
@@ -316,17 +326,6 @@ def determinize(nfa: Nfa) -> Dfa:
         delta.append(tuple(map(reached.__getitem__, row)))
     final = nfa.final_states()
     return Dfa(classes, delta, [bool(subset & final) for subset in todo]).minimize()
-
-
-def _after(nfa: Nfa, states: int, closures: dict[int, int]) -> int:
-    """Where the edges of some states lead to."""
-    found = 0
-    for state in bits(states):
-        edge = nfa.edges[state]
-        assert edge is not None
-        found |= closures[edge[1]]
-    # Past the end of a match anything may follow: the other states no longer matter.
-    return closures[nfa.end] if found >> nfa.end & 1 else found
 
 
 @lru_cache(maxsize=1)

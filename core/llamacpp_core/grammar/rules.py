@@ -198,12 +198,14 @@ def literal_choice(entries: Sequence[tuple[str, str]], depth: int = 0) -> str:
         depth: Recursion depth, for the function's own use.
     """
     groups: dict[str, list[tuple[str, str]]] = {}
-    for text, follow in dict.fromkeys(entries):
+    for text, follow in entries if depth else dict.fromkeys(entries):
         groups.setdefault(text[:1], []).append((text, follow))
     alternatives = []
     for first, group in groups.items():
         if len(group) == 1 or not first or depth > _MAX_TRIE_DEPTH:
-            alternatives += [" ".join(p for p in (gbnf_literal(t) if t else "", f) if p) for t, f in group]
+            for text, follow in group:
+                literal = gbnf_literal(text) if text else ""
+                alternatives.append(f"{literal} {follow}" if literal and follow else literal or follow)
             continue
         low, high = min(t for t, _ in group), max(t for t, _ in group)
         shared = next(

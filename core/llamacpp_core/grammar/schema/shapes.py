@@ -391,6 +391,6 @@ def _forgotten(flat: Flat) -> Flat:
 
 def _key(flat: Flat) -> Any:
     """Equal for equal flat schemas, and hashable."""
-    if isinstance(flat, Object | Array) and flat.values is not None:
+    if isinstance(flat, (Object, Array)) and flat.values is not None:
         return id(flat)
     return (tuple(flat.names.items()), flat.typed, *flat[2:]) if isinstance(flat, Object) else flat

@@ -1,6 +1,9 @@
 """Guessed tokens: answers with ``speculative="auto"`` against those without, in tokens per second.
 
     .venv/bin/python benchmarks/speculation.py
+    .venv/bin/python benchmarks/speculation.py --model large.gguf --draft small.gguf --rows rag,edit
+
+``--draft`` names a smaller model of the same vocabulary, which guesses in its own rows.
 
 Rows, by their names for ``--rows``:
 
@@ -127,10 +130,9 @@ ROWS: dict[str, tuple[Callable[[], list[Messages]], float, bool]] = {
 class Side:
     """An engine, and what it answered."""
 
-    def __init__(self, speculative: str, args: Any) -> None:
-        self.llm = Llama(
-            args.model, n_ctx=4096, n_parallel=8, n_threads=args.threads, speculative=speculative
-        )
+    def __init__(self, how: str, args: Any) -> None:
+        guesses = {"draft_model": args.draft} if how == "draft" else {"speculative": how}
+        self.llm = Llama(args.model, n_ctx=4096, n_parallel=8, n_threads=args.threads, **guesses)
         self.texts: dict[str, str] = {}
 
     def answer(self, messages: Messages, temperature: float, max_tokens: int) -> float:
@@ -164,9 +166,10 @@ def main() -> None:
     parser = arguments(__doc__, pairs=3)
     parser.add_argument("--rows", default=",".join(ROWS), help=f"some of {', '.join(ROWS)}")
     parser.add_argument("--model", default="smollm2-135m-instruct")
+    parser.add_argument("--draft", metavar="FILE", help="a draft model for rows of its own")
     parser.add_argument("--max-tokens", type=int, default=160, help="of each answer")
     args = parser.parse_args()
-    sides = {name: Side(name, args) for name in ("auto", "off")}
+    sides = {name: Side(name, args) for name in ("auto", *(["draft"] if args.draft else []), "off")}
     rows: dict[str, Row] = {}
     for name in chosen(args.rows, ROWS, "row"):
         make, temperature, at_once = ROWS[name]
@@ -178,13 +181,15 @@ def main() -> None:
             },
             args.pairs,
         )
-        auto, off = sides["auto"].texts, sides["off"].texts
-        differ = sum(auto[key] != off[key] for key in (f"{temperature} {messages}" for messages in made))
-        rows[f"{name}: tokens/s, auto / off ({differ} of {len(made)} texts differ)"] = compare(
-            got["auto"], got["off"]
-        )
-    for side in sides.values():
-        side.llm.close()
+        texts = {side: each.texts for side, each in sides.items()}
+        keys = [f"{temperature} {messages}" for messages in made]
+        for side in sides:
+            if side != "off":
+                differ = sum(texts[side][key] != texts["off"][key] for key in keys)
+                title = f"{name}: tokens/s, {side} / off ({differ} of {len(made)} texts differ)"
+                rows[title] = compare(got[side], got["off"])
+    for each in sides.values():
+        each.llm.close()
     report(rows, "", args.json, pairs=args.pairs)
 
 

@@ -79,9 +79,10 @@ void lc_packed::pack(const llama_model * model, const llama_context * ctx, bool 
     const tensors & all = llama_internal_get_tensor_map(model);
     for (const auto & [name, tensor] : all) {
         if (name.find("blk.") != std::string::npos || name.rfind("cls", 0) == 0) { // the rest is looked up by rows
-            const bool   bytes  = fast && lc_packed_weights::has_bytes() && loses_little_by_bytes(name);
+            const auto   form   = lc_packed_weights::best(fast && loses_little_by_bytes(name));
+            const bool   bytes  = form == lc_encoders::form::bytes;
             const size_t before = weights->size();
-            weights->add(tensor, bytes, bytes ? spread_of(all, name, tensor->ne[0]) : std::vector<float>());
+            weights->add(tensor, form, bytes ? spread_of(all, name, tensor->ne[0]) : std::vector<float>());
             in_bytes = in_bytes || (bytes && weights->size() > before);
         }
     }

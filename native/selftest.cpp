@@ -36,7 +36,9 @@ struct product {
     ggml_backend_buffer_type_t memory; // where the weights lie
     std::string                name;
     bool                       packed = false; // whether they are packed as those of encoders are
-    bool                       bytes  = false; // in bytes
+#ifdef LLAMACPP_PACKED_PRODUCTS
+    lc_encoders::form form = lc_encoders::form::words;
+#endif
 };
 
 ggml_backend_dev_t cpu() { return ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU); }
@@ -76,9 +78,11 @@ std::vector<product> find_products() {
         }
 #ifdef LLAMACPP_PACKED_PRODUCTS
         if (lc_packed_weights::can_pack(type)) {
-            found.push_back({ type, memories[0], std::string(ggml_type_name(type)) + " packed", true });
-            if (lc_packed_weights::has_bytes()) {
-                found.push_back({ type, memories[0], std::string(ggml_type_name(type)) + " packed as bytes", true, true });
+            for (const lc_encoders::form form : lc_encoders::all_forms) {
+                if (lc_packed_weights::has(form)) {
+                    const std::string how = std::string(" packed as ") + lc_encoders::name_of(form);
+                    found.push_back({ type, memories[0], ggml_type_name(type) + how, true, form });
+                }
             }
         }
 #endif
@@ -174,7 +178,7 @@ struct weights {
         ggml_backend_tensor_set(tensor, data.data(), 0, data.size());
 #ifdef LLAMACPP_PACKED_PRODUCTS
         if (p.packed) {
-            packed.add(tensor, p.bytes);
+            packed.add(tensor, p.form);
             if (packed.size() == 0) {
                 throw lc_exception("native", "the weights of " + p.name + " were not packed");
             }

@@ -70,7 +70,7 @@ struct lc_chain_shape {
     bool    bias;       // a bias is added to each product,
     bool    gelu;       // then it goes through GELU,
     bool    residual;   // then something of its own size is added
-    bool    bytes;      // the weights are packed in bytes, where the CPU multiplies these faster
+    int32_t form;       // which way the weights are packed: words, tiles or bytes (llama_cpp/encoders/form.h)
 };
 
 // Computes it through llama.cpp's graphs, as one and step by step. Returns the greatest difference over the greatest

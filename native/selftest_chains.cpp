@@ -24,8 +24,8 @@ void check(const lc_chain_shape & s) {
             throw std::invalid_argument("sizes of a chain must be from 1 to 16384");
         }
     }
-    if (s.n_in % 16 != 0 || s.n_products > 4) {
-        throw std::invalid_argument("n_in must be a multiple of 16, and n_products at most 4");
+    if (s.n_in % 16 != 0 || s.n_products > 4 || s.form < 0 || s.form > 2) {
+        throw std::invalid_argument("n_in must be a multiple of 16, n_products at most 4, and form from 0 to 2");
     }
 }
 
@@ -101,7 +101,7 @@ struct chain_graph {
         }
 #ifdef LLAMACPP_PACKED_PRODUCTS
         for (ggml_tensor * w : weights) {
-            packed.add(w, s.bytes);
+            packed.add(w, (lc_encoders::form) s.form);
         }
 #endif
         backend_ptr backend(ggml_backend_cpu_init());

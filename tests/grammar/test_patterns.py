@@ -10,7 +10,7 @@ import pytest
 from grammar.matcher import accepts, max_stacks, random_text
 
 from llamacpp_core.errors import GrammarError
-from llamacpp_core.grammar import json_schema_to_gbnf
+from llamacpp_core.grammar import json_schema_to_gbnf, strings
 from llamacpp_core.grammar.automaton import all_strings, not_these
 from llamacpp_core.grammar.pattern import PatternError
 from llamacpp_core.grammar.strings import pattern_dfa
@@ -205,6 +205,31 @@ def test_long_strings_under_a_pattern_have_room_for_words(
         text = json.loads(random_text(gbnf, seed, fuel=3000))
         assert len(text) <= schema["maxLength"]  # type: ignore[operator]
         assert "pattern" not in schema or re.search(str(schema["pattern"]), text, re.ASCII)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_fewer_rounds_leave_no_less_room(seed: int) -> None:
+    rng = random.Random(seed)
+    dfa, high = pattern_dfa(random_pattern(rng)), rng.randint(5, 300)
+    rooms = [strings._with_room(dfa, rounds, high) for rounds in (16, 8, 4, 2, 1, 0)]
+    found = [-1 if room is None else min(room[0], strings._WORD) for room in rooms]
+    assert found == sorted(found)
+
+
+@pytest.mark.parametrize(("high", "most"), [(200, 2), (300, 4), (6000, 1)])
+def test_rounds_are_not_tried_where_none_leaves_room(
+    high: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+    unroll = strings.unroll_circles
+    monkeypatch.setattr(
+        strings, "unroll_circles", lambda d, rounds: tried.append(rounds) or unroll(d, rounds)
+    )
+    strings.bounded_rules.cache_clear()
+    schema = {"type": "string", "pattern": "^(a+b+c+d+e+f+g+h+i+j+)+$", "maxLength": high}
+    gbnf = json_schema_to_gbnf(schema)
+    assert accepts(gbnf, '"abcdefghij"')
+    assert 1 <= len(tried) <= most, tried
 
 
 def test_long_names_under_a_pattern_can_be_read() -> None:

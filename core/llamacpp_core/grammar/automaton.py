@@ -7,7 +7,6 @@ several patterns at once, a length bound on a pattern, every string but these.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -20,7 +19,7 @@ from llamacpp_core.grammar.charset import (
     partition,
     union,
 )
-from llamacpp_core.grammar.nfa import MAX_STATES, Nfa, bits, check_states
+from llamacpp_core.grammar.nfa import MAX_STATES, Nfa, check_states
 
 __all__ = ["MAX_STATES", "Dfa", "all_strings", "determinize", "not_these"]
 
@@ -47,14 +46,15 @@ class Dfa:
     def accepts(self, text: str) -> bool:
         """Whether the automaton accepts a string."""
         state = 0
+        class_of, delta = self._class_of, self.delta
         for c in text:
-            index = self._class_of.get(c)
+            index = class_of.get(c)
             if index is None:
                 found = (i for i, ranges in enumerate(self.classes) if contains(ranges, ord(c)))
-                index = self._class_of[c] = next(found, -1)
+                index = class_of[c] = next(found, -1)
             if index < 0:
                 return False
-            state = self.delta[state][index]
+            state = delta[state][index]
         return self.accepting[state]
 
     @cached_property
@@ -63,11 +63,16 @@ class Dfa:
         return {}
 
     @cached_property
+    def _following(self) -> list[set[int]]:
+        """For every state all next states."""
+        return [set(targets) for targets in self.delta]
+
+    @cached_property
     def shortest(self) -> list[float]:
         """For every state the length of its shortest accepted continuation; infinite if it has none."""
         users: list[list[int]] = [[] for _ in self.delta]
-        for state, targets in enumerate(self.delta):
-            for target in set(targets):
+        for state, targets in enumerate(self._following):
+            for target in targets:
                 users[target].append(state)
         distance = [0.0 if accepting else float("inf") for accepting in self.accepting]
         level = [state for state, accepting in enumerate(self.accepting) if accepting]
@@ -90,7 +95,7 @@ class Dfa:
     def longest(self) -> list[float]:
         """For every state the length of its longest accepted continuation; infinite where it can loop."""
         dead = self._dead_states
-        edges = [set(targets) - dead for targets in self.delta]
+        edges = [targets - dead for targets in self._following]
         result = [0.0 if state in dead else float("inf") for state in range(len(edges))]
         waiting = [len(e) for e in edges]
         users: list[list[int]] = [[] for _ in edges]
@@ -119,13 +124,14 @@ class Dfa:
         return [self._edges(state) for state in range(len(self.delta))]
 
     def _edges(self, state: int) -> dict[int, Ranges]:
-        found: defaultdict[int, list[int]] = defaultdict(list)
-        for index, target in enumerate(self.delta[state]):
-            found[target].append(index)
+        found: dict[int, list[int]] = {}
         dead = self._dead_states
-        return {
-            target: self._together(tuple(indices)) for target, indices in found.items() if target not in dead
-        }
+        for index, target in enumerate(self.delta[state]):
+            if target in found:
+                found[target].append(index)
+            elif target not in dead:
+                found[target] = [index]
+        return {target: self._together(tuple(indices)) for target, indices in found.items()}
 
     def _together(self, indices: tuple[int, ...]) -> Ranges:
         """The code points of several classes."""
@@ -175,7 +181,7 @@ class Dfa:
                     dead = check_states(len(todo))
                     todo.append(_NO_PAIR)
                 numbers[key] = dead
-            delta.append(tuple([numbers[key] for key in row]))
+            delta.append(tuple(map(numbers.__getitem__, row)))
         accepting = [s is not _NO_PAIR and self.accepting[s[0]] and other.accepting[s[1]] for s in todo]
         made = Dfa(classes, delta, accepting)
         return made.minimize() if len(delta) > _MANY_STATES else made
@@ -228,28 +234,33 @@ class Dfa:
         shortest, longest = self.shortest, self.longest
         dead = (next((s for s, d in enumerate(shortest) if d == float("inf")), 0), 0, -1.0)
 
-        def simplest(state: int, need: int, left: float) -> tuple[int, int, float]:
-            """A state with how many code points must and may follow, equal where that means the same."""
-            short, long = shortest[state], longest[state]
-            if left < short or long < need:
-                return dead
-            return state, 0 if need <= short else need, left if left < long else long
-
-        key = simplest(0, low, float("inf") if high is None else float(high))
+        left = float("inf") if high is None else float(high)
+        # A state with how many code points must and may follow, equal where that means the same.
+        key = dead
+        if shortest[0] <= left and low <= longest[0]:
+            key = (0, 0 if low <= shortest[0] else low, min(left, longest[0]))
         numbers = {key: 0}
         todo = [key]
         delta = []
+        distinct = [tuple(dict.fromkeys(row)) for row in self.delta]
         for state, need, left in todo:
             following: dict[int, int] = {}
-            for target in dict.fromkeys(self.delta[state]):
-                key = simplest(target, need - 1 if need else 0, left - 1)
-                if key not in numbers:
-                    if len(numbers) >= most:
+            must, may = need - 1 if need else 0, left - 1
+            for target in distinct[state]:
+                short, long = shortest[target], longest[target]
+                if may < short or long < must:
+                    key = dead
+                else:
+                    key = (target, 0 if must <= short else must, may if may < long else long)
+                number = numbers.get(key)
+                if number is None:
+                    number = len(numbers)
+                    if number >= most:
                         return None
-                    numbers[key] = len(numbers)
+                    numbers[key] = number
                     todo.append(key)
-                following[target] = numbers[key]
-            delta.append(tuple([following[target] for target in self.delta[state]]))
+                following[target] = number
+            delta.append(tuple(map(following.__getitem__, self.delta[state])))
         return Dfa(
             self.classes, delta, [self.accepting[s] and not n and left >= 0 for s, n, left in todo]
         ).minimize()
@@ -264,12 +275,12 @@ class Dfa:
         delta = []
         for state in representatives:
             targets = self.delta[state]
-            row = [block_of[target] for target in targets]
+            row = [*map(block_of.__getitem__, targets)]
             for block in dict.fromkeys(row):
                 if block not in numbers:
                     numbers[block] = len(numbers)
                     representatives.append(targets[row.index(block)])
-            delta.append(tuple([numbers[block] for block in row]))
+            delta.append(tuple(map(numbers.__getitem__, row)))
         return Dfa(self.classes, delta, [self.accepting[s] for s in representatives], minimal=True)
 
 
@@ -277,6 +288,9 @@ def determinize(nfa: Nfa) -> Dfa:
     """The minimal deterministic automaton of a nondeterministic one (subset construction)."""
     classes = partition(edge[0] for edge in nfa.edges if edge is not None)
     closures = nfa.closures()
+    # Where the edge of a state leads to, by the bit of the state.
+    after = {1 << state: closures[edge[1]] for state, edge in enumerate(nfa.edges) if edge is not None}
+    end = 1 << nfa.end
     used_by: dict[Ranges, list[int]] = {}
     readers = [0] * len(classes)
     for state, edge in enumerate(nfa.edges):
@@ -293,29 +307,25 @@ def determinize(nfa: Nfa) -> Dfa:
     todo = [start]
     delta = []
     for subset in todo:
-        row = [subset & mask for mask in readers]
+        row = [*map(subset.__and__, readers)]
         for here in dict.fromkeys(row):
             if here in reached:
                 continue
-            target = _after(nfa, here, closures)
+            target, left = 0, here
+            while left:
+                lowest = left & -left
+                target |= after[lowest]
+                left ^= lowest
+            if target & end:
+                # Past the end of a match anything may follow: the other states no longer matter.
+                target = closures[nfa.end]
             if target not in numbers:
                 numbers[target] = check_states(len(numbers))
                 todo.append(target)
             reached[here] = numbers[target]
-        delta.append(tuple([reached[here] for here in row]))
+        delta.append(tuple(map(reached.__getitem__, row)))
     final = nfa.final_states()
     return Dfa(classes, delta, [bool(subset & final) for subset in todo]).minimize()
-
-
-def _after(nfa: Nfa, states: int, closures: dict[int, int]) -> int:
-    """Where the edges of some states lead to."""
-    found = 0
-    for state in bits(states):
-        edge = nfa.edges[state]
-        assert edge is not None
-        found |= closures[edge[1]]
-    # Past the end of a match anything may follow: the other states no longer matter.
-    return closures[nfa.end] if found >> nfa.end & 1 else found
 
 
 @lru_cache(maxsize=1)

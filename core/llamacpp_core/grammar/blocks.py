@@ -36,7 +36,7 @@ def _from_the_ends(delta: _Rows, accepting: Sequence[bool]) -> list[int] | None:
     block_of = [-1] * len(targets)
     blocks: dict[tuple[bool, tuple[int, ...]], int] = {}
     for state in done:
-        row = tuple([block_of[target] for target in delta[state]])
+        row = tuple(map(block_of.__getitem__, delta[state]))
         block_of[state] = _block(accepting[state], row, blocks)
         for user in users[state]:
             waiting[user] -= 1

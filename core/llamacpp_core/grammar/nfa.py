@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 
 from llamacpp_core.grammar.charset import ALPHABET, Ranges
 from llamacpp_core.grammar.pattern import Alt, Anchor, Cat, Chars, Lookahead, Node, PatternError, Repeat
 
-__all__ = ["MAX_STATES", "Nfa", "bits", "check_states"]
+__all__ = ["MAX_STATES", "Nfa", "check_states"]
 
 #: Most states of one automaton.
 MAX_STATES = 5000
@@ -21,14 +21,6 @@ def check_states(n: int) -> int:
             f"it needs more than {MAX_STATES} states; anchor it with ^ and $, or lower its repetition counts"
         )
     return n
-
-
-def bits(mask: int) -> Iterator[int]:
-    """The positions of the set bits."""
-    while mask:
-        low = mask & -mask
-        yield low.bit_length() - 1
-        mask ^= low
 
 
 class Nfa:
@@ -123,13 +115,14 @@ class Nfa:
 
     def _closure(self, state: int, more_jumps: Mapping[int, int]) -> int:
         """The relevant states that are reached without reading."""
+        relevant, jumps = self._relevant, self.jumps
         seen = {state}
         todo = [state]
         mask = 0
         for source in todo:
-            if self._relevant[source]:
+            if relevant[source]:
                 mask |= 1 << source
-            targets = self.jumps[source]
+            targets = jumps[source]
             if source in more_jumps:
                 targets = [*targets, more_jumps[source]]
             for target in targets:

@@ -30,6 +30,7 @@ SYMBOL = re.compile(
 )
 _COUNTS = re.compile(r"\{([0-9]{1,4}),([0-9]{1,4})\}")
 _TEXTS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|\[[^\]\\]*+(?:\\.[^\]\\]*+)*+\]')
+_QUOTES = ("", '"', "[")
 _MAX_HINT = 40
 _BLOCK = 1000
 _MAX_TRIE_DEPTH = 50
@@ -78,7 +79,8 @@ class RuleSet:
         """A symbol for ``body``: itself if it is one, else a rule, shared with an equal body."""
         name = self._by_body.get(body)
         if name is None:
-            if ATOM.fullmatch(body):
+            # Most bodies are seen to be several symbols before they are read to the end.
+            if (body[:1] in _QUOTES or " " not in body) and ATOM.fullmatch(body):
                 return body
             name = self._by_body[body] = self.reserve(hint)
             self.rules[name] = body
@@ -196,12 +198,14 @@ def literal_choice(entries: Sequence[tuple[str, str]], depth: int = 0) -> str:
         depth: Recursion depth, for the function's own use.
     """
     groups: dict[str, list[tuple[str, str]]] = {}
-    for text, follow in dict.fromkeys(entries):
+    for text, follow in entries if depth else dict.fromkeys(entries):
         groups.setdefault(text[:1], []).append((text, follow))
     alternatives = []
     for first, group in groups.items():
         if len(group) == 1 or not first or depth > _MAX_TRIE_DEPTH:
-            alternatives += [" ".join(p for p in (gbnf_literal(t) if t else "", f) if p) for t, f in group]
+            for text, follow in group:
+                literal = gbnf_literal(text) if text else ""
+                alternatives.append(f"{literal} {follow}" if literal and follow else literal or follow)
             continue
         low, high = min(t for t, _ in group), max(t for t, _ in group)
         shared = next(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from functools import lru_cache
 
 from llamacpp_core.grammar.automaton import Dfa, determinize
@@ -16,6 +17,8 @@ __all__ = ["CHAR_RULE", "PREFIX", "bounded_rules", "dfa_rules", "pattern_dfa", "
 _MAX_COUNTED = 1200
 #: Code points that each place should have room for, if need be with fewer rounds: those of a long word.
 _WORD = 32
+#: How often an automaton may go round its circles of several states, the first that leaves room enough.
+_ROUNDS = (16, 8, 4, 2, 1, 0)
 
 #: One code point of a JSON string in any spelling that RFC 8259 allows, surrogates only in pairs.
 CHAR_RULE = (
@@ -102,32 +105,44 @@ def bounded_rules(
 
 def _looping_rules(dfa: Dfa, high: int | None, limit: int | None) -> tuple[str, dict[str, str]]:
     """Rules of an automaton with a bound at each place where it can stay."""
-    narrow: tuple[int, Partial] | None = None
-    for rounds in (16, 8, 4, 2, 1, 0):
-        if rounds and len(dfa.delta) * rounds > _MAX_COUNTED:
-            continue
-        unrolled = unroll_circles(dfa, rounds)
-        if high is None:
-            assert limit is not None
-            return _Renderer(unrolled, limit).render()
+    numbers = [rounds for rounds in _ROUNDS if not rounds or len(dfa.delta) * rounds <= _MAX_COUNTED]
+    if high is None:
+        assert limit is not None
+        return _Renderer(unroll_circles(dfa, numbers[0]), limit).render()
+    found = _with_room(dfa, numbers[0], high)
+    if found is None or found[0] < _WORD:
+        # Fewer rounds leave at least as much room: where none leaves too little, so do all.
+        most = _with_room(dfa, 0, high) if numbers[0] else found
+        # An automaton that counts has at most as many states as this product, and rarely less than half.
+        countable = len(dfa.delta) * high <= 4 * _MAX_COUNTED
+        if countable and (most is None or most[0] < _WORD):
+            counted = dfa.with_length(0, high, 2 * _MAX_COUNTED)
+            if counted is not None:
+                return dfa_rules(counted)
+        if most is None:
+            raise PatternError(f"too many states for strings of up to {high} characters; lower maxLength")
+        wanted = min(most[0], _WORD)
+        if found is None or found[0] < wanted:
+            made: dict[int, tuple[int, Partial] | None] = {0: most}
+
+            def is_enough(rounds: int) -> bool:
+                made[rounds] = some = _with_room(dfa, rounds, high)
+                return some is not None and some[0] >= wanted
+
+            between = numbers[1:-1]
+            found = made[numbers[1 + bisect_left(between, True, key=is_enough)]] or most
+    return _Renderer(found[1], found[0]).render()
+
+
+def _with_room(dfa: Dfa, rounds: int, high: int) -> tuple[int, Partial] | None:
+    """How often an automaton of so many rounds may stay at each place, and it; None where it is too long."""
+    unrolled = unroll_circles(dfa, rounds)
+    room = unrolled.room(high)
+    if room is not None and room < _WORD:
+        # Words need the room more than what is between them.
+        unrolled.loops = {state: some for state, some in unrolled.loops.items() if not _is_blank(some)}
         room = unrolled.room(high)
-        if room is not None and room < _WORD:
-            # Words need the room more than what is between them.
-            unrolled.loops = {state: some for state, some in unrolled.loops.items() if not _is_blank(some)}
-            room = unrolled.room(high)
-        if room is not None and (narrow is None or room > narrow[0]):
-            narrow = room, unrolled
-        if narrow is not None and narrow[0] >= _WORD:
-            break
-    # An automaton that counts has at most as many states as this product, and rarely less than half.
-    countable = high is not None and len(dfa.delta) * high <= 4 * _MAX_COUNTED
-    if countable and (narrow is None or narrow[0] < _WORD):
-        counted = dfa.with_length(0, high, 2 * _MAX_COUNTED)
-        if counted is not None:
-            return dfa_rules(counted)
-    if narrow is not None:
-        return _Renderer(narrow[1], narrow[0]).render()
-    raise PatternError(f"too many states for strings of up to {high} characters; lower maxLength")
+    return None if room is None else (room, unrolled)
 
 
 def _is_blank(ranges: Ranges) -> bool:

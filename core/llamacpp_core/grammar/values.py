@@ -20,6 +20,10 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode
 _PRETTY = r'"" | " " | "\n" [ \t]{0,20}'
 
 
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, str) or not isinstance(value, (Mapping, list, tuple))
+
+
 class Values:
     """Makes symbols for values in one rule set, each kind once.
 
@@ -81,9 +85,10 @@ class Values:
 
     def literals(self, values: Sequence[Any], hint: str) -> str:
         """One of the given JSON values, as they are."""
-        texts = [self.json_text(v) for v in values if not isinstance(v, Mapping | list | tuple)]
-        alternatives = [literal_choice([(text, "") for text in texts])] if texts else []
-        alternatives += [self._literal(v) for v in values if isinstance(v, Mapping | list | tuple)]
+        scalars = [v for v in values if _is_scalar(v)]
+        alternatives = [literal_choice([(self.json_text(v), "") for v in scalars])] if scalars else []
+        if len(scalars) < len(values):
+            alternatives += [self._literal(v) for v in values if not _is_scalar(v)]
         return self.rules.add(hint, choice(alternatives))
 
     def _literal(self, value: Any) -> str:

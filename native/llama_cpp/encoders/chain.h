@@ -167,7 +167,7 @@ struct chains {
 
   private:
     static bool have_same_inputs(const weights & a, const weights & b) {
-        return a.bytes == b.bytes && !a.factors && !b.factors;
+        return a.as == b.as && !a.factors && !b.factors;
     }
 
     bool add(const ggml_cgraph * graph, int node) {

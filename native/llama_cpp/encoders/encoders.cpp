@@ -12,6 +12,7 @@
 #include "chain.h"
 #include "norm.h"
 #include "packed.h"
+#include "tiles.h"
 #include "words.h"
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -20,6 +21,7 @@
 
 #include <cstdlib>
 #include <new>
+#include <stdexcept>
 
 extern "C" {
 bool ggml_cpu_extra_compute_forward(struct ggml_compute_params * params, struct ggml_tensor * op);
@@ -92,10 +94,15 @@ bool can_be_packed(const ggml_tensor * t) {
 }
 
 // Calls use() with the kernel for the weights.
-template <typename Use> auto with_kernel(bool bytes, const Use & use) {
+template <typename Use> auto with_kernel(lc_encoders::form form, const Use & use) {
 #    ifdef LC_PACKED_BYTES
-    if (bytes) {
+    if (form == lc_encoders::form::bytes) {
         return use(lc_encoders::bytes());
+    }
+#    endif
+#    ifdef LC_PACKED_TILES
+    if (form == lc_encoders::form::tiles) {
+        return use(lc_encoders::tiles());
     }
 #    endif
     return use(lc_encoders::words());
@@ -103,7 +110,7 @@ template <typename Use> auto with_kernel(bool bytes, const Use & use) {
 
 size_t work_size(const lc_encoders::weights & w, const ggml_tensor * op) {
     const int64_t rows = ggml_nrows(op->src[1]);
-    return with_kernel(w.bytes, [&](auto kernel) {
+    return with_kernel(w.as, [&](auto kernel) {
         return kernel.values_of_inputs(w.width, rows) + kernel.scales_of_inputs(w.width, rows) + 2 * line;
     });
 }
@@ -142,7 +149,7 @@ void multiply(Kernel kernel, const lc_encoders::chain * some, int n_chains, cons
 
 template <typename RowOf>
 void multiply(const lc_encoders::chain * some, int n_chains, const ggml_compute_params * params, const RowOf & row_of) {
-    with_kernel(some->w->bytes, [&](auto kernel) { multiply(kernel, some, n_chains, params, row_of); });
+    with_kernel(some->w->as, [&](auto kernel) { multiply(kernel, some, n_chains, params, row_of); });
 }
 
 } // namespace
@@ -161,28 +168,40 @@ bool lc_packed_weights::can_pack(ggml_type type) {
     return type == GGML_TYPE_F32 || type == GGML_TYPE_F16 || type == GGML_TYPE_BF16;
 }
 
-bool lc_packed_weights::has_bytes() {
-#    ifdef LC_PACKED_BYTES
-    return true;
-#    else
-    return false;
+bool lc_packed_weights::has(lc_encoders::form form) {
+    switch (form) {
+#    ifdef LC_PACKED_TILES
+        case lc_encoders::form::tiles: return lc_encoders::tiles::allowed();
 #    endif
+#    ifdef LC_PACKED_BYTES
+        case lc_encoders::form::bytes: return true;
+#    endif
+        default: return form == lc_encoders::form::words;
+    }
 }
 
-void lc_packed_weights::add(ggml_tensor * t, bool bytes, const std::vector<float> & spread) {
+void lc_packed_weights::add(ggml_tensor * t, lc_encoders::form form, const std::vector<float> & spread) {
+    if (!has(form)) {
+        throw std::invalid_argument("this CPU does not multiply weights of that form");
+    }
     if (!can_be_packed(t)) {
         return;
     }
-    with_kernel(bytes, [&](auto kernel) {
+#    ifdef LC_PACKED_TILES
+    if (form == lc_encoders::form::tiles && t->ne[0] > lc_encoders::tiles::widest) {
+        form = lc_encoders::form::words;
+    }
+#    endif
+    with_kernel(form, [&](auto kernel) {
         const size_t values = kernel.values_of_weights(t->ne[0], t->ne[1]);
         const size_t scales = kernel.scales_of_weights(t->ne[0], t->ne[1]);
         const size_t rest   = kernel.rest_of_weights(t->ne[0], t->ne[1]);
         auto         made   = std::make_unique<copy>(t, values + scales + rest + 3 * line);
         char *       room   = aligned(made->room.data());
         auto &       its    = made->weights;
-        its                 = { t->ne[0], t->ne[1], bytes && has_bytes(), room, (float *) aligned(room + values), nullptr, nullptr };
+        its                 = { t->ne[0], t->ne[1], form, room, (float *) aligned(room + values), nullptr, nullptr };
         its.offsets         = (int32_t *) aligned((char *) its.scales + scales);
-        if (its.bytes && !spread.empty()) {
+        if (form == lc_encoders::form::bytes && !spread.empty()) {
             its.factors = (float *) ((char *) its.offsets + rest) - t->ne[0];
             std::transform(spread.begin(), spread.end(), its.factors, [](float one) { return 1.0f / one; });
         }
@@ -229,11 +248,11 @@ bool lc_packed_weights::can_pack(ggml_type) {
     return false;
 }
 
-bool lc_packed_weights::has_bytes() {
-    return false;
+bool lc_packed_weights::has(lc_encoders::form form) {
+    return form == lc_encoders::form::words;
 }
 
-void lc_packed_weights::add(ggml_tensor *, bool, const std::vector<float> &) {}
+void lc_packed_weights::add(ggml_tensor *, lc_encoders::form, const std::vector<float> &) {}
 
 bool ggml_cpu_extra_compute_forward(struct ggml_compute_params * params, struct ggml_tensor * op) {
     return ggml_cpu_extra_compute_forward_as_published(params, op);
@@ -276,6 +295,11 @@ int lc_fuse(const struct ggml_cgraph * graph, int node, const struct ggml_comput
     }
 #endif
     return 0;
+}
+
+lc_encoders::form lc_packed_weights::best(bool fast) {
+    using lc_encoders::form;
+    return has(form::tiles) ? form::tiles : fast && has(form::bytes) ? form::bytes : form::words;
 }
 
 lc_packed_weights::lc_packed_weights() = default;

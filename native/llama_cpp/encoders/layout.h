@@ -1,6 +1,8 @@
 // What products of packed weights have in common: vectors, and how rows of weights and of inputs lie in memory.
 #pragma once
 
+#include "form.h"
+
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -178,7 +180,7 @@ struct extent {
 // Packed weights of one matrix.
 struct weights {
     int64_t   width, n_outputs;
-    bool      bytes;   // by bytes.h, else by words.h
+    form      as;
     void *    values;
     float *   scales;
     int32_t * offsets; // of bytes

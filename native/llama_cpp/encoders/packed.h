@@ -1,6 +1,7 @@
 // Weights of encoders, packed once for encoders.cpp. Plain C++ without ggml's internals, for whoever loads a model.
 #pragma once
 
+#include "form.h"
 #include "ggml.h"
 
 #include <cstddef>
@@ -19,13 +20,16 @@ class lc_packed_weights {
     // Whether weights of a type can be packed, on the CPU that this is compiled for.
     static bool can_pack(ggml_type type);
 
-    // Whether this CPU's bytes multiply faster than its 16-bit integers.
-    static bool has_bytes();
+    // Whether this CPU, as the system allows it, multiplies weights in a form.
+    static bool has(lc_encoders::form form);
+
+    // The fastest form; with `fast`, one that is less exact.
+    static lc_encoders::form best(bool fast);
 
     // Packs a matrix that a product with a vector or matrix of inputs will read as it is now; what cannot be packed (its
-    // type, its place in memory, this CPU) is left as it is. In bytes, where it has those, a product is faster and less
-    // exact; `spread`, unless empty, then says for each input how large it is next to the others.
-    void add(ggml_tensor * weight, bool bytes = false, const std::vector<float> & spread = {});
+    // type, its place in memory, this CPU) is left as it is. As bytes, a product is less exact; `spread`, unless empty,
+    // then says for each input how large it is next to the others. Throws if this CPU does not have the form.
+    void add(ggml_tensor * weight, lc_encoders::form form, const std::vector<float> & spread = {});
 
     // Bytes that the copies take.
     size_t size() const;

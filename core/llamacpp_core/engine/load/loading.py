@@ -94,7 +94,8 @@ def _why_not_fast(header: GGUFHeader, encoder: bool) -> str:
         return "it is for encoders such as BERT, and this model is none"
     return (
         f"it is for weights in f16, bf16 or f32 (these are in {header.file_type or 'another type'}) in the "
-        "memory of an x86-64 CPU with AVX-512 VNNI, and for a build with our changes of llama.cpp"
+        "memory of an x86-64 CPU with AVX-512 VNNI but no AMX, where exact products are faster still, and "
+        "for a build with our changes of llama.cpp"
     )
 
 

@@ -62,9 +62,9 @@ class LoadOptions:
             number. None: what the model file says; "mean" where it says nothing and embeddings are on.
         embedding: Whether embeddings can be computed. None: yes for models made for it.
         precision: "fast": an encoder in f16, bf16 or f32 computes the products of feed-forward layers and of
-            attention's outputs in 8-bit integers, on x86-64 CPUs that multiply these faster (AVX-512 VNNI).
-            The vectors of all-MiniLM-L6-v2 then have a cosine of 0.999 or more to those in single
-            precision, instead of 0.9999. ``Llama.info.precision`` says which is in use.
+            attention's outputs in 8-bit integers, on x86-64 CPUs that multiply these faster (AVX-512 VNNI
+            without AMX). The vectors of all-MiniLM-L6-v2 then have a cosine of 0.999 or more to those in
+            single precision, instead of 0.9999. ``Llama.info.precision`` says which is in use.
         offload_kqv: Keep the KV cache on the GPU.
         flash_attn: True, False, or "auto".
         op_offload: Run single operations of CPU layers on the GPU. None: llama.cpp's default.

@@ -158,6 +158,6 @@ def kind_of(value: Any) -> str:
         return "boolean"
     if isinstance(value, str):
         return "string"
-    if isinstance(value, int | float):
+    if isinstance(value, (int, float)):
         return "number"
     return "object" if isinstance(value, Mapping) else "array"

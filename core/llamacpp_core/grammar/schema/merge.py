@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from llamacpp_core.grammar.schema.document import Document, Node
@@ -18,10 +18,12 @@ from llamacpp_core.grammar.schema.flats import (
 )
 from llamacpp_core.grammar.schema.regions import lookup, merge_regions
 
-__all__ = ["merge"]
+__all__ = ["merge", "narrowed"]
 
 #: The patterns and formats of a string that has none.
 _UNMATCHED = ((), (), (), ())
+#: Makes named tuples from all their fields, without a call of Python code for each of very many.
+_new = tuple.__new__
 
 
 def merge(a: Flat, b: Flat, document: Document) -> Flat | None:
@@ -40,8 +42,16 @@ def merge(a: Flat, b: Flat, document: Document) -> Flat | None:
     return _merge_objects(a, b, document)
 
 
+def narrowed(flat: Object, needed: Iterable[str]) -> Object:
+    """A flat schema with some of the properties that it names."""
+    known = flat.names
+    return _new(Object, (flat.typed, {name: known[name] for name in needed if name in known}, *flat[2:]))
+
+
 def _joined(a: tuple[Any, ...], b: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(dict.fromkeys((*a, *b))) if a and b else a or b
+    if not a or not b:
+        return a or b
+    return a if a is b else tuple(dict.fromkeys((*a, *b)))
 
 
 def _smaller(a: Any, b: Any) -> Any:
@@ -138,20 +148,14 @@ def _merge_objects(a: Object, b: Object, document: Document) -> Object | None:
     high, low, values = _smaller(a.high, b.high), max(a.low, b.low), _common(a.values, b.values)
     if (high is not None and max(low, len(required)) > high) or values == ():
         return None
-    if any(name in names and names[name].node is document.false for name in required):
-        return None
+    false = document.false
+    for name in required:
+        known = names.get(name)
+        if known is not None and known.node is false:
+            return None
     keys = a.keys if b.keys is None else b.keys if a.keys is None else document.all_of((a.keys, b.keys))
-    return Object(
-        a.typed or b.typed,
-        names,
-        merge_regions(a.rest, b.rest, document),
-        required,
-        low,
-        high,
-        keys,
-        a.listed or b.listed,
-        values,
-    )
+    rest, typed, listed = merge_regions(a.rest, b.rest, document), a.typed or b.typed, a.listed or b.listed
+    return _new(Object, (typed, names, rest, required, low, high, keys, listed, values))
 
 
 def _merge_names(a: Object, b: Object, document: Document) -> Mapping[str, Property]:
@@ -162,14 +166,16 @@ def _merge_names(a: Object, b: Object, document: Document) -> Mapping[str, Prope
         return theirs
     if not theirs and free_of_b:
         return mine
-    names = {
-        name: known
-        if free_of_b and name not in theirs
-        else _joint(known, lookup(b, name, document), document)
-        for name, known in mine.items()
-    }
+    names = dict(mine)
+    if not free_of_b:
+        for name, known in mine.items():
+            if name not in theirs:
+                names[name] = _joint(known, lookup(b, name, document), document)
     for name, known in theirs.items():
-        if name not in mine:
+        own = mine.get(name)
+        if own is not None:
+            names[name] = _joint(own, known, document)
+        else:
             names[name] = known if free_of_a else _joint(lookup(a, name, document), known, document)
     return names
 
@@ -184,4 +190,4 @@ def _joint(a: Property, b: Property, document: Document) -> Property:
     node = a.node if a.node is b.node else document.all_of((a.node, b.node))
     if node is a.node and (a.evaluated or not b.evaluated):
         return a
-    return Property(node, a.evaluated or b.evaluated)
+    return _new(Property, (node, a.evaluated or b.evaluated))

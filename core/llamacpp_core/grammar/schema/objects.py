@@ -190,9 +190,10 @@ class ObjectCompiler:
         if texts == [Text()] and not region.within and not region.without and all(map(_is_short, taken)):
             return [self.values.automaton(other_names(tuple(taken), self.limits.max_key_length), "key")]
         try:
-            names = not_these(tuple(taken))
-            if region.within or region.without:
-                names = region_dfa(region.within, region.without, wide=False).intersect(names)
+            names = region_dfa(region.within, region.without, wide=False)
+            # A region that no listed name lies in is the same for many objects, and its rules are known.
+            if any(map(names.accepts, taken)):
+                names = names.intersect(not_these(tuple(taken)))
             keys = [self._key(text, names) for text in texts]
         except PatternError as error:
             refuse(step(path, word), str(error))

@@ -20,7 +20,7 @@ from llamacpp_core.grammar.schema.flats import (
     default_flat,
 )
 from llamacpp_core.grammar.schema.keywords import refuse, step
-from llamacpp_core.grammar.schema.merge import merge
+from llamacpp_core.grammar.schema.merge import merge, narrowed
 from llamacpp_core.grammar.schema.own import may_be_wider, own_shape
 from llamacpp_core.grammar.schema.possible import Possible
 
@@ -64,6 +64,8 @@ class Shapes:
         self._open: set[tuple[int, bool]] = set()
         self._work = 0
         self._listed: dict[int, frozenset[str] | None] = {}
+        # By their identity, which they keep by being kept here.
+        self._complements: dict[tuple[int, bool], tuple[Flat, list[Flat]]] = {}
         self._defaults = {kind: default_flat(kind, document) for kind in KINDS}
 
     def is_default(self, kind: str, flat: Flat) -> bool:
@@ -256,7 +258,12 @@ class Shapes:
         return found
 
     def _complement(self, kind: str, flat: Flat, *, wide: bool) -> list[Flat]:
-        return [] if self.is_default(kind, flat) else complement_flat(flat, self.document, wide=wide)
+        """What is not valid under a flat schema; worked out once, it is asked for by each other branch."""
+        known = self._complements.get((id(flat), wide))
+        if known is None:
+            made = [] if self.is_default(kind, flat) else complement_flat(flat, self.document, wide=wide)
+            known = self._complements[id(flat), wide] = (flat, made)
+        return known[1]
 
     def _one_of(self, node: Node, own: Shape, wide: bool) -> Shape:
         """The values of ``own`` that are valid under exactly one branch."""
@@ -304,10 +311,10 @@ class Shapes:
         """Whether a value may be valid under both; of objects the required properties decide."""
         if isinstance(a, Object) and isinstance(b, Object):
             needed = dict.fromkeys((*a.required, *b.required))
-            if any(self._differ(a.names.get(name), b.names.get(name)) for name in needed):
-                return False
-            a = a._replace(names={name: known for name, known in a.names.items() if name in needed})
-            b = b._replace(names={name: known for name, known in b.names.items() if name in needed})
+            for name in needed:
+                if self._differ(a.names.get(name), b.names.get(name)):
+                    return False
+            a, b = narrowed(a, needed), narrowed(b, needed)
         both = merge(a, b, self.document)
         return both is not None and self.possible.flat(both)
 
@@ -384,6 +391,6 @@ def _forgotten(flat: Flat) -> Flat:
 
 def _key(flat: Flat) -> Any:
     """Equal for equal flat schemas, and hashable."""
-    if isinstance(flat, Object | Array) and flat.values is not None:
+    if isinstance(flat, (Object, Array)) and flat.values is not None:
         return id(flat)
     return (tuple(flat.names.items()), flat.typed, *flat[2:]) if isinstance(flat, Object) else flat

@@ -29,7 +29,7 @@ _TRY_LOCK = (operator.methodcaller("acquire", False), operator.methodcaller("rel
 
 
 def _unseen(keeps: tuple[object, ...]) -> Any:
-    """A box that Python's collector does not look into: in a cycle it would free a parent before its child."""
+    """A box that the collector does not see into: in a cycle it would free a parent before its child."""
     box = np.empty(1, object)
     box[0] = keeps
     return box

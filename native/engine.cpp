@@ -3,6 +3,7 @@
 #include "llama_cpp/per_process.h"
 #include "llama_cpp/prefix/options.h"
 #include "template_bounds.h"
+#include "mapped_pages.h"
 #include "zero_pages.h"
 
 #include "build-info.h"
@@ -146,6 +147,7 @@ void load(lc_engine & e, const json & config, lc_load_state * state) {
     const llama_context * ctx = e.context.get_llama_context();
     lc_populate_caches(llama_get_model(ctx), ctx);
     e.packed.pack(llama_get_model(ctx), ctx, config.value("precision", std::string()) == "fast");
+    lc_drop_copied_pages(llama_get_model(ctx));
 }
 
 void load_templates(lc_engine & e) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from types import FrameType
 from typing import Any
@@ -29,6 +30,18 @@ def test_what_is_kept_is_freed_later(made: list[Any]) -> None:
     del kept
     assert not freed
     del handle
+    assert [pointer[0] for pointer in freed] == [1, 0]
+
+
+def test_what_is_kept_is_freed_later_in_a_cycle(made: list[Any]) -> None:
+    freed: list[Any] = []
+    kept = NativeHandle(made[0], freed.append)
+    handle = NativeHandle(made[1], freed.append, kept)
+    cycle = [kept, handle]
+    cycle.append(cycle)
+    del kept, handle, cycle
+    assert not freed
+    gc.collect()
     assert [pointer[0] for pointer in freed] == [1, 0]
 
 

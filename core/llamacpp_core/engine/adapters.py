@@ -72,12 +72,10 @@ class AdapterFiles:
 
     def __init__(self, *paths: str | os.PathLike[str]) -> None:
         self._paths = paths
+        # Some file systems give a file other numbers each time it is opened: those say nothing.
+        self._steady = [_same_facts(_facts_of(path), _facts_of(path)) for path in paths]
         self._seen = [_seen(path) for path in paths]
         self.digests = [digest for digest, _ in self._seen]
-        # Some file systems give a file other numbers each time it is opened: those say nothing.
-        self._steady = [
-            _same_facts(facts, _facts_of(path)) for (_, facts), path in zip(self._seen, paths, strict=True)
-        ]
 
     def check(self) -> None:
         """Says that what was loaded since is what was there at first.

@@ -112,7 +112,7 @@ def _looping_rules(dfa: Dfa, high: int | None, limit: int | None) -> tuple[str, 
     found = _with_room(dfa, numbers[0], high)
     if found is None or found[0] < _WORD:
         # Fewer rounds leave at least as much room: where none leaves too little, so do all.
-        most = _with_room(dfa, 0, high) if numbers[0] else found
+        most = (_with_room(dfa, 0, high) or found) if numbers[0] else found
         # An automaton that counts has at most as many states as this product, and rarely less than half.
         countable = len(dfa.delta) * high <= 4 * _MAX_COUNTED
         if countable and (most is None or most[0] < _WORD):

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Self
 
+import numpy as np
+
 from llamacpp_core.errors import EngineClosedError, EngineError
 from llamacpp_core.native import ffi
 
@@ -24,6 +26,13 @@ __all__ = ["NativeHandle", "NativeObject", "because"]
 
 # Taking a lock if it is free, and giving it back; the latter is a RuntimeError where the former took none.
 _TRY_LOCK = (operator.methodcaller("acquire", False), operator.methodcaller("release"))
+
+
+def _unseen(keeps: tuple[object, ...]) -> Any:
+    """A box that the collector does not see into: in a cycle it would free a parent before its child."""
+    box = np.empty(1, object)
+    box[0] = keeps
+    return box
 
 
 class NativeHandle:
@@ -38,12 +47,13 @@ class NativeHandle:
     __slots__ = ("__weakref__", "_keeps", "pointer")
 
     def __init__(self, pointer: Any, free: Callable[[Any], object] | None, *keeps: object) -> None:
-        self._keeps = keeps
+        self._keeps = _unseen(keeps)
         if free is not None:
             # Without a line of Python at the end, where Ctrl-C would leave the pointer alone and be ignored.
-            last = partial(free)
-            vars(last)["keeps"] = keeps
-            pointer = ffi.gc(pointer, last)
+            # What must outlive the pointer hangs on the destructor too, for whoever holds the pointer alone.
+            destructor = partial(free)
+            vars(destructor)["keeps"] = self._keeps
+            pointer = ffi.gc(pointer, destructor)
         self.pointer = pointer
 
 

@@ -248,8 +248,8 @@ bool lc_packed_weights::can_pack(ggml_type) {
     return false;
 }
 
-bool lc_packed_weights::has(lc_encoders::form form) {
-    return form == lc_encoders::form::words;
+bool lc_packed_weights::has(lc_encoders::form) {
+    return false;
 }
 
 void lc_packed_weights::add(ggml_tensor *, lc_encoders::form, const std::vector<float> &) {}

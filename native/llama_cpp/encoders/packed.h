@@ -28,7 +28,7 @@ class lc_packed_weights {
 
     // Packs a matrix that a product with a vector or matrix of inputs will read as it is now; what cannot be packed (its
     // type, its place in memory, this CPU) is left as it is. As bytes, a product is less exact; `spread`, unless empty,
-    // then says for each input how large it is next to the others. Throws if this CPU does not have the form.
+    // then says for each input how large it is next to the others. Throws if this CPU has other forms, but not this.
     void add(ggml_tensor * weight, lc_encoders::form form, const std::vector<float> & spread = {});
 
     // Bytes that the copies take.

@@ -9,7 +9,9 @@
 
 #include "layout.h"
 
-#if defined(LC_PACKED_PRODUCTS) && defined(__AVX512BW__) && defined(__AMX_INT8__) && defined(__x86_64__)
+// Not on Windows, where llama.cpp does not ask whether the CPU has them.
+#if defined(LC_PACKED_PRODUCTS) && defined(__AVX512BW__) && defined(__AVX512VNNI__) && defined(__AMX_TILE__) && \
+    defined(__AMX_INT8__) && defined(__x86_64__) && !defined(_WIN32)
 #    define LC_PACKED_TILES 1
 
 #    include "../amx/tiles.h"
@@ -25,8 +27,11 @@ struct tiles {
     static constexpr int64_t widest  = 65536; // more inputs might not fit into 32 bits: 2 * 128 * 127 * 65536 < 2^31
     static constexpr float   largest = 127 * 256 + 127; // of a scaled value
 
-    // Whether the CPU and the system allow it; llama.cpp asks the system once.
-    static bool allowed() { return ggml_backend_amx_buffer_type() != nullptr; }
+    // Whether the CPU and the system allow it.
+    static bool allowed() {
+        static const bool is = ggml_backend_amx_buffer_type() != nullptr; // asks the system each time
+        return is;
+    }
 
     // int8_t [panel][block][half of the panel][high, low][width of the block / 4][output of the half][4]
     static size_t values_of_weights(int64_t width, int64_t n_outputs) {

@@ -15,11 +15,13 @@ from llamacpp_core.grammar.schema.document import Document, Node
 
 __all__ = [
     "KINDS", "Array", "Contains", "Flat", "Number", "Object", "Property", "Region", "Shape", "Single", "Text",
-    "canonical", "default_flat", "kind_of",
+    "canonical", "default_flat", "kind_of", "named_tuple",
 ]  # fmt: skip
 
 #: The JSON types; integers are numbers.
 KINDS = ("object", "array", "string", "number", "boolean", "null")
+#: Makes named tuples from all their fields, without a call of Python code for each of very many.
+named_tuple = tuple.__new__
 
 
 class Property(NamedTuple):

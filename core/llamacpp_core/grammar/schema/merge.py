@@ -15,6 +15,7 @@ from llamacpp_core.grammar.schema.flats import (
     Single,
     Text,
     canonical,
+    named_tuple,
 )
 from llamacpp_core.grammar.schema.regions import lookup, merge_regions
 
@@ -22,8 +23,6 @@ __all__ = ["merge", "narrowed"]
 
 #: The patterns and formats of a string that has none.
 _UNMATCHED = ((), (), (), ())
-#: Makes named tuples from all their fields, without a call of Python code for each of very many.
-_new = tuple.__new__
 
 
 def merge(a: Flat, b: Flat, document: Document) -> Flat | None:
@@ -45,7 +44,9 @@ def merge(a: Flat, b: Flat, document: Document) -> Flat | None:
 def narrowed(flat: Object, needed: Iterable[str]) -> Object:
     """A flat schema with some of the properties that it names."""
     known = flat.names
-    return _new(Object, (flat.typed, {name: known[name] for name in needed if name in known}, *flat[2:]))
+    return named_tuple(
+        Object, (flat.typed, {name: known[name] for name in needed if name in known}, *flat[2:])
+    )
 
 
 def _joined(a: tuple[Any, ...], b: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -155,7 +156,7 @@ def _merge_objects(a: Object, b: Object, document: Document) -> Object | None:
             return None
     keys = a.keys if b.keys is None else b.keys if a.keys is None else document.all_of((a.keys, b.keys))
     rest, typed, listed = merge_regions(a.rest, b.rest, document), a.typed or b.typed, a.listed or b.listed
-    return _new(Object, (typed, names, rest, required, low, high, keys, listed, values))
+    return named_tuple(Object, (typed, names, rest, required, low, high, keys, listed, values))
 
 
 def _merge_names(a: Object, b: Object, document: Document) -> Mapping[str, Property]:
@@ -190,4 +191,4 @@ def _joint(a: Property, b: Property, document: Document) -> Property:
     node = a.node if a.node is b.node else document.all_of((a.node, b.node))
     if node is a.node and (a.evaluated or not b.evaluated):
         return a
-    return _new(Property, (node, a.evaluated or b.evaluated))
+    return named_tuple(Property, (node, a.evaluated or b.evaluated))

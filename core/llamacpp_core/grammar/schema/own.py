@@ -22,13 +22,12 @@ from llamacpp_core.grammar.schema.flats import (
     canonical,
     default_flat,
     kind_of,
+    named_tuple,
 )
 from llamacpp_core.grammar.schema.regions import may_match, regions_of
 
 __all__ = ["loosened", "may_be_wider", "own_shape"]
 
-#: Makes a named tuple from all its fields, without a call of Python code for each of very many.
-_new = tuple.__new__
 _OBJECT = frozenset(
     [
         "properties",
@@ -123,7 +122,7 @@ def _object(node: Node, words: Mapping[str, Any], document: Document, *, typed: 
         if patterns:
             matching = [n for pattern, n in patterns if may_match(pattern, name, wide=not wide)]
             inner = document.all_of((inner, *matching))
-        names[name] = _new(Property, (inner, True))
+        names[name] = named_tuple(Property, (inner, True))
     others = None
     if "additionalProperties" in words:
         others = document.child(node, words["additionalProperties"], "additionalProperties")

@@ -263,7 +263,7 @@ class Shapes:
         if known is None:
             made = [] if self.is_default(kind, flat) else complement_flat(flat, self.document, wide=wide)
             known = self._complements[id(flat), wide] = (flat, made)
-        return known[1]
+        return list(known[1])
 
     def _one_of(self, node: Node, own: Shape, wide: bool) -> Shape:
         """The values of ``own`` that are valid under exactly one branch."""

@@ -66,7 +66,7 @@ fuzz: $(VENV)/.dev ## Try FUZZ_CASES damaged files, pictures, templates, states,
 	@failed=0; for machine in gguf media templates states grammars failures; do \
 	  $(BIN)/python -m fuzz $$machine --cases $(FUZZ_CASES) || failed=1; done; exit $$failed
 
-GUIDED_INPUTS ?= 100000
+GUIDED_INPUTS ?= 20000
 guided: $(VENV)/.dev ## Try GUIDED_INPUTS inputs on each part that reads text of others, led by what they reach in the code
 	$(BIN)/python -m fuzz.guided --inputs $(GUIDED_INPUTS)
 

@@ -107,11 +107,8 @@ def _changed(tree: Any, numbers: random.Random) -> Any:
     if kind == 1:
         return {**tree, numbers.choice(grammars.KEYWORDS): numbers.choice((*inside, *grammars.ATOMS))}
     if kind == 2:
-        return (
-            {**tree, **grammars.schema(numbers, 1)}
-            if numbers.random() < 0.5
-            else dict(reversed(tree.items()))
-        )
+        more = grammars.schema(numbers, 1)
+        return {**tree, **more} if isinstance(more, dict) else dict(reversed(tree.items()))
     return {**tree, key: _changed(tree[key], numbers)}
 
 

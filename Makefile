@@ -23,7 +23,7 @@ FAST_TESTS := $(PURE_TESTS) tests/build tests/chat_format tests/display tests/re
   $(addprefix tests/langchain/test_,docs.py messages.py refusals.py tools.py) \
   $(addprefix tests/llama_index/test_,llm_scripted.py llm_scripted_tools.py messages.py partial_json.py refusals.py)
 
-.PHONY: help demo check test test-fast test-pure lint types format docs bench-tools fuzz storm asan tsan notebooks wheel wheel-check sdist clean
+.PHONY: help demo check test test-fast test-pure lint types format docs bench-tools fuzz guided storm asan tsan notebooks wheel wheel-check sdist clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -66,6 +66,10 @@ fuzz: $(VENV)/.dev ## Try FUZZ_CASES damaged files, pictures, templates, states,
 	@failed=0; for machine in gguf media templates states grammars failures; do \
 	  $(BIN)/python -m fuzz $$machine --cases $(FUZZ_CASES) || failed=1; done; exit $$failed
 
+GUIDED_INPUTS ?= 20000
+guided: $(VENV)/.dev ## Try GUIDED_INPUTS inputs on each part that reads text of others, led by what they reach in the code
+	$(BIN)/python -m fuzz.guided --inputs $(GUIDED_INPUTS)
+
 STORM_REQUESTS ?= 10000
 storm: $(VENV)/.dev ## Run STORM_REQUESTS random requests with cancellations, closes, interrupts and forks
 	$(BIN)/python -m fuzz.storm --requests $(STORM_REQUESTS)
@@ -80,12 +84,13 @@ bench-tools: $(VENV)/.dev ## Build llama-bench, llama-batched-bench and llama-se
 
 # Our code and llama.cpp's server core compiled with a sanitizer, in a folder of its own: some minutes of CPU the first
 # time. The scenario under tests/sanitizers runs on it; a report makes it fail.
-asan: ## Run the engine under the address sanitizer
-	$(call watch,asan,-DLLAMACPP_SANITIZE=address)
+asan: ## Run the engine under the sanitizers of addresses and of undefined behaviour
+	$(call watch,asan,"-DLLAMACPP_SANITIZE=address$(comma)undefined")
 
 tsan: ## Run the engine under the thread sanitizer
 	$(call watch,tsan,-DLLAMACPP_SANITIZE=thread)
 
+comma := ,
 asan tsan: $(VENV)/.dev
 define watch
 cmake -S native -B build/$(1) -G Ninja $(2) -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python

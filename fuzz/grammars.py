@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-__all__ = ["cases", "run"]
+__all__ = ["ATOMS", "KEYWORDS", "PIECES", "cases", "run", "schema"]
 
 PIECES = (
     '"a" "" "\\n" "\\x41" [a-z] [^a] [] [a-] . ::= | ( ) * + ? {2} {2,} {0,3} {99999}'
@@ -54,13 +54,14 @@ def run(case: str, folder: Path) -> None:
         (folder / "grammar").write_text(text)
         LlamaGrammar.from_string(text)
         return
-    schema = _schema(numbers, 4)
-    text = json.dumps(schema)
+    made = schema(numbers, 4)
+    text = json.dumps(made)
     (folder / "schema").write_text(text)
     LlamaGrammar.from_json_schema(text)
 
 
-def _schema(numbers: random.Random, depth: int) -> Any:
+def schema(numbers: random.Random, depth: int) -> Any:
+    """A schema, or what stands in the place of one."""
     if depth == 0 or numbers.random() < 0.1:
         return numbers.choice(ATOMS)
     out: dict[str, Any] = {
@@ -70,10 +71,10 @@ def _schema(numbers: random.Random, depth: int) -> Any:
         keyword = numbers.choice(KEYWORDS)
         if keyword in ("properties", "$defs", "patternProperties"):
             out[keyword] = {
-                numbers.choice("abc"): _schema(numbers, depth - 1) for _ in range(numbers.choice((1, 2, 3)))
+                numbers.choice("abc"): schema(numbers, depth - 1) for _ in range(numbers.choice((1, 2, 3)))
             }
         elif keyword in ("anyOf", "oneOf", "allOf", "prefixItems"):
-            out[keyword] = [_schema(numbers, depth - 1) for _ in range(numbers.choice((1, 2, 3)))]
+            out[keyword] = [schema(numbers, depth - 1) for _ in range(numbers.choice((1, 2, 3)))]
         elif keyword in (
             "items",
             "additionalProperties",
@@ -84,7 +85,7 @@ def _schema(numbers: random.Random, depth: int) -> Any:
             "contains",
             "propertyNames",
         ):
-            out[keyword] = _schema(numbers, depth - 1)
+            out[keyword] = schema(numbers, depth - 1)
         elif keyword in ("enum", "required"):
             out[keyword] = [numbers.choice(ATOMS) for _ in range(3)]
         else:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from installed import installed
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,3 +52,23 @@ def test_other_machines(tmp_path: Path, machine: str, n: int) -> None:
     done = fuzz(machine, "--cases", str(n), "--seed", "20261129", "--keep", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "nothing found" in done.stdout
+
+
+@pytest.mark.skipif(not installed("atheris"), reason="atheris has packages for Linux on x86-64 only")
+@pytest.mark.parametrize(
+    "target", ["answers", "files", "grammars", "patterns", "schemas", "states", "templates"]
+)
+def test_guided(tmp_path: Path, target: str) -> None:
+    run = [sys.executable, "-m", "fuzz.guided", target, "--inputs", "300", "--seed", "20261129"]
+    done = subprocess.run(
+        [*run, "--seconds", "200", "--keep", str(tmp_path / "found")],
+        cwd=ROOT,
+        env={**os.environ, "LLAMACPP_CACHE": str(tmp_path / "models")},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nothing found" in done.stdout
+    assert len(list((tmp_path / "fuzz" / target).iterdir())) > 1

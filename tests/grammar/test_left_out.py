@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Any
 
@@ -11,6 +12,7 @@ from grammar.matcher import accepts
 from llamacpp_core import Llama
 from llamacpp_core.errors import GrammarError
 from llamacpp_core.grammar import call_or_answer_gbnf, loose_tools, problem_of, tool_call_gbnf
+from llamacpp_core.grammar.json_schema import loose_schema
 from llamacpp_core.request.tool_choice import ToolChoice
 from llamacpp_core.request.validation import call_check
 
@@ -90,3 +92,17 @@ def test_a_greeting_is_answered_with_any_tool(llm: Llama) -> None:
         [{"role": "user", "content": "hi"}], tools=[LOOSE, HELD], max_tokens=8, temperature=0
     )
     assert answer["choices"][0]["message"]["role"] == "assistant"
+
+
+@pytest.mark.parametrize(
+    "broken", [{"$ref": -1}, {"$ref": "date-time"}, {"pattern": "("}, {"type": "number", "$ref": "#/none"}]
+)
+def test_a_schema_that_is_none_is_no_fault_of_the_value(broken: dict[str, Any]) -> None:
+    assert problem_of({"a": 1}, {"type": "object", "properties": {"a": broken, "b": {"$ref": 5}}}) is None
+
+
+def test_a_loose_schema_without_a_value_is_checked_later() -> None:
+    broken = {"not": {"maxItems": 2.5}, "type": "array", "enum": ["a"]}
+    held = loose_schema(json.dumps({"type": "object", "properties": {"a": broken}}))
+    assert "maxItems" in held.left_out[0]
+    assert accepts(held.gbnf, "{}")

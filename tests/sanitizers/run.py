@@ -45,6 +45,7 @@ WATCHERS = {
         env={
             "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=1:check_initialization_order=1"
             f":strict_init_order=1:abort_on_error=0:exitcode={REPORTED}",
+            "UBSAN_OPTIONS": f"print_stacktrace=1:exitcode={REPORTED}",
             **PLAIN_MALLOC,
         },
     ),
@@ -55,7 +56,7 @@ WATCHERS = {
         library="libtsan.so",
         env={
             "TSAN_OPTIONS": f"suppressions={HERE / 'thread.supp'}:history_size=4:exitcode={REPORTED}"
-            ":second_deadlock_stack=1"
+            ":second_deadlock_stack=1:die_after_fork=0"
         },
     ),
 }

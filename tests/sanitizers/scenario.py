@@ -8,10 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
+import os
 import random
 import sys
 import tempfile
 import threading
+import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from typing import Any
 CHAT_MODEL = "smollm2-135m-instruct"
 EMBEDDING_MODEL = "all-minilm-l6-v2"
 STORM = 48
+FORKS = 6
 
 TOOL = {
     "type": "function",
@@ -228,6 +232,86 @@ def close_in_flight(options: dict[str, Any]) -> None:
         thread.join()
 
 
+def several_models(options: dict[str, Any]) -> None:
+    """Two encoders and a chat model at once: packed weights, and pools of threads that go round."""
+    step("several models")
+    from llamacpp_core import Llama
+
+    texts = [f"text number {i}, " + "of some length " * (i % 5) for i in range(16)]
+    n_threads = options["n_threads"]
+    with (
+        Llama(EMBEDDING_MODEL, n_threads=n_threads) as exact,
+        Llama(EMBEDDING_MODEL, n_threads=n_threads, precision="fast") as fast,
+        Llama(CHAT_MODEL, **options) as llm,
+    ):
+        expected = exact.embed(texts)
+
+        def embed(worker: int) -> None:
+            for _ in range(4):
+                found = (exact, fast)[worker % 2].embed(texts)
+                for a, b in zip(expected, found, strict=True):
+                    assert sum(x * y for x, y in zip(a, b, strict=True)) > 0.99
+
+        def ask(worker: int) -> None:
+            for i in range(3):
+                llm(f"Once upon a time, {worker} or {i}", max_tokens=6)
+
+        def load(_: int) -> None:
+            with Llama(EMBEDDING_MODEL, n_threads=n_threads) as passing:
+                passing.embed(texts[:2])
+
+        with ThreadPoolExecutor(8) as pool:
+            for one in [pool.submit(task, worker) for worker in range(4) for task in (embed, ask, load)]:
+                one.result()
+
+
+def forks(options: dict[str, Any]) -> None:
+    """Children that are forked while models load, embed and answer; each uses models of its own."""
+    step("forks")
+    from llamacpp_core import ForkedProcessError, Llama
+
+    stop = threading.Event()
+
+    def work(model: str) -> None:
+        while not stop.is_set():
+            with Llama(model, **options) as passing:
+                passing.embed("a") if model == EMBEDDING_MODEL else passing("One, two,", max_tokens=2)
+
+    def child(llm: Any) -> int:
+        try:
+            llm("a", max_tokens=1)
+            return 2
+        except ForkedProcessError:
+            pass
+        with Llama(EMBEDDING_MODEL, **options) as own:
+            own.embed(["a", "b c"])
+        with Llama(CHAT_MODEL, **options) as own:
+            own("a", max_tokens=2)
+        return 0
+
+    with Llama(CHAT_MODEL, **options) as llm, ThreadPoolExecutor(2) as pool:
+        working = [pool.submit(work, model) for model in (CHAT_MODEL, EMBEDDING_MODEL)]
+        try:
+            for _ in range(FORKS):
+                time.sleep(0.2)
+                pid = os.fork()
+                if pid == 0:
+                    code = 1
+                    try:
+                        code = child(llm)
+                    except BaseException:
+                        traceback.print_exc()
+                    finally:
+                        sys.stderr.flush()
+                        os._exit(code)
+                _, status = os.waitpid(pid, 0)
+                assert status == 0, f"a child ended with {os.waitstatus_to_exitcode(status)}"
+        finally:
+            stop.set()
+        for one in working:
+            one.result()
+
+
 def main() -> None:
     """Runs everything. Arguments: the folder of the modules, the threads of each model."""
     if len(sys.argv) > 1:
@@ -247,6 +331,8 @@ def main() -> None:
     embeddings(n_threads)
     lowlevel(path, n_threads)
     close_in_flight(options)
+    several_models(options)
+    forks(options)
     step("done")
 
 

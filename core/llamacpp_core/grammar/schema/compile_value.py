@@ -161,7 +161,8 @@ class ValueCompiler:
                 # The error itself would hold on to all that led to it.
                 failures.append(str(error))
         if not symbols:
-            raise NoValueError(failures[0], parameter="json_schema")
+            why = failures[0] if failures else f"{path}: no value can satisfy all of it"
+            raise NoValueError(why, parameter="json_schema")
         return self.rules.add(hint, choice(symbols))
 
     def _flat(self, kind: str, flat: Flat, path: str, hint: str) -> str:

@@ -56,7 +56,7 @@ WATCHERS = {
         library="libtsan.so",
         env={
             "TSAN_OPTIONS": f"suppressions={HERE / 'thread.supp'}:history_size=4:exitcode={REPORTED}"
-            ":second_deadlock_stack=1:die_after_fork=0"
+            ":second_deadlock_stack=1"
         },
     ),
 }

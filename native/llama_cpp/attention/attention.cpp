@@ -275,6 +275,7 @@ void compute_tiles(const ggml_compute_params * params, const job & work) {
     }
 #    ifdef LC_SIMD_EXP
     static thread_local lc_attention::tiles t;
+    t.mask = nullptr; // what it says now is not known
     in_chunks(params, lc_attention::n_many_units(work), [&](int64_t unit) { lc_attention::run_many(work, unit, t); });
 #    endif
 }

@@ -51,19 +51,25 @@ struct many {
     int64_t     begin, end; // of the keys that any of them sees
 
     many(const job & j, int64_t unit, tiles & t) : work(j) {
+        // All heads of some queries come one after another: they lie beside one another in memory, and see the same keys.
         const int64_t parts = (j.n_tokens + many_rows - 1) / many_rows;
-        token               = j.first + unit % parts * many_rows;
-        head                = unit / parts % j.n_heads;
-        stream              = unit / parts / j.n_heads;
+        head                = unit % j.n_heads;
+        token               = j.first + unit / j.n_heads % parts * many_rows;
+        stream              = unit / j.n_heads / parts;
         n                   = (int) std::min<int64_t>(many_rows, j.first + j.n_tokens - token);
         begin               = j.n_keys;
         end                 = 0;
+        const ggml_fp16_t * mask     = mask_row(0);
+        const bool          is_known = mask && mask == t.mask;
+        t.mask                       = mask;
         for (int r = 0; r < n; r++) {
             const char * q = (const char *) j.q->data + (token + r) * j.q->nb[1] + head * j.q->nb[2] + stream * j.q->nb[3];
             for (int64_t d = 0; d < j.width_k; d++) {
                 t.q[r * j.width_k + d] = reinterpret_cast<const float *>(q)[d] * j.scale;
             }
-            std::tie(t.begin[r], t.end[r]) = seen_keys(mask_row(r), j.n_keys);
+            if (!is_known) {
+                std::tie(t.begin[r], t.end[r]) = seen_keys(mask_row(r), j.n_keys);
+            }
             t.max[r]                       = -INFINITY;
             t.weight[r]                    = 0.0f;
             if (t.begin[r] < t.end[r]) {

@@ -31,6 +31,7 @@ struct tiles {
     alignas(64) float score[tile_rows][score_stride];
     float   max[many_rows], weight[many_rows];
     int64_t begin[many_rows], end[many_rows]; // the keys that a query may see lie in [begin, end)
+    const void * mask = nullptr; // of the first query that these are of
 
     void reserve(int64_t width_k, int64_t width_v) {
         keys.resize(tile_keys * width_k);

@@ -47,7 +47,7 @@ ROOMS = {
     "engine/python_loop": "engine/load engine lowlevel errors",
     "engine/load": "engine models native _checks errors",
     "engine": "native errors",
-    "lowlevel": "models grammar native _checks errors",
+    "lowlevel": "models models/gguf grammar native _checks errors",
     "models": "models/bert models/gguf _checks errors",
     "models/bert": "models/gguf _checks errors",
     "models/gguf": "errors",

@@ -187,6 +187,7 @@ def test_clones_are_independent(model: Model, decoded: Context) -> None:
 def test_it_lives_as_long_as_its_chain(model: Model, decoded: Context) -> None:
     recorder = Recorder()
     dead = weakref.ref(recorder)
+    gc.collect()  # what other tests have left
     before = len(python_sampler._alive)
     with Sampler(model).python(recorder).greedy() as sampler:
         del recorder

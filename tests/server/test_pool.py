@@ -20,7 +20,7 @@ from llamacpp_integrations.server import create_app, serving
 
 MODELS = {"chat": "smollm2-135m-instruct", "embedder": "all-minilm-l6-v2"}
 #: Less than both models take together, more than each alone.
-BUDGET = "260MiB"
+BUDGET = "250MiB"
 COMMAND = (sys.executable, "-c", "from llamacpp_integrations.cli import main; main()")
 
 

@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from importlib.machinery import PathFinder
+from importlib.util import find_spec
 from pathlib import Path
 
 TARGETS = ("answers", "files", "grammars", "patterns", "schemas", "states", "templates")
@@ -112,6 +113,8 @@ def main() -> int:
         with contextlib.suppress(LlamaCppError):
             guided_targets.TARGETS[given.targets[0]].check(given.input.read_bytes())
         return 0
+    if find_spec("atheris") is None:
+        parser.error("atheris is not installed: it has packages for Linux on x86-64 (pip install atheris)")
     seed = int(time.time()) if given.seed is None else given.seed
     results = [
         run(target, given.inputs, seed, given.seconds, given.keep) for target in given.targets or TARGETS

@@ -154,8 +154,103 @@ llama_cpp_edit(prefix_cache FILE src/llama-kv-cache.cpp
 ]==]
   TO [==[#include "llama-kv-cache.h"
 #include "alike.h"
+#include "ragged.h"
 #include "streams.h"
 ]==]
+  # requests with different numbers of tokens in one micro-batch, where our attention computes it
+  FROM [==[            auto ubatch = n_stream == 1 ? balloc.split_simple(n_ubatch) : balloc.split_equal(n_ubatch, true, 0);
+]==]
+  TO [==[            const bool lc_ragged = lc_noting(layers) && !v_trans && !other && model.arch != LLM_ARCH_DFLASH;
+            auto ubatch = n_stream == 1 ? balloc.split_simple(n_ubatch)
+                                        : balloc.split_equal(n_ubatch, true, lc_ragged ? lc_ragged_split : 0);
+]==]
+  FROM [==[    if (n_stream > 1) {
+        GGML_ASSERT(n_tokens % ubatch.n_seqs_unq == 0);
+
+        n_seqs   = ubatch.n_seqs_unq;
+        n_tokens = n_tokens / n_seqs;
+    }
+]==]
+  TO [==[    if (n_stream > 1) {
+        n_seqs   = ubatch.n_seqs_unq;
+    }
+    const lc_streams_of lc_streams(ubatch, n_seqs);
+]==]
+  FROM [==[        const auto seq_id = ubatch.seq_id_unq[s];
+
+        if (n_stream > 1) {
+            GGML_ASSERT(ubatch.n_seq_id[s*n_tokens]    == 1);
+            GGML_ASSERT(ubatch.seq_id  [s*n_tokens][0] == seq_id);
+        }
+]==]
+  TO [==[        const auto seq_id = ubatch.seq_id_unq[s];
+
+        n_tokens = lc_streams.count(s);
+        if (n_stream > 1) {
+            GGML_ASSERT(ubatch.n_seq_id[lc_streams.first(s)]    == 1);
+            GGML_ASSERT(ubatch.seq_id  [lc_streams.first(s)][0] == seq_id);
+        }
+]==]
+  FROM [==[    int64_t n_stream;
+    int64_t n_tps;
+};
+]==]
+  TO [==[    int64_t n_stream;
+    int64_t n_tps;
+
+    const lc_streams_of & lc_streams;
+};
+]==]
+  FROM [==[        for (uint32_t ii = 0; ii < n_tps; ++ii) {
+            const uint32_t i = s*n_tps + ii;
+
+            const llama_seq_id seq_id = ubatch->seq_id[i][0];
+
+            const auto & cells]==]
+  TO [==[        for (uint32_t ii = 0; ii < n_tps; ++ii) {
+            const uint32_t lc_row = s*n_tps + ii;
+            if (ii >= args.lc_streams.count(s)) { // a row of the grid without a token
+                std::fill(data + n_kv*lc_row, data + n_kv*(lc_row + 1), mask_drop);
+                continue;
+            }
+            const uint32_t i = args.lc_streams.first(s) + ii;
+
+            const llama_seq_id seq_id = ubatch->seq_id[i][0];
+
+            const auto & cells]==]
+  FROM [==[            const uint64_t idst = n_kv*i;
+]==]
+  TO [==[            const uint64_t idst = n_kv*lc_row;
+]==]
+  FROM [==[                    seq_srct[seq_id] = i;
+]==]
+  TO [==[                    seq_srct[seq_id] = lc_row;
+]==]
+  FROM [==[    GGML_ASSERT(n_tokens%n_stream == 0);
+
+    // n_tps == n_tokens_per_stream
+    const int64_t n_tps = n_tokens/n_stream;
+
+    // see llama_non_causal_type]==]
+  TO [==[    // n_tps == n_tokens_per_stream
+    const lc_streams_of lc_streams(*ubatch, n_stream);
+    const int64_t n_tps = lc_streams.longest();
+    GGML_UNUSED(n_tokens);
+
+    // see llama_non_causal_type]==]
+  FROM [==[        /*.n_tps            =*/ n_tps,
+    };
+]==]
+  TO [==[        /*.n_tps            =*/ n_tps,
+        /*.lc_streams       =*/ lc_streams,
+    };
+]==]
+  EVERY [==[sinfo\.n_stream\(\)\*sinfo\.size\(\)|\(int64_t\) sinfo\.size\(\)\*sinfo\.n_stream\(\)]==]
+  TO [==[lc_first(sinfo, sinfo.n_stream())]==]
+  EVERY [==[s\*sinfo\.size\(\)]==]
+  TO [==[lc_first(sinfo, s)]==]
+  EVERY [==[< sinfo\.size\(\)]==]
+  TO [==[< sinfo.idxs[s].size()]==]
   FROM [==[                /*.mem_size   =*/ size_t(2u*(1 + n_stream)*n_layer*ggml_tensor_overhead()),
 ]==]
   TO [==[                /*.mem_size   =*/ size_t((2u*(1 + n_stream)*n_layer + 1)*ggml_tensor_overhead()),
@@ -260,7 +355,8 @@ llama_cpp_edit(prefix_adapter FILE src/llama-adapter.cpp
         adapter->model->loras.erase(adapter);
 ]==]
 )
-if(prefix_server AND prefix_cache AND prefix_context AND prefix_adapter)
+include("${llama_cpp_changes_dir}/prefix/ragged.cmake")
+if(prefix_server AND prefix_cache AND prefix_context AND prefix_adapter AND prefix_batch AND prefix_graph)
   llama_cpp_replace_source(server-context server-context.cpp "${llama_cpp_changes_dir}/prefix/prefix.cpp")
   target_sources(server-context PRIVATE "${llama_cpp_changes_dir}/prefix/disk.cpp")
   target_include_directories(server-context PRIVATE
@@ -269,6 +365,8 @@ if(prefix_server AND prefix_cache AND prefix_context AND prefix_adapter)
     "${LLAMA_CPP_SOURCE_DIR}/src" "${LLAMA_CPP_SOURCE_DIR}/vendor")
   llama_cpp_replace_source(llama llama-kv-cache.cpp "${prefix_cache}")
   llama_cpp_replace_source(llama llama-context.cpp "${prefix_context}")
+  llama_cpp_replace_source(llama llama-batch.cpp "${prefix_batch}")
+  llama_cpp_replace_source(llama llama-graph.cpp "${prefix_graph}")
   llama_cpp_replace_source(llama llama-adapter.cpp "${prefix_adapter}")
   target_include_directories(llama PRIVATE
     "${llama_cpp_changes_dir}/prefix" "${llama_cpp_changes_dir}/attention" "${llama_cpp_changes_dir}/.."

@@ -24,11 +24,6 @@ __all__ = [
 #: A single GBNF symbol: a rule name, a literal or a character class.
 ATOM = re.compile(r'[A-Za-z0-9-]++|"[^"\\]*+(?:\\.[^"\\]*+)*+"|\[[^\]\\]*+(?:\\.[^\]\\]*+)*+\]')
 _NOT_NAME = re.compile(r"[^A-Za-z0-9-]+")
-#: What comes before a rule name, and the name.
-_PART = re.compile(
-    r'([^A-Za-z0-9"\[{-]*+(?:(?:"(?:[^"\\]++|\\.)*+"|\[(?:[^\]\\]++|\\.)*+\]|\{[0-9,]*\})'
-    r'[^A-Za-z0-9"\[{-]*+)*+)([A-Za-z0-9-]++)'
-)
 #: A rule name, or a literal or class to be passed over.
 SYMBOL = re.compile(
     r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|\[[^\]\\]*+(?:\\.[^\]\\]*+)*+\]|\{[0-9,]*\}|([A-Za-z0-9-]++)'
@@ -59,7 +54,7 @@ class RuleSet:
         self._by_body: dict[str, str] = {}
         self._counters: dict[str, int] = {}
         self._bases: dict[str, str] = {}
-        self._parts: dict[str, list[str]] = {}
+        self._names: dict[str, list[str]] = {}
 
     def reserve(self, hint: str) -> str:
         """A new rule name like ``hint``, to be defined later."""
@@ -96,21 +91,17 @@ class RuleSet:
         self.rules |= rules
         self.groups |= dict.fromkeys(rules, tuple(rules))
 
-    def parts(self, body: str) -> list[str]:
-        """A body cut at the names in it, which are every third part from the third on."""
-        known = self._parts.get(body)
-        if known is None:
-            known = self._parts[body] = _PART.split(body)
-        return known
-
     def names_in(self, body: str) -> list[str]:
-        """The names in a body, as often as they are there."""
-        return self.parts(body)[2::3]
+        """The names in a body, each once; "" may be among them."""
+        known = self._names.get(body)
+        if known is None:
+            known = self._names[body] = list(dict.fromkeys(SYMBOL.findall(body)))
+        return known
 
     def keep_reachable(self, start: str) -> None:
         """Takes out the rules that an expression does not lead to."""
         rules = self.rules
-        seen: set[str] = set()
+        seen = {""}
         todo = [start]
         while todo:
             for name in self.names_in(todo.pop()):

@@ -17,12 +17,14 @@ __all__ = ["unroll"]
 _TOKEN = re.compile(rf"{ATOM.pattern}|[()|?*+]|\{{[0-9,]*\}}|\S")
 _UNREADABLE = frozenset('"[]{}')
 _NAME = re.compile(r"[A-Za-z0-9-]+")
-#: Literals, classes, and counts of which none is 0.
-_NO_NAMES = re.compile(
-    r'"(?:[^"\\]++|\\.)*+"|\[(?:[^\]\\]++|\\.)*+\]|\{[1-9][0-9]*(?:,[0-9]*)?\}'
+#: What comes before a rule name or the end, and the name.
+_PART = re.compile(
+    r'([^A-Za-z0-9"\[{-]*+(?:(?:"(?:[^"\\]++|\\.)*+"|\[(?:[^\]\\]++|\\.)*+\]|\{[0-9,]*\})'
+    r'[^A-Za-z0-9"\[{-]*+)*+)([A-Za-z0-9-]++|\Z)'
 )
-#: Names and groups that may be left out, and groups without names.
-_OPTIONAL = re.compile(r"(?:[A-Za-z0-9-]++|\([^()]*+\))(?:[?*]|\{0(?:,[0-9]*)?\})|\([ |]*\)")
+#: What is no sign in the text between two names: literals, classes and spaces.
+_NO_SIGNS = re.compile(r'(?:"(?:[^"\\]++|\\.)*+"|\[(?:[^\]\\]++|\\.)*+\]|[ +]++)++')
+_SIGNS = re.compile(r"[(|]|\)(?:[?*]|\{0[0-9,]*\})?")
 #: What the copies of rules may come to; where one level has much, there are fewer levels.
 _MAX_BYTES = 200_000
 
@@ -78,6 +80,8 @@ class _Bodies(dict[str, _Body]):
     def __init__(self, texts: dict[str, str]) -> None:
         super().__init__()
         self.texts = texts
+        # Cut at the names in them, which are every third part from the third on.
+        self.parts = dict(zip(texts, map(_PART.split, texts.values()), strict=True))
 
     def __missing__(self, name: str) -> _Body:
         body = self[name] = _parse(self.texts[name])
@@ -113,8 +117,7 @@ class _Copies:
         self.counted = counted
         self.levels = levels
         uses = {
-            name: list(filter(bodies.texts.__contains__, rules.names_in(text)))
-            for name, text in bodies.texts.items()
+            name: list(filter(bodies.texts.__contains__, parts[2::3])) for name, parts in bodies.parts.items()
         }
         self.needed = _needed(bodies, uses, counted, levels)
         self._levels: dict[int, _Level] = {}
@@ -146,7 +149,7 @@ class _Copies:
         """The text of a rule under which so many levels are left, cut at the names in it."""
         deepest = self._deepest[name]
         if levels >= deepest:
-            return self.rules.parts(self.bodies.texts[name])
+            return self.bodies.parts[name]
         key = (name, levels)
         if key not in self._pieces:
             self._pieces[key] = self._left(self.bodies[name], levels)
@@ -155,7 +158,7 @@ class _Copies:
     def _left(self, body: _Body, levels: int) -> list[str]:
         if levels not in self._possible:
             self._possible[levels] = {name for name, needed in self.needed.items() if needed <= levels}
-        return self.rules.parts(_text(_pruned(body, self.bodies.texts, self._possible[levels])))
+        return _PART.split(_text(_pruned(body, self.bodies.texts, self._possible[levels])))
 
     def _copy(self, parts: list[str], level: int) -> str:
         names = self._levels.get(level)
@@ -176,17 +179,22 @@ def _needed(
         for inner in inside:
             users.setdefault(inner, []).append(name)
     wanted: dict[str, list[list[str]] | None] = {}
+    signs: dict[str, str] = {}
     # What stands inside others was defined before them: from the inside out there is little to do twice.
     todo = dict.fromkeys(reversed(bodies.texts))
     while todo:
         name = todo.popitem()[0]
         if name not in wanted:
-            wanted[name] = _wanted(bodies.texts[name], needed)
+            wanted[name] = _wanted(bodies.parts[name], needed, signs)
         alternatives = wanted[name]
         if alternatives is None:
             least = _least(bodies[name], needed)
         else:
-            least = min([max(map(needed.__getitem__, names), default=0) for names in alternatives])
+            least = 0
+            for names in alternatives:
+                levels = needed[names[0]] if len(names) == 1 else max([needed[inner] for inner in names])
+                if not least or levels < least:
+                    least = levels
         found = min(most + 1, least + (name in counted))
         if found < needed[name]:
             needed[name] = found
@@ -194,17 +202,48 @@ def _needed(
     return needed
 
 
-def _wanted(text: str, circular: Collection[str]) -> list[list[str]] | None:
-    """The circular rules that each alternative of a body needs; None where it has to be read for that."""
-    bare = _OPTIONAL.sub("", _NO_NAMES.sub("", text))
-    while "(" in bare:
-        left = _OPTIONAL.sub("", bare)
-        if left == bare:
-            return None
-        bare = left
-    if "+" in bare:
-        bare = bare.replace("+", " ")
-    return [[name for name in part.split() if name in circular] for part in bare.split("|")]
+def _wanted(parts: list[str], circular: Collection[str], signs: dict[str, str]) -> list[list[str]] | None:
+    """The circular rules that each alternative of a body needs, nothing where one needs none.
+
+    Args:
+        parts: The body, cut at the names in it.
+        circular: The circular rules.
+        signs: For the texts between names the signs in them, as far as they are known.
+
+    Returns:
+        None where the body has to be read for that.
+    """
+    outer: list[tuple[list[list[str]], list[str]]] = []
+    names: list[str] = []
+    alternatives = [names]
+    before = ""
+    for text, name in zip(parts[1::3], parts[2::3], strict=True):
+        here = signs.get(text)
+        if here is None:
+            here = signs[text] = _NO_SIGNS.sub("", text)
+        if here:
+            if before in circular and text.startswith(("?", "*", "{0,", "{0}")):
+                names.pop()
+            for sign in _SIGNS.findall(here):
+                if sign == "|":
+                    names = []
+                    alternatives.append(names)
+                elif sign == "(":
+                    outer.append((alternatives, names))
+                    names = []
+                    alternatives = [names]
+                else:
+                    group = alternatives
+                    alternatives, names = outer.pop()
+                    if len(sign) > 1 or not all(group):
+                        continue
+                    if len(group) > 1:
+                        return None
+                    names += group[0]
+        before = name
+        if name in circular:
+            names.append(name)
+    return alternatives if all(alternatives) else []
 
 
 def _least(body: _Body, needed: Mapping[str, int]) -> int:

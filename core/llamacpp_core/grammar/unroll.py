@@ -190,10 +190,10 @@ def _needed(
         if alternatives is None:
             least = _least(bodies[name], needed)
         else:
-            least = 0
+            least = most + 1 if alternatives else 0
             for names in alternatives:
                 levels = needed[names[0]] if len(names) == 1 else max([needed[inner] for inner in names])
-                if not least or levels < least:
+                if levels < least:
                     least = levels
         found = min(most + 1, least + (name in counted))
         if found < needed[name]:

@@ -66,9 +66,7 @@ class Dfa:
     @cached_property
     def _steps(self) -> list[dict[str, int] | None]:
         """For every state the next states by the characters that were asked for; None where it stays."""
-        return [
-            None if following == {state} else {} for state, following in enumerate(self._following)
-        ]
+        return [None if following == {state} else {} for state, following in enumerate(self._following)]
 
     def _class_of(self, c: str) -> int:
         """The class of a character; -1 for none."""

@@ -169,9 +169,7 @@ class _Copies:
         return "".join(written)
 
 
-def _needed(
-    bodies: _Bodies, uses: Mapping[str, list[str]], counted: set[str], most: int
-) -> dict[str, int]:
+def _needed(bodies: _Bodies, uses: Mapping[str, list[str]], counted: set[str], most: int) -> dict[str, int]:
     """For every rule how many counted rules are at least inside each other in it, itself one of them."""
     needed = dict.fromkeys(bodies.texts, most + 1)
     users: dict[str, list[str]] = {}

@@ -7,6 +7,7 @@ GBNF: names, literals, character classes, groups, alternatives and repetitions.
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Collection, Iterable, Mapping
 from typing import TypeAlias
 
@@ -93,7 +94,8 @@ class _Level(dict[str, str]):
 
     def __init__(self, copies: _Copies, level: int) -> None:
         super().__init__()
-        self._copies = copies
+        # They own this: a circle of both would wait for the garbage collector.
+        self._copies: _Copies = weakref.proxy(copies)
         self._level = level
 
     def __missing__(self, name: str) -> str:

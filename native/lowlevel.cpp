@@ -78,7 +78,7 @@ extern "C" llama_sampler * lc_lazy_grammar_sampler(const llama_vocab * vocab, co
 extern "C" void lc_grammar_limit(llama_sampler * chain, int32_t n_left) { lc_limit_tokens(chain, n_left); }
 
 extern "C" int32_t lc_grammar_least(const llama_vocab * vocab, const char * text, const char * root) {
-    return lc_guard<int32_t>(-1, [&] { return lc_cursor(lc_grammar::of(vocab, text, root)).least(); });
+    return lc_guard<int32_t>(-1, [&] { return lc_cursor(lc_grammar::of(vocab, text, root)).least(0); });
 }
 
 extern "C" void lc_free_model(llama_model * model) {

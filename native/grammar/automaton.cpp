@@ -9,8 +9,8 @@ constexpr size_t MAX_EXPANDED = 100000; // stacks that one stack becomes: more c
 } // namespace
 
 lc_automaton::lc_automaton(std::shared_ptr<const lc_rules> rules_, std::shared_ptr<const lc_endings> endings_,
-                           std::vector<uint32_t> ordinary_) :
-    rules(std::move(rules_)), endings(std::move(endings_)), ordinary(std::move(ordinary_)) {
+                           std::shared_ptr<lc_closer_endings> closer_, std::vector<uint32_t> ordinary_) :
+    rules(std::move(rules_)), endings(std::move(endings_)), closer(std::move(closer_)), ordinary(std::move(ordinary_)) {
     stacks.push_back({ -1, 0 });
     seen.push_back(0);
 }
@@ -305,7 +305,65 @@ const lc_ending & lc_automaton::ending(int32_t stack_id) {
     return *known_endings.at(stack_id);
 }
 
-int32_t lc_automaton::least(const lc_position & at) {
+const lc_some_endings & lc_automaton::closer_endings(int32_t stack_id) {
+    if (const auto known = known_closer.find(stack_id); known != known_closer.end()) {
+        return *known->second;
+    }
+    lc_some_endings found;
+    if (stack_id == 0) {
+        found.push_back(lc_endings::nothing());
+    } else {
+        const stack                          here = stacks[stack_id];
+        std::vector<lc_closer_endings::part> parts;
+        const bool                           ends = closer->split(here.position, parts);
+        if (ends && !parts.empty() && parts.back().rule >= 0) {
+            // what many rules end with is looked at once
+            for (const int32_t start : closer->weighed(parts.back().rule)) {
+                const auto & more = closer_endings(rules->is_end(start) ? here.under : push(start, here.under));
+                found.insert(found.end(), more.begin(), more.end());
+            }
+            closer->keep_few(found);
+            parts.pop_back();
+        } else if (ends) {
+            found = closer_endings(here.under);
+        }
+        found = closer->before(parts, std::move(found));
+    }
+    n_bytes += 128 + found.size() * 320;
+    return *known_closer.emplace(stack_id, std::make_unique<lc_some_endings>(std::move(found))).first->second;
+}
+
+int32_t lc_automaton::least(const lc_position & at, int32_t enough) {
+    const int32_t roughly = roughly_least(at);
+    return roughly <= enough || !closer->any() ? roughly : std::min(roughly, closely_least(at));
+}
+
+int32_t lc_automaton::closely_least(const lc_position & at) {
+    if (at.n_remain == 0 && states[at.state].closest >= 0) {
+        return states[at.state].closest;
+    }
+    int32_t              best = LC_NEVER;
+    const lc_code_points range(at.value, at.n_remain);
+    for (size_t i = 0; i < states[at.state].stacks.size(); i++) {
+        const int32_t id       = states[at.state].stacks[i];
+        const int32_t position = stacks[id].position;
+        if (at.n_remain == 0) {
+            for (const auto & one : closer_endings(id)) {
+                best = std::min(best, one.least());
+            }
+        } else if (id != 0 && !rules->is_token(position) && rules->first_match(position, range.first, range.last) >= 0) {
+            for (const auto & rest : closer_endings(advanced(id, rules->after(position)))) {
+                best = std::min(best, endings->character(position, at.value, at.n_remain, rest).least());
+            }
+        }
+    }
+    if (at.n_remain == 0) {
+        states[at.state].closest = best;
+    }
+    return best;
+}
+
+int32_t lc_automaton::roughly_least(const lc_position & at) {
     if (at.n_remain == 0 && states[at.state].least >= 0) {
         return states[at.state].least;
     }

@@ -5,7 +5,7 @@
 // looked up after the first time.
 #pragma once
 
-#include "grammar/endings.h"
+#include "grammar/closer_endings.h"
 #include "grammar/rules.h"
 #include "grammar/vocabulary.h"
 
@@ -29,7 +29,7 @@ class lc_automaton {
   public:
     // ordinary: see lc_ordinary::examples
     lc_automaton(std::shared_ptr<const lc_rules> rules, std::shared_ptr<const lc_endings> endings,
-                 std::vector<uint32_t> ordinary);
+                 std::shared_ptr<lc_closer_endings> closer, std::vector<uint32_t> ordinary);
 
     // Each of these throws lc_grammar_error if too much work would be needed.
     lc_position start();
@@ -55,8 +55,9 @@ class lc_automaton {
     // Whether the stacks that want a token take this one, whatever its text is.
     bool takes_token(const lc_position & at, llama_token token) const;
 
-    // The fewest tokens known to end the answer, the one that ends the generation included.
-    int32_t least(const lc_position & at);
+    // The fewest tokens known to end the answer, the one that ends the generation included. More is sought for only
+    // where they are more than `enough`.
+    int32_t least(const lc_position & at, int32_t enough);
 
     // The only character that may come; -1 if there are several, or the text may end here or go on with a named token.
     int32_t only(const lc_position & at) const;
@@ -79,6 +80,7 @@ class lc_automaton {
         bool                 complete    = false;
         bool                 wants_token = false;
         int32_t              least       = -1;
+        int32_t              closest     = -1; // the same after a closer look
         int32_t              ordinary    = UNKNOWN; // what follows all ordinary characters: a state, -1, or SEVERAL
     };
 
@@ -93,19 +95,24 @@ class lc_automaton {
     int32_t                      state_of(std::vector<int32_t> stacks);
     bool                         may_become(int32_t from, uint32_t value, int32_t n_remain) const;
     const lc_ending &            ending(int32_t stack_id);
+    const lc_some_endings &      closer_endings(int32_t stack_id);
+    int32_t                      roughly_least(const lc_position & at);
+    int32_t                      closely_least(const lc_position & at);
     void                         collect(int32_t stack_id, std::vector<int32_t> & out);
 
-    std::shared_ptr<const lc_rules>   rules;
-    std::shared_ptr<const lc_endings> endings;
-    std::vector<uint32_t>             ordinary;
+    std::shared_ptr<const lc_rules>    rules;
+    std::shared_ptr<const lc_endings>  endings;
+    std::shared_ptr<lc_closer_endings> closer;
+    std::vector<uint32_t>              ordinary;
 
     std::vector<stack>                    stacks;
     std::unordered_map<uint64_t, int32_t> stack_ids;
     std::vector<uint32_t>                 seen; // of each stack: the round in which it was last met
     uint32_t                              round = 0;
     // of stacks that were asked for: the stacks with a terminal on top that they become
-    std::unordered_map<int32_t, std::vector<int32_t>>       expanded;
-    std::unordered_map<int32_t, std::unique_ptr<lc_ending>> known_endings;
+    std::unordered_map<int32_t, std::vector<int32_t>>             expanded;
+    std::unordered_map<int32_t, std::unique_ptr<lc_ending>>       known_endings;
+    std::unordered_map<int32_t, std::unique_ptr<lc_some_endings>> known_closer;
 
     std::vector<state>                      states;
     std::map<std::vector<int32_t>, int32_t> state_ids;

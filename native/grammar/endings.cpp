@@ -167,12 +167,20 @@ std::vector<lc_endings::alternative> lc_endings::read_alternatives() const {
     return out;
 }
 
+int64_t lc_endings::sum_of(const alternative & one) const {
+    int64_t sum = one.tokens;
+    for (const int32_t rule : one.refs) {
+        sum += cost[rule];
+    }
+    return sum;
+}
+
 void lc_endings::choose_alternatives() {
     const auto                       alternatives = read_alternatives();
-    std::vector<int64_t>             cost(rules->starts.size(), LC_NEVER);
     std::vector<std::vector<size_t>> users(rules->starts.size());
     std::vector<size_t>              todo;
     choice.assign(rules->starts.size(), -1);
+    cost.assign(rules->starts.size(), LC_NEVER);
     for (size_t i = 0; i < alternatives.size(); i++) {
         for (const int32_t rule : alternatives[i].refs) {
             users[rule].push_back(i);
@@ -180,11 +188,8 @@ void lc_endings::choose_alternatives() {
         todo.push_back(i);
     }
     for (size_t next = 0; next < todo.size(); next++) {
-        const auto & found = alternatives[todo[next]];
-        int64_t      sum   = found.tokens;
-        for (const int32_t rule : found.refs) {
-            sum += cost[rule];
-        }
+        const auto &  found = alternatives[todo[next]];
+        const int64_t sum   = sum_of(found);
         if (sum < cost[found.rule]) {
             cost[found.rule]   = sum;
             choice[found.rule] = found.start;

@@ -39,6 +39,8 @@ class lc_endings {
     lc_ending character(int32_t position, uint32_t value, int32_t n_remain, const lc_ending & rest) const;
 
   private:
+    friend class lc_closer_endings;
+
     struct alternative {
         int32_t              rule;
         int32_t              start;
@@ -48,6 +50,7 @@ class lc_endings {
 
     void                     choose_alternatives();
     std::vector<alternative> read_alternatives() const;
+    int64_t                  sum_of(const alternative & one) const; // by the costs of its rules
     bool                     spell(int32_t position, std::vector<lc_unit> & out) const;
     void                     spell_terminal(int32_t position, std::vector<lc_unit> & out) const;
     uint32_t                 example(int32_t position) const;
@@ -57,5 +60,6 @@ class lc_endings {
     std::shared_ptr<const lc_rules>      rules;
     std::shared_ptr<const lc_vocabulary> vocabulary;
     std::vector<int32_t>                 choice; // of each rule: the first element of an alternative, or -1
+    std::vector<int64_t>                 cost;   // of each rule: the tokens of that, each part by itself
     size_t                               window; // units that an ending keeps: no token is longer
 };

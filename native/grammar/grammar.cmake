@@ -1,7 +1,7 @@
 # The grammar sampler of this folder takes the place of llama.cpp's in the server core: common/sampling.cpp and the
 # server core are compiled with other names for the functions that make one. Their text stays as it is.
 add_library(grammar-sampler STATIC
-  grammar/automaton.cpp grammar/constraint.cpp grammar/counter.cpp grammar/endings.cpp grammar/forced.cpp
+  grammar/automaton.cpp grammar/closer_endings.cpp grammar/constraint.cpp grammar/counter.cpp grammar/endings.cpp grammar/forced.cpp
   grammar/grammar.cpp grammar/mask.cpp grammar/ordinary.cpp grammar/rules.cpp grammar/sampler.cpp
   grammar/vocabulary.cpp)
 target_include_directories(grammar-sampler PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")

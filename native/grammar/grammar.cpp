@@ -88,11 +88,12 @@ lc_grammar::lc_grammar(const llama_vocab * vocab, const std::string & text, cons
     vocabulary(lc_vocabulary::of(vocab)),
     rules(std::make_shared<const lc_rules>(vocab, text, root)),
     endings(std::make_shared<const lc_endings>(rules, vocabulary)),
+    closer(std::make_shared<lc_closer_endings>(rules, endings)),
     ordinary(vocabulary->ordinary->examples(*rules)),
     newest(make_generation()) {}
 
 std::shared_ptr<lc_grammar::generation> lc_grammar::make_generation() const {
-    return std::make_shared<generation>(generation{ lc_automaton(rules, endings, ordinary), {} });
+    return std::make_shared<generation>(generation{ lc_automaton(rules, endings, closer, ordinary), {} });
 }
 
 lc_cursor::lc_cursor(std::shared_ptr<lc_grammar> grammar_) : grammar(std::move(grammar_)) { restart(); }
@@ -150,7 +151,7 @@ bool lc_cursor::allows(llama_token token, int32_t max_left) {
     auto &            automaton = generation->automaton;
     const lc_position next      = grammar->vocabulary->named[token] ? automaton.accept(at, token, text) : automaton.feed(at, text);
     return next.alive() && automaton.may_pause(next) &&
-           (max_left == INT32_MAX || automaton.least(next) <= max_left);
+           (max_left == INT32_MAX || automaton.least(next, max_left) <= max_left);
 }
 
 std::shared_ptr<const lc_mask> lc_cursor::mask(int32_t max_left) {
@@ -163,9 +164,9 @@ bool lc_cursor::is_complete() {
     return generation->automaton.is_complete(at);
 }
 
-int32_t lc_cursor::least() {
+int32_t lc_cursor::least(int32_t enough) {
     const auto lock = begin();
-    return generation->automaton.least(at);
+    return generation->automaton.least(at, enough);
 }
 
 std::string lc_cursor::only_text(std::vector<std::string> & behind) {
@@ -201,7 +202,7 @@ size_t lc_cursor::count_allowed(const std::vector<llama_token> & tokens, int32_t
         auto &            automaton = generation->automaton;
         const lc_position next      = automaton.accept(here, tokens[i], grammar->vocabulary->pieces[tokens[i]]);
         if (!next.alive() || !automaton.may_pause(next) ||
-            (max_left != INT32_MAX && automaton.least(next) > max_left - (int32_t) i)) {
+            (max_left != INT32_MAX && automaton.least(next, max_left - (int32_t) i) > max_left - (int32_t) i)) {
             return i;
         }
         here = next;

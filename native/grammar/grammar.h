@@ -32,9 +32,10 @@ class lc_grammar {
 
     std::shared_ptr<generation> make_generation() const;
 
-    std::shared_ptr<const lc_rules>   rules;
-    std::shared_ptr<const lc_endings> endings;
-    std::vector<uint32_t>             ordinary; // see lc_ordinary::examples
+    std::shared_ptr<const lc_rules>    rules;
+    std::shared_ptr<const lc_endings>  endings;
+    std::shared_ptr<lc_closer_endings> closer; // used by one generation at a time
+    std::vector<uint32_t>              ordinary; // see lc_ordinary::examples
 
     std::mutex                  mutex; // guards what all generations hold
     std::shared_ptr<generation> newest;
@@ -55,8 +56,9 @@ class lc_cursor {
     std::shared_ptr<const lc_mask> mask(int32_t max_left);
     // Whether the text may end here.
     bool is_complete();
-    // The fewest tokens known to end the answer, the one that ends the generation included.
-    int32_t least();
+    // The fewest tokens known to end the answer, the one that ends the generation included; a closer look is taken
+    // only where they are more than `enough`.
+    int32_t least(int32_t enough);
 
     // The text that must come, as far as there is one way to go on, and in `behind` texts that may follow it: those
     // of ASCII characters of different kinds, and none if the text may end there.

@@ -17,7 +17,7 @@ class collector {
         automaton(automaton), vocabulary(vocabulary), max_left(max_left), mask(mask) {}
 
     bool is_near(const lc_position & next) {
-        const int32_t left = automaton.least(next);
+        const int32_t left = automaton.least(next, max_left);
         if (left > max_left) {
             mask.nearest = std::min(mask.nearest, left);
             return false;

@@ -27,6 +27,7 @@ struct sampler : lc_writer {
     std::shared_ptr<lc_progress>   made     = std::make_shared<lc_progress>();
     int32_t                        n_left   = -1; // tokens that may still come, for samplers without a constraint
     bool                           given_up = false;
+    bool                           hopeless = false; // even a close look found no way to end within the budget
     std::vector<llama_token>       forced; // those that must come next, if is_known
     bool                           is_known = false;
 
@@ -84,12 +85,13 @@ int32_t sampler::max_left() {
         return INT32_MAX;
     }
     const int32_t left  = bounded ? constraint->budget - made->n_generated : n_left;
-    const int32_t least = cursor.least();
+    const int32_t least = cursor.least(hopeless ? INT32_MAX : left);
+    // without the token that ends the generation it may fit; else there is no way
+    hopeless = least - 1 > left;
     if (least <= left) {
         return left - 1;
     }
-    // without the token that ends the generation it fits; else there is no way
-    return least - 1 == left ? left : INT32_MAX;
+    return hopeless ? INT32_MAX : left;
 }
 
 // What goes wrong while an engine samples ends that generation and nothing else.
@@ -297,6 +299,7 @@ void reset(llama_sampler * smpl) {
     auto & s = of(smpl);
     s.cursor.restart();
     s.given_up        = false;
+    s.hopeless        = false;
     s.is_known        = false;
     s.trigger.awaited = !s.trigger.tokens.empty() || !s.trigger.patterns.empty();
     s.trigger.text.clear();
@@ -361,7 +364,9 @@ void lc_limit_tokens(llama_sampler * chain, int32_t n_left) {
     for (int i = 0; i < llama_sampler_chain_n(chain); i++) {
         const llama_sampler * part = llama_sampler_chain_get(chain, i);
         if (part->iface == &grammar_interface) {
-            of(part).n_left = n_left;
+            auto & s   = of(part);
+            s.hopeless = s.hopeless && n_left >= 0 && n_left < s.n_left;
+            s.n_left   = n_left;
         }
     }
 }

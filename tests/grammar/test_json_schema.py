@@ -347,6 +347,26 @@ def test_enums_of_strings_are_exact(values: list[str], other: str) -> None:
     assert accepts_prefix(gbnf, '"')
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"a": {"pattern": "^a+$"}}, "additionalProperties": {"type": "integer"}},
+        {"oneOf": [{"properties": {"a": {"const": 1}}, "required": ["a"]}, {"type": "string"}]},
+        {"properties": {"next": {"$ref": "#"}, "all": {"type": "array", "items": {"$ref": "#"}}}},
+    ],
+)
+def test_nothing_is_left_for_the_garbage_collector(schema: dict[str, Any]) -> None:
+    was_on = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        json_schema_to_gbnf(schema, root="left-over")
+        assert gc.collect() == 0
+    finally:
+        if was_on:
+            gc.enable()
+
+
 @pytest.mark.parametrize("is_on", [True, False])
 @pytest.mark.parametrize("schema", [{"type": "string"}, {"type": "strin"}])
 def test_the_garbage_collector_is_left_as_it_was(schema: dict[str, str], is_on: bool) -> None:

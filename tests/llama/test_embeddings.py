@@ -14,7 +14,9 @@ import pytest
 from arithmetic import PACKED_BYTES
 
 from llamacpp_core import ContextOverflowError, InvalidParameterError, Llama, UnsupportedCapabilityError
-from llamacpp_core.models import WordPieceTokenizer, resolve_model
+from llamacpp_core.engine.load import loading
+from llamacpp_core.engine.load.options import LoadOptions
+from llamacpp_core.models import WordPieceTokenizer, read_gguf_header, resolve_model
 
 TEXTS = [
     "",
@@ -138,6 +140,23 @@ def test_fast_without_effect_says_why(smollm2_path: Path, caplog: pytest.LogCapt
         with Llama(resolve_model("all-minilm-l6-v2", dtype="q8_0").path, precision="fast") as llama:
             assert llama.info.precision == "default"
         assert "these are in q8_0" in caplog.text.lower()
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ({"changes": ["amx"]}, "our changes"),
+        ({"system_info": "CPU : AVX512_VNNI = 1 | AMX_INT8 = 1 | "}, "has AMX"),
+        ({"system_info": "CPU : AVX2 = 1 | "}, "AVX-512 VNNI"),
+    ],
+)
+def test_fast_without_effect_says_the_reason_that_holds(
+    facts: dict[str, Any], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = {"changes": ["amx", "encoders"], "system_info": "CPU : AVX512_VNNI = 1 | "} | facts
+    monkeypatch.setattr(loading, "build_info", lambda: every)
+    header = read_gguf_header(resolve_model("all-minilm-l6-v2").path)
+    assert reason in loading._why_not_fast(header, True, LoadOptions(n_gpu_layers=0))
 
 
 def test_single_texts_have_the_same_vectors(encoder: tuple[str, Llama], reference: dict[str, Any]) -> None:

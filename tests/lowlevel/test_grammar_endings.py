@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -50,9 +52,21 @@ TODOS = {
     },
     "required": ["todos"],
 }
+# As content management systems ask for it: nearly all may be null, and nearly all has to be there.
+NULLABLE = {"anyOf": [{"type": "null"}, {"type": "string"}]}
+PAGE = {
+    "type": "object",
+    "properties": {
+        "details": {"type": "object", "properties": {"beta": NULLABLE}, "required": ["beta"]},
+        "links": {"type": "array", "items": NULLABLE, "minItems": 3},
+        **dict.fromkeys(("locale", "publisher", "title", "updated_at"), NULLABLE),
+    },
+    "required": ["details", "links", "locale", "publisher", "title", "updated_at"],
+}
 ALL: dict[str, Any] = {name: schema for name, (schema, _) in SCHEMAS.items()} | {
     "triplets": TRIPLETS,
     "todos": TODOS,
+    "page": PAGE,
 }
 
 
@@ -83,6 +97,40 @@ def test_the_least_budget_and_more(model: Model, name: str) -> None:
         written, n_tokens = write(model, text, least + more, seed=more)
         assert n_tokens <= least + more
         Draft202012Validator(ALL[name]).validate(json.loads(written))
+
+
+def fewest(model: Model, texts: Sequence[str]) -> int:
+    """The fewest tokens that one of some texts can be cut into, the end included."""
+    vocabulary = model.vocabulary
+    pieces = {model.token_to_piece(t) for t in range(len(vocabulary)) if not vocabulary.is_control(t)}
+
+    def tokens(text: bytes) -> int:
+        least = [0]
+        for end in range(1, len(text) + 1):
+            least.append(1 + min(least[begin] for begin in range(end) if text[begin:end] in pieces))
+        return least[-1]
+
+    return 1 + min(tokens(text.encode()) for text in texts)
+
+
+@pytest.mark.parametrize("names", [("a", "b", "c"), ("title", "type", "x_y", "state")])
+@pytest.mark.parametrize(
+    "values", [("null", '""'), ('""', "null"), ("[]", "0", "null"), ("true", "{}", '""')]
+)
+def test_tokens_cover_parts_of_several_rules(
+    model: Model, names: tuple[str, ...], values: tuple[str, ...]
+) -> None:
+    """By itself each value is one token, but some of them are one with what stands before and behind them."""
+    members = ' "," '.join(f"{json.dumps(json.dumps(name) + ':')} value" for name in names)
+    text = f'root ::= "{{" {members} "}}"\nvalue ::= {" | ".join(map(json.dumps, values))}\n'
+    pairs = (zip(names, chosen, strict=True) for chosen in product(values, repeat=len(names)))
+    texts = ["{" + ",".join(f'"{name}":{value}' for name, value in pair) + "}" for pair in pairs]
+    least = lib.lc_grammar_least(lib.llama_model_get_vocab(model._pointer), text.encode(), b"root")
+    assert least == fewest(model, texts)
+    for more in range(3):
+        written, n_tokens = write(model, text, least + more, seed=more)
+        assert n_tokens <= least + more
+        assert written in texts
 
 
 def test_what_is_written_fills_the_budget(model: Model) -> None:

@@ -7,6 +7,7 @@ several patterns at once, a length bound on a pattern, every string but these.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -25,6 +26,7 @@ __all__ = ["MAX_STATES", "Dfa", "all_strings", "determinize", "not_these"]
 
 _MANY_STATES = 100
 _NO_PAIR = (-1, -1)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,20 +48,37 @@ class Dfa:
     def accepts(self, text: str) -> bool:
         """Whether the automaton accepts a string."""
         state = 0
-        class_of, delta = self._class_of, self.delta
+        steps = self._steps
         for c in text:
-            index = class_of.get(c)
-            if index is None:
-                found = (i for i, ranges in enumerate(self.classes) if contains(ranges, ord(c)))
-                index = class_of[c] = next(found, -1)
-            if index < 0:
-                return False
-            state = delta[state][index]
+            known = steps[state]
+            if known is None:
+                # Nothing leads out of the state; what no string can hold is refused all the same.
+                return self.accepting[state] and (text.isascii() or _SURROGATE.search(text) is None)
+            following = known.get(c)
+            if following is None:
+                index = self._class_of(c)
+                if index < 0:
+                    return False
+                following = known[c] = self.delta[state][index]
+            state = following
         return self.accepting[state]
 
     @cached_property
-    def _class_of(self) -> dict[str, int]:
-        """The class of each character that was asked for; -1 for none."""
+    def _steps(self) -> list[dict[str, int] | None]:
+        """For every state the next states by the characters that were asked for; None where it stays."""
+        return [None if following == {state} else {} for state, following in enumerate(self._following)]
+
+    def _class_of(self, c: str) -> int:
+        """The class of a character; -1 for none."""
+        known = self._classes_of.get(c)
+        if known is None:
+            found = (i for i, ranges in enumerate(self.classes) if contains(ranges, ord(c)))
+            known = self._classes_of[c] = next(found, -1)
+        return known
+
+    @cached_property
+    def _classes_of(self) -> dict[str, int]:
+        """The class of each character that was asked for."""
         return {}
 
     @cached_property

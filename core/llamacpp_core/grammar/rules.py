@@ -30,7 +30,7 @@ SYMBOL = re.compile(
 )
 _COUNTS = re.compile(r"\{([0-9]{1,4}),([0-9]{1,4})\}")
 _TEXTS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|\[[^\]\\]*+(?:\\.[^\]\\]*+)*+\]')
-_QUOTES = ("", '"', "[")
+_ENCLOSING = ('""', "[]")
 _MAX_HINT = 40
 _BLOCK = 1000
 _MAX_TRIE_DEPTH = 50
@@ -79,8 +79,8 @@ class RuleSet:
         """A symbol for ``body``: itself if it is one, else a rule, shared with an equal body."""
         name = self._by_body.get(body)
         if name is None:
-            # Most bodies are seen to be several symbols before they are read to the end.
-            if (body[:1] in _QUOTES or " " not in body) and ATOM.fullmatch(body):
+            # Most bodies are seen to be several symbols before they are read.
+            if (" " not in body or body[:1] + body[-1:] in _ENCLOSING) and ATOM.fullmatch(body):
                 return body
             name = self._by_body[body] = self.reserve(hint)
             self.rules[name] = body
@@ -207,7 +207,7 @@ def literal_choice(entries: Sequence[tuple[str, str]], depth: int = 0) -> str:
                 literal = gbnf_literal(text) if text else ""
                 alternatives.append(f"{literal} {follow}" if literal and follow else literal or follow)
             continue
-        low, high = min(t for t, _ in group), max(t for t, _ in group)
+        low, high = min(group)[0], max(group)[0]
         shared = next(
             (i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high))
         )

@@ -189,12 +189,17 @@ class _Renderer:
         self.todo: list[int] = []
         self.queued: set[int] = set()
         todo = [0]
+        uses = self.uses
         for state in todo:
-            self.edges[state] = list(partial.edges[state].items())
-            for target, _ in self.edges[state]:
-                if target not in self.uses:
+            following = partial.edges[state]
+            self.edges[state] = list(following.items())
+            for target in following:
+                known = uses.get(target)
+                if known is None:
                     todo.append(target)
-                self.uses[target] = self.uses.get(target, 0) + 1
+                    uses[target] = 1
+                else:
+                    uses[target] = known + 1
 
     def render(self) -> tuple[str, dict[str, str]]:
         start = self._sequence(0)
@@ -237,11 +242,12 @@ class _Renderer:
 
     def _choice(self, state: int) -> str:
         alternatives = []
+        sequences, symbols = self.sequences, self.symbols
         for target, ranges in self.edges[state]:
-            follow = self.sequences.get(target)
+            follow = sequences.get(target)
             if follow is None:
-                follow = self.sequences[target] = self._sequence(target)
-            symbol = self._class(ranges)
+                follow = sequences[target] = self._sequence(target)
+            symbol = symbols.get(id(ranges)) or self._class(ranges)
             alternatives.append(f"{symbol} {follow}" if follow else symbol)
         return " | ".join([*alternatives, '""'] if self.accepting[state] else alternatives)
 

@@ -17,6 +17,8 @@ from llamacpp_core.engine.load.prompt_cache import keep_prompts
 from llamacpp_core.engine.load.server_options import server_files
 from llamacpp_core.engine.load.template_check import check_templates
 from llamacpp_core.errors import InvalidParameterError
+from llamacpp_core.native import lib
+from llamacpp_core.native.build_info import build_info
 from llamacpp_core.native.cpu_level import level_in_use
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ def load_engine(
         for one, digest in zip(engine.info["lora"], adapters.digests, strict=True):
             one["digest"] = digest
         if options.precision != engine.info["precision"]:
-            why = _why_not_fast(header, encoder)
+            why = _why_not_fast(header, encoder, options)
             _logger.warning("precision=%r has no effect: %s", options.precision, why)
         if options.prompt_cache_dir is not None and not encoder:
             max_bytes = options.prompt_cache_mib * 2**20
@@ -89,14 +91,22 @@ def load_engine(
     return engine, reason
 
 
-def _why_not_fast(header: GGUFHeader, encoder: bool) -> str:
+def _why_not_fast(header: GGUFHeader, encoder: bool, options: LoadOptions) -> str:
+    """The first reason that holds."""
     if not encoder:
         return "it is for encoders such as BERT, and this model is none"
-    return (
-        f"it is for weights in f16, bf16 or f32 (these are in {header.file_type or 'another type'}) in the "
-        "memory of an x86-64 CPU with AVX-512 VNNI but no AMX, where exact products are faster still, and "
-        "for a build with our changes of llama.cpp"
-    )
+    if header.file_type not in ("F16", "BF16", "F32"):
+        return f"it is for weights in f16, bf16 or f32, and these are in {header.file_type or 'another type'}"
+    if lib.llama_supports_gpu_offload() and options.n_gpu_layers != 0:
+        return "it is for weights in the memory of the CPU; n_gpu_layers=0 keeps them there"
+    facts = build_info()
+    if "encoders" not in facts["changes"]:
+        return "it needs a build with our changes of llama.cpp"
+    if "AMX_INT8 = 1" in facts["system_info"]:
+        return "this CPU has AMX, with which exact products are faster still"
+    if "AVX512_VNNI = 1" not in facts["system_info"]:
+        return "it is for x86-64 CPUs with AVX-512 VNNI, which this CPU or this build does not have"
+    return "none of the weights is where it is used, in layers of the usual names and in ordinary memory"
 
 
 def _check_companions(options: LoadOptions, n_vocab: int) -> None:

@@ -52,7 +52,7 @@ def narrowed(flat: Object, needed: Iterable[str]) -> Object:
 def _joined(a: tuple[Any, ...], b: tuple[Any, ...]) -> tuple[Any, ...]:
     if not a or not b:
         return a or b
-    return a if a is b else tuple(dict.fromkeys((*a, *b)))
+    return a if a == b else tuple(dict.fromkeys((*a, *b)))
 
 
 def _smaller(a: Any, b: Any) -> Any:
@@ -76,7 +76,7 @@ def _merge_texts(a: Text, b: Text) -> Text | None:
         return None
     typed = a.typed or b.typed
     if a[3:7] == b[3:7] == _UNMATCHED and not a.excluded and not b.excluded:
-        return Text(typed, low, high, values=values)
+        return named_tuple(Text, (typed, low, high, *_UNMATCHED, values, ()))
     patterns, no_patterns = _joined(a.patterns, b.patterns), _joined(a.no_patterns, b.no_patterns)
     if patterns and no_patterns and not set(patterns).isdisjoint(no_patterns):
         return None

@@ -8,7 +8,7 @@ from functools import lru_cache, reduce
 from llamacpp_core.grammar.automaton import Dfa, all_strings
 from llamacpp_core.grammar.pattern import PatternError
 from llamacpp_core.grammar.schema.document import Document, Node
-from llamacpp_core.grammar.schema.flats import Object, Property, Region
+from llamacpp_core.grammar.schema.flats import Object, Property, Region, named_tuple
 from llamacpp_core.grammar.strings import pattern_dfa
 
 __all__ = ["lookup", "may_match", "merge_regions", "region_dfa", "regions_of"]
@@ -108,8 +108,10 @@ def lookup(flat: Object, name: str, document: Document) -> Property:
     known = flat.names.get(name)
     if known is not None:
         return known
-    if len(flat.rest) == 1 and not flat.rest[0].within and not flat.rest[0].without:
-        return Property(flat.rest[0].node, flat.rest[0].evaluated)
+    if len(flat.rest) == 1:
+        within, without, node, evaluated = flat.rest[0]
+        if not within and not without:
+            return named_tuple(Property, (node, evaluated))
     found = [
         region
         for region in flat.rest

@@ -11,6 +11,7 @@
 #include "held.h"
 #include "grammar/sampler.h"
 #include "options.h"
+#include "waiting.h"
 
 #include "llama-context.h"
 

@@ -103,7 +103,12 @@ def test_cancelled_ones_take_no_slot(two: Llama) -> None:
     endless = start_endless(two)
     for i in range(60):
         streams.append(start(two, 1900, n=1 + i % 2))
-    closing = [threading.Thread(target=lambda part=streams[i::3]: [s.close() for s in part]) for i in range(3)]
+
+    def close(some: list[Any]) -> None:
+        for stream in some:
+            stream.close()
+
+    closing = [threading.Thread(target=close, args=(streams[i::3],)) for i in range(3)]
     for thread in closing:
         thread.start()
     for thread in closing:

@@ -172,8 +172,8 @@ def _keyword_arguments(source: str) -> dict[str, Any] | None:
     return arguments
 
 
-# A comment, a literal of text, or a number that a word follows: what Python's parser may warn about. What it warns
-# about goes to the user's terminal, and one thread cannot silence it without the others.
+# A comment, a literal of text, or a number that a word follows: what Python's parser may warn about, on the
+# user's terminal; one thread cannot silence it without the others.
 _WARNED = re.compile(
     r"""\#[^\n]*
       | (?P<kind>[a-zA-Z]{0,2}) (?P<quote>\'\'\'|"{3}|'|")

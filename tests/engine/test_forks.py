@@ -88,3 +88,54 @@ def test_locks_that_threads_held_at_the_fork_are_free_in_the_child() -> None:
         [sys.executable, "-c", BUSY], capture_output=True, text=True, timeout=280, check=False
     )
     assert done.stdout.split("\n") == [*["[0, 0, 0, 0]"] * 4, ""], done.stdout + done.stderr[-2000:]
+
+
+IN_PYTHON = """
+import os, sys, threading
+from llamacpp_core import ForkedProcessError, Llama
+
+llm = Llama("smollm2-135m-instruct", n_ctx=256, n_parallel=1)
+stream = llm.create_completion("Hi", stream=True, max_tokens=9, logits_processor=lambda ids, logits: logits)
+next(stream)
+held, ended = threading.Event(), threading.Event()
+
+def make_a_context():
+    with llm._sessions._lock:  # as while a context is made
+        held.set()
+        ended.wait()
+
+threading.Thread(target=make_a_context).start()
+held.wait()
+pid = os.fork()
+if pid == 0:
+    code = 1
+    try:
+        llm.eval([1])
+    except ForkedProcessError:
+        stream.close()
+        del stream
+        code = 0
+    os._exit(code)
+for _ in range(400):
+    done, status = os.waitpid(pid, os.WNOHANG)
+    if done:
+        break
+    ended.wait(0.05)
+else:
+    os.kill(pid, 9)
+    status = os.waitpid(pid, 0)[1]
+ended.set()
+print("child:", os.waitstatus_to_exitcode(status))
+print("rest:", len(list(stream)))
+"""
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="there are no forks")
+def test_a_request_with_python_in_it_is_let_go_in_the_child() -> None:
+    """Its context is the parent's, and so is the lock that another thread has."""
+    done = subprocess.run(
+        [sys.executable, "-c", IN_PYTHON], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert "child: 0" in done.stdout, done.stdout + done.stderr[-2000:]
+    assert "rest: 0" not in done.stdout
+    assert "rest: " in done.stdout

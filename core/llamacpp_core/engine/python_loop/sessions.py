@@ -204,7 +204,7 @@ class SessionPool:
         self.adapters = adapters
         self._info = info
         self._options = options
-        self._lock = threading.RLock()
+        self._own_lock = threading.RLock()
         self._model: Model | None = None
         self._loaded: dict[int, LoraAdapter] = {}
         self._open: set[Session] = set()
@@ -212,6 +212,16 @@ class SessionPool:
         self.closed = False
         self._pid = os.getpid()
         _live.add(self)
+
+    @property
+    def _lock(self) -> threading.RLock:
+        """Guards what the pool has.
+
+        Raises:
+            ForkedProcessError: The pool is the parent's, whose other threads may have held the lock at the fork.
+        """
+        self.engine.check_process()
+        return self._own_lock
 
     @property
     def model(self) -> Model:
@@ -298,6 +308,8 @@ class SessionPool:
 
     def give_back(self, session: Session) -> None:
         """Keeps a session, with what it remembers, for the next request; one is kept."""
+        if self._pid != os.getpid():
+            return  # the garbage collector of a child gives back what was the parent's
         surplus: Session | None = session
         with self._lock:
             if not self.closed and (self._idle is None or self._idle.n_ctx < session.n_ctx):
@@ -338,6 +350,8 @@ class SessionPool:
 
     def discard(self, session: Session) -> None:
         """Frees a session."""
+        if self._pid != os.getpid():
+            return
         with self._lock:
             self._open.discard(session)
         with session.lock:

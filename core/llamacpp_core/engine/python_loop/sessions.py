@@ -218,7 +218,7 @@ class SessionPool:
         """Guards what the pool has.
 
         Raises:
-            ForkedProcessError: The pool is the parent's, whose other threads may have held the lock at the fork.
+            ForkedProcessError: It is the parent's, whose other threads may have held it at the fork.
         """
         self.engine.check_process()
         return self._own_lock

@@ -139,3 +139,57 @@ def test_a_request_with_python_in_it_is_let_go_in_the_child() -> None:
     assert "child: 0" in done.stdout, done.stdout + done.stderr[-2000:]
     assert "rest: 0" not in done.stdout
     assert "rest: " in done.stdout
+
+
+HELD = """
+import os, sys, threading
+from llamacpp_core import Llama
+from llamacpp_core.llama.handle import ModelHandle
+
+llm = Llama("smollm2-135m-instruct", n_ctx=256, n_parallel=2)
+closed = llm.create_completion("Hi", stream=True, max_tokens=99)
+collected = llm.create_completion("Hi", stream=True, max_tokens=99)
+next(closed), next(collected)
+handle = ModelHandle("Test", "smollm2-135m-instruct", options={"n_ctx": 256})
+held, ended = threading.Event(), threading.Event()
+
+def hold(lock):  # as a thread does that another one stops there
+    with lock.here:
+        held.release()
+        ended.wait()
+
+locks = [llm._speed._lock, llm._engine._known_tools._lock, handle._lock]
+held = threading.Semaphore(0)
+for lock in locks:
+    threading.Thread(target=hold, args=(lock,)).start()
+    held.acquire()
+pid = os.fork()
+if pid == 0:
+    code = 1
+    try:
+        closed.close()
+        del collected
+        handle.llama("Hi", max_tokens=1)
+        code = 0
+    finally:
+        os._exit(code)
+for _ in range(400):
+    done, status = os.waitpid(pid, os.WNOHANG)
+    if done:
+        break
+    ended.wait(0.05)
+else:
+    os.kill(pid, 9)
+    status = os.waitpid(pid, 0)[1]
+ended.set()
+print("child:", os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="there are no forks")
+def test_locks_of_objects_are_free_in_the_child() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HELD], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.stdout == "child: 0\n", done.stdout + done.stderr[-2000:]
+    assert done.stderr == ""

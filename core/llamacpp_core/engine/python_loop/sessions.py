@@ -180,11 +180,6 @@ class Session:
         """Whether its tokens were computed with an adapter."""
         return number in self._scales
 
-    @property
-    def has_adapters(self) -> bool:
-        """Whether its tokens were computed with LoRA adapters."""
-        return bool(self._scales)
-
 
 class SessionPool:
     """Makes the low-level contexts of one loaded model, and closes them before it.
@@ -215,11 +210,7 @@ class SessionPool:
 
     @property
     def _lock(self) -> threading.RLock:
-        """Guards what the pool has.
-
-        Raises:
-            ForkedProcessError: It is the parent's, whose other threads may have held it at the fork.
-        """
+        """Guards what the pool has; a ForkedProcessError in a child, where nobody may give it back."""
         self.engine.check_process()
         return self._own_lock
 
@@ -266,8 +257,7 @@ class SessionPool:
             except BaseException:
                 adapter.close()
                 raise
-            self._loaded[number] = adapter
-            return self._loaded[number]
+            return self._loaded.setdefault(number, adapter)
 
     def forget_adapter(self, number: int) -> None:
         """Gives an adapter up; contexts that compute with it keep it."""
@@ -329,7 +319,7 @@ class SessionPool:
                 raise EngineError("the last request's context was given up: there is nothing to save")
             with session.lock:
                 context = session.opened()
-                if session.has_adapters:
+                if session._scales:
                     raise EngineError(
                         "the last context was computed with LoRA adapters: nothing else is there to save"
                     )

@@ -39,7 +39,7 @@ def test_a_child_awaits_as_its_parent_did() -> None:
 
 
 BUSY = """
-import gc, json, os, signal, threading, time
+import faulthandler, gc, json, os, signal, threading, time
 from llamacpp_core import Llama
 from llamacpp_core.grammar import json_schema_to_gbnf
 
@@ -69,6 +69,7 @@ for i in range(16):
     time.sleep(0.07 + 0.01 * i)  # in the midst of a load, of a grammar's first use, of an answer
     pid = os.fork()
     if pid == 0:
+        faulthandler.dump_traceback_later(90)
         signal.alarm(100)
         ask()
         compile_one(3)

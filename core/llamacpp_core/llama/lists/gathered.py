@@ -45,6 +45,7 @@ class Gathered:
         self._llama = llama
         self._rows: list[_Row] = []
         self._running = 0
+        self._begins = False  # one that has not taken its rows yet
         self._tasks: set[asyncio.Task[None]] = set()
 
     @staticmethod
@@ -68,17 +69,18 @@ class Gathered:
 
     def _start_some(self) -> None:
         """Starts the rows that are there, unless enough are under way."""
-        if self._rows and self._running < _AT_ONCE:
-            rows, self._rows = self._rows, []
+        if self._rows and self._running < _AT_ONCE and not self._begins:
             self._running += 1
-            task = asyncio.ensure_future(self._run(rows))
+            self._begins = True
+            task = asyncio.ensure_future(self._run())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _run(self, rows: Sequence[_Row]) -> None:
+    async def _run(self) -> None:
         try:
             await asyncio.sleep(0)  # more of this turn of the loop go along
-            rows, self._rows = [*rows, *self._rows], []
+            self._begins = False
+            rows, self._rows = self._rows, []
             for row in rows:
                 await self._prepare(row)
             for unit in (True, False):

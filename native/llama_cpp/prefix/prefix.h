@@ -9,7 +9,7 @@
 
 struct lc_adapter_changes;
 struct lc_memory;
-struct lc_waiting;
+struct lc_several;
 struct server_context;
 struct server_context_impl;
 struct server_slot;

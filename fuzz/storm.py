@@ -83,13 +83,16 @@ class Storm:
 
     @contextlib.contextmanager
     def checked(self, number: int, kind: str) -> Iterator[None]:
-        """Counts a request, or what is wrong with it."""
+        """Counts a request, or what is wrong with it.
+
+        Ctrl-C between here and the block drops this generator, which ends by GeneratorExit.
+        """
         from llamacpp_core import EngineClosedError
 
         try:
             yield
             self.count(kind)
-        except (KeyboardInterrupt, asyncio.CancelledError):
+        except (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit):
             self.count("interrupted")
             raise
         except BaseException as error:

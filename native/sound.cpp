@@ -10,6 +10,7 @@
 #define MA_NO_GENERATION
 #define MA_NO_NODE_GRAPH
 #define MA_NO_RESOURCE_MANAGER
+#define ma_atomic_global_lock lc_atomic_global_lock // which is not static, and the decoder's file has one too
 #include "vendor/miniaudio/miniaudio.h"
 
 #include <cstring>

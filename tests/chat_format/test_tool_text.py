@@ -117,3 +117,30 @@ def test_objects_that_are_no_json_stay_text(value: str) -> None:
 def test_half_a_pair_of_surrogates_can_be_sent(syntax: ToolSyntax, text: str) -> None:
     [(name, arguments)] = read_tool_text(text, syntax, NAMES).calls
     assert (name, arguments.encode()) == ("now", b'{"a": "\\ud800"}')
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        (r"'\d+'", r"\d+"),
+        (r"r'\d+'", r"\d+"),
+        (r"'\\d\'\.'", r"\d'\."),
+        (r"'''it's \w'''", r"it's \w"),
+        (r"'\777\1'", "\u01ff\x01"),
+        ("'\\\n\\d'", r"\d"),
+        (r"{'\.': ['\-', 1.5]}", {r"\.": [r"\-", 1.5]}),
+        ("1  # don't\n", 1),
+    ],
+)
+def test_what_a_model_wrote_is_read_without_warnings(written: str, value: object) -> None:
+    """Python's parser warns of escapes that it does not know."""
+    found = read_tool_text(f"now\n```python\ntool_call(a={written})\n```", "chatglm3", NAMES)
+    assert [json.loads(arguments) for _, arguments in found.calls] == [{"a": value}]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("written", ["1if True else 2", "0xfor 1", r"b'\d'", r"'\d", r"'\d\'"])
+def test_what_is_no_constant_is_text_without_warnings(written: str) -> None:
+    text = f"now\n```python\ntool_call(a={written})\n```"
+    assert read_tool_text(text, "chatglm3", NAMES).content == text

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,21 @@ def test_damaged_files_are_errors(tmp_path: Path) -> None:
     done = fuzz("gguf", "--cases", "140", "--seed", "20261129", "--keep", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "nothing found" in done.stdout
+
+
+def test_a_request_that_ctrl_c_ends_before_it_begins_is_no_failure() -> None:
+    sys.path.insert(0, str(ROOT))
+    try:
+        from fuzz.storm import Storm
+    finally:
+        sys.path.remove(str(ROOT))
+    storm = object.__new__(Storm)
+    storm.counts, storm.failures, storm.lock = collections.Counter(), [], threading.Lock()
+    block = storm.checked(7, "whole")
+    block.__enter__()
+    del block  # as Ctrl-C does that comes before the block's first step
+    assert storm.failures == []
+    assert storm.counts == {"interrupted": 1}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no forks and no timers that interrupt")

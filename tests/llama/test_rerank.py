@@ -208,3 +208,14 @@ def test_top_n_is_checked(embedder: Llama, top_n: Any) -> None:
 def test_more_documents_than_slots(reranker: Llama) -> None:
     documents = [f"Document {i}" for i in range(50 if reranker.info.capabilities.rerank != "yes-no" else 6)]
     check_form(reranker.rerank("Document 3", documents), len(documents))
+
+
+async def test_arguments_are_checked_before_anything_is_computed(
+    embedder: Llama, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(type(embedder._engine), "submit")
+    wrong: dict[str, Any] = {"model": 5}
+    with pytest.raises(InvalidParameterError, match="model"):
+        embedder.create_rerank("cat", ["dog"], **wrong)
+    with pytest.raises(InvalidParameterError, match="model"):
+        await embedder.acreate_rerank("cat", ["dog"], **wrong)

@@ -153,9 +153,12 @@ def _keyword_arguments(source: str) -> dict[str, Any] | None:
     """The keyword arguments of a written call, None if it is not one or they are not constants."""
     import ast
 
+    quiet = _without_warnings(source)
+    if quiet is None:
+        return None
     constants = {"true": True, "false": False, "null": None}
     try:
-        call = ast.parse(source, mode="eval").body
+        call = ast.parse(quiet, mode="eval").body
         if not isinstance(call, ast.Call) or call.args:
             return None
         arguments: dict[str, Any] = {}
@@ -167,6 +170,37 @@ def _keyword_arguments(source: str) -> dict[str, Any] | None:
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         return None
     return arguments
+
+
+# A comment, a literal of text, or a number that a word follows: what Python's parser may warn about, on the
+# user's terminal; one thread cannot silence it without the others.
+_WARNED = re.compile(
+    r"""\#[^\n]*
+      | (?P<kind>[a-zA-Z]{0,2}) (?P<quote>\'\'\'|"{3}|'|")
+        (?P<text>(?:\\.|(?!(?P=quote))[^\\])*) (?:(?P=quote)|\\?\Z)
+      | (?<![\w.]) (?P<number>\.?[0-9][\w.]*(?:and|else|for|if|in|is|not|or)) \b""",
+    re.VERBOSE | re.DOTALL,
+)
+_ESCAPE = re.compile(r"\\(?P<octal>[4-7][0-7][0-7])|\\(?P<other>.)", re.DOTALL)
+
+
+def _without_warnings(source: str) -> str | None:
+    """The same constants in Python that its parser does not warn about; None if JSON cannot hold them."""
+    pieces, position = [], 0
+    for match in _WARNED.finditer(source):
+        kind = (match["kind"] or "").lower()
+        if match["number"] or "b" in kind:
+            return None
+        if match["quote"] and "r" not in kind:
+            pieces += [source[position : match.start("text")], _ESCAPE.sub(_escape, match["text"])]
+            position = match.end("text")
+    return "".join(pieces) + source[position:]
+
+
+def _escape(match: re.Match[str]) -> str:
+    if match["octal"]:
+        return f"\\u{int(match['octal'], 8):04x}"
+    return match[0] if match["other"] in "\n\r\\'\"abfnrtv01234567xNuU" else "\\" + match[0]
 
 
 _READERS: dict[ToolSyntax, Callable[[str, Collection[str]], ToolText]] = {

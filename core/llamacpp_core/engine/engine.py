@@ -184,6 +184,14 @@ class Engine:
         if core is not None and not core.closing and core.pid == os.getpid():
             core.close()
 
+    def check_process(self) -> None:
+        """Says that this is the process that opened the engine.
+
+        Raises:
+            ForkedProcessError: It is a fork of that one.
+        """
+        self._core.check_process()
+
     @property
     def closed(self) -> bool:
         """Whether the engine was closed."""

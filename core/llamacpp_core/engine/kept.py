@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
+
+from llamacpp_core.engine.process_lock import ProcessLock
 
 __all__ = ["Kept"]
 
@@ -23,7 +24,7 @@ class Kept(Generic[K, V]):
     def __init__(self, most: int) -> None:
         self._most = most
         self._values: OrderedDict[K, V] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
 
     def __len__(self) -> int:
         """How many are kept."""
@@ -31,17 +32,17 @@ class Kept(Generic[K, V]):
 
     def clear(self) -> None:
         """Forgets all."""
-        with self._lock:
+        with self._lock.here:
             self._values.clear()
 
     def get(self, key: K, make: Callable[[], V]) -> V:
         """The value of a key; made without the lock where there is none, so that it may be made twice."""
-        with self._lock:
+        with self._lock.here:
             if key in self._values:
                 self._values.move_to_end(key)
                 return self._values[key]
         made = make()
-        with self._lock:
+        with self._lock.here:
             self._values[key] = made
             while len(self._values) > self._most:
                 self._values.popitem(last=False)

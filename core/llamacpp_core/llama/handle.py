@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from llamacpp_core._checks import number, shown, unknown_name
 from llamacpp_core.engine.load.options import LoadOptions
+from llamacpp_core.engine.process_lock import ProcessLock
 from llamacpp_core.engine.threads import Timer
 from llamacpp_core.errors import EngineClosedError, InvalidParameterError
 from llamacpp_core.llama.lease import Lease, lease
@@ -101,7 +102,7 @@ class ModelHandle:
         self._given: Llama | None = llama
         self._lease: Lease | None = None
         self._closed = False
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._used = 0.0  # of the monotonic clock
         self._timer: threading.Timer | None = None
 
@@ -116,7 +117,7 @@ class ModelHandle:
         held = self._lease
         if held is not None and self._idle is None:
             return held.llama
-        with self._lock:
+        with self._lock.here:
             if self._closed:
                 raise EngineClosedError(f"this {self._owner} was closed: make a new one, or a copy of it")
             if self._given is not None:
@@ -134,7 +135,7 @@ class ModelHandle:
             self._timer.start()
 
     def _give_back_unused(self) -> None:
-        with self._lock:
+        with self._lock.here:
             self._timer = None
             held = self._lease
             if held is None or self._idle is None:
@@ -166,7 +167,7 @@ class ModelHandle:
 
     def close(self) -> None:
         """Gives the share back; the model is freed with the last one. Can be repeated."""
-        with self._lock:
+        with self._lock.here:
             self._closed = True
             held, self._lease = self._lease, None
             if self._timer is not None:

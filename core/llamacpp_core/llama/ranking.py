@@ -80,15 +80,12 @@ def create_rerank(
         ``model``, ``results`` as of :meth:`rerank`, and ``usage`` with ``prompt_tokens`` and
         ``total_tokens``: what the model read of the query and the documents, with what it needs around them.
     """
-    top_n = None if top_n is None else _TOP_N("top_n", top_n)
-    boolean("return_documents", return_documents)
-    batch = None
-    if _is_empty(documents):
-        check_query(query)
-    else:
-        batch = self._vectors.rerank(query, documents)
-        collect_batch(self, batch)
-    return _response(self, model, batch, documents, top_n, return_documents)
+    answer = _Answer(self, query, documents, model, top_n, return_documents)
+    if answer.is_empty:
+        return answer.response(None)
+    batch = self._vectors.rerank(query, documents)
+    collect_batch(self, batch)
+    return answer.response(batch)
 
 
 async def acreate_rerank(
@@ -101,35 +98,48 @@ async def acreate_rerank(
     return_documents: bool = False,
 ) -> dict[str, Any]:
     """:meth:`create_rerank` for coroutines."""
-    top_n = None if top_n is None else _TOP_N("top_n", top_n)
-    boolean("return_documents", return_documents)
-    batch = None
-    if _is_empty(documents):
-        check_query(query)
-    else:
-        batch = await aoff_loop(lambda: self._vectors.rerank(query, documents), text_size(documents))
-        await acollect_batch(self, batch)
-    return _response(self, model, batch, documents, top_n, return_documents)
+    answer = _Answer(self, query, documents, model, top_n, return_documents)
+    if answer.is_empty:
+        return answer.response(None)
+    batch = await aoff_loop(lambda: self._vectors.rerank(query, documents), text_size(documents))
+    await acollect_batch(self, batch)
+    return answer.response(batch)
 
 
-def _is_empty(documents: Any) -> bool:
-    return isinstance(documents, Sequence) and not isinstance(documents, str | bytes) and not documents
+class _Answer:
+    """The answer to a call, whose arguments are checked when it is made.
 
+    Attributes:
+        is_empty: There is nothing to rank.
+    """
 
-def _response(
-    llama: Llama,
-    model: str | None,
-    batch: EmbeddingBatch | RerankBatch | None,
-    documents: Sequence[str],
-    top_n: int | None,
-    with_documents: bool,
-) -> dict[str, Any]:
-    n_tokens = 0 if batch is None else batch.n_tokens
-    return {
-        "model": llama.info.name if model is None else text("model", model),
-        "results": [] if batch is None else _ranking(batch, documents, top_n, with_documents),
-        "usage": {"prompt_tokens": n_tokens, "total_tokens": n_tokens},
-    }
+    def __init__(
+        self,
+        llama: Llama,
+        query: Any,
+        documents: Any,
+        model: str | None,
+        top_n: int | None,
+        return_documents: bool,
+    ) -> None:
+        self._top_n = None if top_n is None else _TOP_N("top_n", top_n)
+        self._with_documents = boolean("return_documents", return_documents)
+        self._name = llama.info.name if model is None else text("model", model)
+        self._documents = documents
+        is_list = isinstance(documents, Sequence) and not isinstance(documents, str | bytes)
+        self.is_empty = is_list and not documents
+        if self.is_empty:
+            check_query(query)
+
+    def response(self, batch: EmbeddingBatch | RerankBatch | None) -> dict[str, Any]:
+        """What the call returns, from what was computed; None where there was nothing to rank."""
+        n_tokens = 0 if batch is None else batch.n_tokens
+        results = [] if batch is None else _ranking(batch, self._documents, self._top_n, self._with_documents)
+        return {
+            "model": self._name,
+            "results": results,
+            "usage": {"prompt_tokens": n_tokens, "total_tokens": n_tokens},
+        }
 
 
 def _ranking(

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from llamacpp_core.errors import EngineClosedError, UnsupportedCapabilityError
+from llamacpp_core.errors import EngineClosedError, ForkedProcessError, UnsupportedCapabilityError
 from llamacpp_core.llama.adapters import chosen_adapters, hold_adapters
 from llamacpp_core.request.runner import Prepared, Runs, arun, astream, run, stream
 from llamacpp_core.request.speed import SpeedWatch
@@ -106,7 +106,7 @@ def watch_speed(llama: Llama) -> SpeedWatch:
     def n_active() -> int:
         try:
             return engine.n_active
-        except EngineClosedError:
+        except (EngineClosedError, ForkedProcessError):
             return 0
 
     return SpeedWatch(llama.info.n_threads, n_active)
@@ -116,7 +116,7 @@ def is_busy(llama: Llama) -> bool:
     """Whether a request is waiting or running, those with Python in the loop included."""
     try:
         return llama.n_active > 0 or llama._sessions.n_busy > 0
-    except EngineClosedError:
+    except (EngineClosedError, ForkedProcessError):
         return False
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from llamacpp_core.models import ResolvedModel
 
 __all__ = [
+    "EmbeddingCall",
     "acollect_batch",
     "acreate_embedding",
     "aembed",
@@ -229,16 +230,40 @@ async def acreate_embedding(
 
 
 def _embedding_batch(llama: Llama, texts: str | Sequence[str], params: dict[str, Any]) -> EmbeddingBatch:
+    return llama._vectors.embedding([texts] if isinstance(texts, str) else texts, **_options(params))
+
+
+def _options(params: dict[str, Any]) -> dict[str, Any]:
     unknown = set(params) - {*_OPTIONS}
     if unknown:
         raise unknown_name(unknown.pop(), _OPTIONS, "parameter")
-    return llama._vectors.embedding(
-        [texts] if isinstance(texts, str) else texts,
-        unit=boolean("normalize", params.get("normalize", True)),
-        overflow=params.get("overflow", "error"),
-        max_tokens=params.get("max_tokens"),
-        clean=params.get("clean", False),
-    )
+    return {
+        "unit": boolean("normalize", params.get("normalize", True)),
+        "overflow": params.get("overflow", "error"),
+        "max_tokens": params.get("max_tokens"),
+        "clean": params.get("clean", False),
+    }
+
+
+class EmbeddingCall:
+    """One text of :func:`create_embedding`, prepared to be computed together with others.
+
+    Args: as for :func:`create_embedding`.
+
+    Attributes:
+        unit: What those that are computed together have in common.
+        part: For :meth:`~llamacpp_core.request.vectors.VectorPreparer.joined`.
+    """
+
+    def __init__(self, llama: Llama, input: str, model: str | None = None, **params: Any) -> None:
+        self._name = _reported(llama, model)
+        options = _options(params)
+        self.unit: bool = options["unit"]
+        self.part = llama._vectors.unplanned([input], **options)
+
+    def response(self) -> dict[str, Any]:
+        """What the call returns, once its batch is done."""
+        return _embedding_response(self.part[0], self._name)
 
 
 def _reported(llama: Llama, model: str | None) -> str:

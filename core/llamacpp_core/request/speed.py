@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from llamacpp_core.engine.process_lock import ProcessLock
 
 __all__ = ["SpeedWatch"]
 
@@ -44,7 +45,7 @@ class SpeedWatch:
     def __init__(self, n_threads: int, n_active: Callable[[], int]) -> None:
         self._n_threads = n_threads
         self._n_active = n_active
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._best: dict[int, float] = {}
         self._begun = 0
         self._running: weakref.WeakSet[_Run] = weakref.WeakSet()
@@ -58,7 +59,7 @@ class SpeedWatch:
         """
         others = self._n_active() > 1
         run = _Run()
-        with self._lock:
+        with self._lock.here:
             self._begun += 1
             self._running.add(run)
             run.number = self._begun if len(self._running) == 1 and not others else 0
@@ -72,7 +73,7 @@ class SpeedWatch:
             timings: llama.cpp's timings; None if it did not run to its end.
         """
         others = self._n_active() > 0
-        with self._lock:
+        with self._lock.here:
             self._running.discard(run)
             alone = run.number == self._begun and not others
             if not alone or not timings or timings.get("predicted_n", 0) < _TOKENS:

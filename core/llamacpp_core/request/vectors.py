@@ -10,7 +10,7 @@ from llamacpp_core.engine.engine import TASK_COMPLETION, TASK_RERANK, Engine
 from llamacpp_core.engine.info import ModelInfo
 from llamacpp_core.engine.plan import Plan
 from llamacpp_core.errors import ContextOverflowError, InvalidParameterError, UnsupportedCapabilityError
-from llamacpp_core.response.vectors import EmbeddingBatch, RerankBatch
+from llamacpp_core.response.vectors import EmbeddingBatch, JoinedBatches, RerankBatch
 
 if TYPE_CHECKING:
     from llamacpp_core.lowlevel.vocabulary import Vocabulary
@@ -124,6 +124,28 @@ class VectorPreparer:
             UnsupportedCapabilityError: The model was loaded without embeddings.
             ContextOverflowError: A text is too long, and ``overflow`` is "error".
         """
+        batch, pieces = self.unplanned(
+            texts, unit=unit, overflow=overflow, max_tokens=max_tokens, clean=clean, first=first
+        )
+        if pieces:
+            batch.plan = self._engine.plan_tokens(pieces)
+        return batch
+
+    def unplanned(
+        self,
+        texts: Sequence[Any],
+        *,
+        unit: bool,
+        overflow: Any,
+        max_tokens: int | None,
+        clean: bool = False,
+        first: int = 0,
+    ) -> tuple[EmbeddingBatch, list[list[int]]]:
+        """:meth:`embedding` for a batch that is computed together with others: see :meth:`joined`.
+
+        Returns:
+            The batch without a plan, and the tokens of its pieces.
+        """
         limit = self.check_embedding(
             {"normalize": unit, "overflow": overflow, "max_tokens": max_tokens, "clean": clean}
         )
@@ -137,8 +159,13 @@ class VectorPreparer:
             for piece in self._fit(first + i, self._tokens(first + i, entry, clean), overflow, limit):
                 pieces.append(piece)
                 owners.append(i)
-        plan = self._engine.plan_tokens(pieces) if pieces else None
-        return EmbeddingBatch(plan, owners, [len(p) for p in pieces], len(texts), unit, self._info.n_embd)
+        lengths = [len(piece) for piece in pieces]
+        return EmbeddingBatch(None, owners, lengths, len(texts), unit, self._info.n_embd), pieces
+
+    def joined(self, parts: Sequence[tuple[EmbeddingBatch, list[list[int]]]]) -> JoinedBatches:
+        """Plans batches as one: of :meth:`unplanned`, with the same ``unit``."""
+        plan = self._engine.plan_tokens([piece for _, pieces in parts for piece in pieces])
+        return JoinedBatches(plan, [batch for batch, _ in parts])
 
     def _tokens(self, index: int, entry: Any, clean: bool) -> list[int]:
         name = f"input[{index}]"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["EmbeddingBatch", "RerankBatch", "normalize"]
+__all__ = ["EmbeddingBatch", "JoinedBatches", "RerankBatch", "normalize"]
 
 
 def normalize(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -63,8 +63,17 @@ class EmbeddingBatch:
     def add(self, event: Event) -> None:
         """Takes in the vector of one piece."""
         if isinstance(event, Vectors):
-            self._rows[event.position] = event.rows
-            self._left -= 1
+            self.put(event.position, event.rows)
+
+    def put(self, position: int, rows: NDArray[np.float32]) -> None:
+        """Takes in the vector of the piece at a position."""
+        self._rows[position] = rows
+        self._left -= 1
+
+    @property
+    def n_pieces(self) -> int:
+        """How many vectors come together."""
+        return len(self._owners)
 
     def vectors(self) -> NDArray[np.float32]:
         """The vectors, shape [n_texts, dim].
@@ -83,6 +92,29 @@ class EmbeddingBatch:
             return np.concatenate([row for row in self._rows if row is not None]) if self._n_texts else out
         out /= np.maximum(weights, 1)
         return normalize(out) if self._unit else out
+
+
+class JoinedBatches:
+    """Batches that are computed in one request of the engine.
+
+    Attributes:
+        plan: The tokens of all pieces.
+    """
+
+    def __init__(self, plan: Plan, batches: Sequence[EmbeddingBatch]) -> None:
+        self.plan = plan
+        self.kind = TASK_EMBEDDING
+        self.params = batches[0].params
+        self._places = [(at, i) for at, batch in enumerate(batches) for i in range(batch.n_pieces)]
+        self._batches = batches
+
+    def add(self, event: Event) -> int | None:
+        """Takes in the vector of one piece; returns which batch is done by it, if one is."""
+        if not isinstance(event, Vectors):
+            return None
+        at, position = self._places[event.position]
+        self._batches[at].put(position, event.rows)
+        return at if self._batches[at].done else None
 
 
 class RerankBatch:

@@ -180,11 +180,6 @@ class Session:
         """Whether its tokens were computed with an adapter."""
         return number in self._scales
 
-    @property
-    def has_adapters(self) -> bool:
-        """Whether its tokens were computed with LoRA adapters."""
-        return bool(self._scales)
-
 
 class SessionPool:
     """Makes the low-level contexts of one loaded model, and closes them before it.
@@ -204,7 +199,7 @@ class SessionPool:
         self.adapters = adapters
         self._info = info
         self._options = options
-        self._lock = threading.RLock()
+        self._own_lock = threading.RLock()
         self._model: Model | None = None
         self._loaded: dict[int, LoraAdapter] = {}
         self._open: set[Session] = set()
@@ -212,6 +207,12 @@ class SessionPool:
         self.closed = False
         self._pid = os.getpid()
         _live.add(self)
+
+    @property
+    def _lock(self) -> threading.RLock:
+        """Guards what the pool has; a ForkedProcessError in a child, where nobody may give it back."""
+        self.engine.check_process()
+        return self._own_lock
 
     @property
     def model(self) -> Model:
@@ -256,8 +257,7 @@ class SessionPool:
             except BaseException:
                 adapter.close()
                 raise
-            self._loaded[number] = adapter
-            return self._loaded[number]
+            return self._loaded.setdefault(number, adapter)
 
     def forget_adapter(self, number: int) -> None:
         """Gives an adapter up; contexts that compute with it keep it."""
@@ -298,6 +298,8 @@ class SessionPool:
 
     def give_back(self, session: Session) -> None:
         """Keeps a session, with what it remembers, for the next request; one is kept."""
+        if self._pid != os.getpid():
+            return  # the garbage collector of a child gives back what was the parent's
         surplus: Session | None = session
         with self._lock:
             if not self.closed and (self._idle is None or self._idle.n_ctx < session.n_ctx):
@@ -317,7 +319,7 @@ class SessionPool:
                 raise EngineError("the last request's context was given up: there is nothing to save")
             with session.lock:
                 context = session.opened()
-                if session.has_adapters:
+                if session._scales:
                     raise EngineError(
                         "the last context was computed with LoRA adapters: nothing else is there to save"
                     )
@@ -338,6 +340,8 @@ class SessionPool:
 
     def discard(self, session: Session) -> None:
         """Frees a session."""
+        if self._pid != os.getpid():
+            return
         with self._lock:
             self._open.discard(session)
         with session.lock:

@@ -1,7 +1,8 @@
 """Lists of requests: :meth:`Llama.map` and :meth:`Llama.amap`.
 
 ``methods.py`` has both methods, ``asking.py`` makes a request of a row, ``run.py`` sends requests through the
-shared batch, ``answered.py`` keeps answers in a file, so that interrupted work goes on where it stopped.
+shared batch, ``gathered.py`` those that embed a text, many at once. ``answered.py`` keeps answers in a file,
+so that interrupted work goes on where it stopped.
 """
 
 from __future__ import annotations

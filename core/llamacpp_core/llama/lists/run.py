@@ -29,6 +29,7 @@ from llamacpp_core.errors import (
 )
 from llamacpp_core.llama.lists.answered import Answered
 from llamacpp_core.llama.lists.asking import Asked, Reader
+from llamacpp_core.llama.lists.gathered import Gathered
 from llamacpp_core.models.progress import ProgressBar
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Run:
     Attributes:
         at_once: Requests in the engine, at most.
         ahead: Requests between the source and the taker of the answers, at most.
+        gathered: Answers texts to embed together.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Run:
         self.at_once = max(_FEWEST_AT_ONCE, _PER_SLOT * llama.info.n_parallel)
         self.ahead = _AHEAD * self.at_once
         self._slots = asyncio.Semaphore(self.at_once)
+        self.gathered = Gathered(llama)
 
     def __enter__(self) -> Self:
         if self._resume is not None:
@@ -144,16 +147,21 @@ class Run:
     async def _found_or_asked(self, key: Any, asked: Asked) -> Any:
         if self._answered is None:
             async with self._slots:
-                return await asked.answer(self._llama)
+                return await self._ask(asked)
         adapters = asked.adapters(self._llama)
         digest = asked.digest(adapters)
         found = self._answered.get(key, digest)
         if found is None:
             async with self._slots:
-                found = await asked.answer(self._llama)
+                found = await self._ask(asked)
             if self._has_still(asked, adapters):
                 self._answered.put(key, digest, found)
         return found
+
+    async def _ask(self, asked: Asked) -> Any:
+        if asked.task == "embedding" and self.gathered.takes(asked.arguments):
+            return await self.gathered.answer(asked.arguments)
+        return await asked.answer(self._llama)
 
     def _has_still(self, asked: Asked, adapters: list[tuple[str, str]]) -> bool:
         """Whether a request's adapters are those of before: else nobody knows which ones answered it."""
@@ -260,6 +268,7 @@ async def as_ready(
             for task in open_tasks:
                 task.cancel()
             await asyncio.gather(feeder, *open_tasks, return_exceptions=True)
+            await run.gathered.close()
 
 
 async def _each(requests: Iterable[Any] | AsyncIterable[Any], room: asyncio.Semaphore) -> AsyncIterator[Any]:

@@ -182,7 +182,8 @@ llama_cpp_edit(prefix_cache FILE src/llama-kv-cache.cpp
   # requests with different numbers of tokens in one micro-batch, where our attention computes it
   FROM [==[            auto ubatch = n_stream == 1 ? balloc.split_simple(n_ubatch) : balloc.split_equal(n_ubatch, true, 0);
 ]==]
-  TO [==[            const bool lc_ragged = lc_noting(layers) && !v_trans && !other && model.arch != LLM_ARCH_DFLASH;
+  TO [==[            const bool lc_ragged = lc_attends(layers) && !v_trans && !other && model.arch != LLM_ARCH_DFLASH &&
+                                   hparams.n_rel_attn_bkts == 0; // T5 adds what has no grid to its scores
             auto ubatch = n_stream == 1 ? balloc.split_simple(n_ubatch)
                                         : balloc.split_equal(n_ubatch, true, lc_ragged ? lc_ragged_split : 0);
 ]==]
@@ -269,8 +270,18 @@ llama_cpp_edit(prefix_cache FILE src/llama-kv-cache.cpp
 ]==]
   EVERY [==[sinfo\.n_stream\(\)\*sinfo\.size\(\)|\(int64_t\) sinfo\.size\(\)\*sinfo\.n_stream\(\)]==]
   TO [==[lc_first(sinfo, sinfo.n_stream())]==]
+  FROM [==[        for (uint32_t ii = 0; ii < sinfo.size(); ++ii) {
+            const uint32_t i = s*sinfo.size() + ii;
+]==]
+  TO [==[        const uint32_t lc_base = lc_first(sinfo, s);
+        for (uint32_t ii = 0; ii < sinfo.size(); ++ii) {
+            const uint32_t i = lc_base + ii;
+]==]
+  EVERY [==[const int64_t offs = sinfo]==]
+  TO [==[const uint32_t lc_base = lc_first(sinfo, s);
+        const int64_t offs = sinfo]==]
   EVERY [==[s\*sinfo\.size\(\)]==]
-  TO [==[lc_first(sinfo, s)]==]
+  TO [==[lc_base]==]
   EVERY [==[< sinfo\.size\(\)]==]
   TO [==[< sinfo.idxs[s].size()]==]
   FROM [==[                /*.mem_size   =*/ size_t(2u*(1 + n_stream)*n_layer*ggml_tensor_overhead()),

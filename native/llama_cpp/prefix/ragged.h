@@ -17,22 +17,47 @@
 // Asks split_equal() for such micro-batches.
 constexpr uint32_t lc_ragged_split = UINT32_MAX;
 
-// How many tokens of each request go into one micro-batch: of some of the first ones, given how many each has left. The
-// grid has at most twice as many rows as there are tokens, so that a long prompt does not take the others along.
-inline std::vector<size_t> lc_ragged_counts(const std::vector<size_t> & left, size_t n_ubatch) {
+// The most rows of the grid for so many tokens: a long prompt is not to fill it with rows that nobody needs.
+inline size_t lc_most_rows(size_t n_tokens) { return 2 * n_tokens; }
+
+// The first requests whole, as many as fit.
+inline std::vector<size_t> lc_whole_counts(const std::vector<size_t> & left, size_t n_ubatch) {
     std::vector<size_t> counts;
     size_t              total = 0, longest = 0;
     for (const size_t n : left) {
         const size_t count = std::min(n, n_ubatch - total);
-        const size_t rows  = std::max(longest, count) * (counts.size() + 1);
-        if (count == 0 || (!counts.empty() && rows > 2 * (total + count))) {
+        longest            = std::max(longest, count);
+        if (count == 0 || longest * (counts.size() + 1) > lc_most_rows(total + count)) {
             break;
         }
         counts.push_back(count);
         total += count;
-        longest = std::max(longest, count);
     }
     return counts;
+}
+
+// All requests up to a number of tokens, the largest that fits.
+inline std::vector<size_t> lc_cut_counts(const std::vector<size_t> & left, size_t n_ubatch) {
+    const size_t        n = std::min(left.size(), n_ubatch);
+    std::vector<size_t> counts(n, 1);
+    for (size_t most = 2;; most++) {
+        std::vector<size_t> next(n);
+        std::transform(left.begin(), left.begin() + n, next.begin(), [most](size_t its) { return std::min(its, most); });
+        const size_t total = std::accumulate(next.begin(), next.end(), size_t(0));
+        if (next == counts || total > n_ubatch || most * n > lc_most_rows(total)) {
+            return counts;
+        }
+        counts = std::move(next);
+    }
+}
+
+// How many tokens of each of the first requests go into one micro-batch, given how many each has left.
+inline std::vector<size_t> lc_ragged_counts(const std::vector<size_t> & left, size_t n_ubatch) {
+    const auto total = [](const std::vector<size_t> & counts) {
+        return std::accumulate(counts.begin(), counts.end(), size_t(0));
+    };
+    std::vector<size_t> whole = lc_whole_counts(left, n_ubatch), cut = lc_cut_counts(left, n_ubatch);
+    return total(cut) > total(whole) ? cut : whole;
 }
 
 // Where the tokens of each stream of a micro-batch are.

@@ -5,6 +5,7 @@
 #include "ggml-backend.h"
 #include "ggml.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -41,6 +42,14 @@ template <typename Layers> const ggml_tensor * lc_noting(const Layers & layers) 
         }
     }
     return nullptr;
+}
+
+// Whether our attention computes all layers.
+template <typename Layers> bool lc_attends(const Layers & layers) {
+    return std::all_of(layers.begin(), layers.end(), [](const auto & layer) {
+        return lc_alike_of(layer.k) && layer.k->type == layer.v->type &&
+               (layer.k->type == GGML_TYPE_F16 || layer.k->type == GGML_TYPE_F32);
+    });
 }
 
 template <typename Layers> void lc_note_change(const Layers & layers, uint32_t stream, uint32_t first) {

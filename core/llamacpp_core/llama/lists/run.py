@@ -267,8 +267,10 @@ async def as_ready(
         finally:
             for task in open_tasks:
                 task.cancel()
-            await asyncio.gather(feeder, *open_tasks, return_exceptions=True)
-            await run.gathered.close()
+            try:
+                await asyncio.gather(feeder, *open_tasks, return_exceptions=True)
+            finally:
+                await run.gathered.close()
 
 
 async def _each(requests: Iterable[Any] | AsyncIterable[Any], room: asyncio.Semaphore) -> AsyncIterator[Any]:

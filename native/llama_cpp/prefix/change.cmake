@@ -24,7 +24,7 @@ llama_cpp_edit(prefix_server FILE tools/server/server-context.cpp
     std::shared_ptr<lc_adapter_changes> lc_adapters;
     int lc_turn = -1;
     lc_drafts lc_spec;
-    std::shared_ptr<lc_several> lc_waits;
+    std::shared_ptr<lc_waiting> lc_waits;
 ]==]
   # a request with pictures that has to wait for a slot comes by again, and is whole by then
   FROM [==[            task.cli_files.clear();

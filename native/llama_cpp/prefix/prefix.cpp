@@ -11,7 +11,7 @@
 #include "held.h"
 #include "grammar/sampler.h"
 #include "options.h"
-#include "several.h"
+#include "waiting.h"
 
 #include "llama-context.h"
 

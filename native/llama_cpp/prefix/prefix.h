@@ -9,7 +9,7 @@
 
 struct lc_adapter_changes;
 struct lc_memory;
-struct lc_several;
+struct lc_waiting;
 struct server_context;
 struct server_context_impl;
 struct server_slot;

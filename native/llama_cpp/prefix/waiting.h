@@ -7,7 +7,7 @@
 #include <deque>
 #include <utility>
 
-struct lc_several {
+struct lc_waiting {
     struct entry {
         server_task task;
         int         overtaken = 0; // younger tasks that have begun meanwhile
@@ -118,7 +118,7 @@ void lc_prefix::cancelled(server_context_impl & ctx, int id_task) {
     }
     auto &     waiting = *ctx.lc_waits;
     const auto at      = std::find_if(waiting.several.begin(), waiting.several.end(),
-                                      [&](const lc_several::entry & e) { return e.task.id == id_task; });
+                                      [&](const lc_waiting::entry & e) { return e.task.id == id_task; });
     if (at == waiting.several.end()) {
         waiting.note_cancelled(id_task);
         return;

@@ -24,7 +24,6 @@ llama_cpp_edit(prefix_server FILE tools/server/server-context.cpp
     std::shared_ptr<lc_adapter_changes> lc_adapters;
     int lc_turn = -1;
     lc_drafts lc_spec;
-    std::shared_ptr<lc_waiting> lc_waits;
 ]==]
   # a request with pictures that has to wait for a slot comes by again, and is whole by then
   FROM [==[            task.cli_files.clear();
@@ -40,27 +39,6 @@ llama_cpp_edit(prefix_server FILE tools/server/server-context.cpp
     }
 
     server_slot * get_available_slot_as_published(const server_task & task) {
-]==]
-  # who waits for a slot
-  FROM [==[                queue_tasks.pop_deferred_task(id_slot);
-]==]
-  TO [==[                lc_prefix::slot_is_idle(*this, id_slot);
-]==]
-  FROM [==[                    const int id_task = task.id;
-
-                    server_slot * slot = get_available_slot(task);
-]==]
-  TO [==[                    const int id_task = task.id;
-
-                    if (!lc_prefix::may_begin(*this, task)) {
-                        break;
-                    }
-                    server_slot * slot = get_available_slot(task);
-]==]
-  FROM [==[                    // release slot linked with the task id
-]==]
-  TO [==[                    lc_prefix::cancelled(*this, task.id_target);
-                    // release slot linked with the task id
 ]==]
   # only what the task has left is saved for it
   FROM [==[                    std::vector<char> packed;

@@ -11,7 +11,6 @@
 #include "held.h"
 #include "grammar/sampler.h"
 #include "options.h"
-#include "waiting.h"
 
 #include "llama-context.h"
 

@@ -9,7 +9,6 @@
 
 struct lc_adapter_changes;
 struct lc_memory;
-struct lc_waiting;
 struct server_context;
 struct server_context_impl;
 struct server_slot;
@@ -31,12 +30,6 @@ struct lc_slot_sharing {
 struct lc_prefix {
     // The idle slot for a task, with as much of its prompt in the cache as is kept anywhere; null if none is idle.
     static server_slot * choose(server_context_impl & ctx, const server_task & task);
-    // Whether a task may have idle slots now; else it was put where it waits, or dropped if it was cancelled.
-    static bool may_begin(server_context_impl & ctx, server_task & task);
-    // Lets a task that waits begin, if one may.
-    static void slot_is_idle(server_context_impl & ctx, int id_slot);
-    // Before the server core cancels a task.
-    static void cancelled(server_context_impl & ctx, int id_task);
     // Before each step: copies beginnings that have been read, decides who waits for whom, and whose turn it is.
     static void plan(server_context_impl & ctx);
     // When every slot is idle.
@@ -66,7 +59,6 @@ struct lc_prefix {
     static void   change_adapters(server_context_impl & ctx);
     static bool   is_possible(const server_context_impl & ctx);
     static bool   needs_exact_end(const server_context_impl & ctx);
-    static size_t count_idle(const server_context_impl & ctx);
     static bool   is_alone(const server_context_impl & ctx);
     static bool   takes_part(const server_context_impl & ctx, const server_slot & slot);
     static size_t in_common(const server_context_impl & ctx, const server_slot & reader, const server_slot & slot);

@@ -82,8 +82,7 @@ void lc_prefix_configure(server_context & context) {
     auto & ctx   = *context.impl;
     ctx.lc_held  = std::make_shared<lc_memory>();
     ctx.lc_held->limit = (size_t) std::max(ctx.params_base.cache_ram_mib, 0) * 1024 * 1024;
-    ctx.lc_waits              = std::make_shared<lc_waiting>();
-    ctx.lc_adapters           = std::make_shared<lc_adapter_changes>();
+    ctx.lc_adapters       = std::make_shared<lc_adapter_changes>();
     ctx.lc_adapters->n_places = (int) ctx.params_base.lora_adapters.size();
     ctx.prompt_cache.reset(); // its place is taken
     ctx.params_base.cache_idle_slots = false;

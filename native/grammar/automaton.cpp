@@ -306,31 +306,43 @@ const lc_ending & lc_automaton::ending(int32_t stack_id) {
 }
 
 const lc_some_endings & lc_automaton::closer_endings(int32_t stack_id) {
-    if (const auto known = known_closer.find(stack_id); known != known_closer.end()) {
-        return *known->second;
-    }
-    lc_some_endings found;
-    if (stack_id == 0) {
-        found.push_back(lc_endings::nothing());
-    } else {
-        const stack                          here = stacks[stack_id];
-        std::vector<lc_closer_endings::part> parts;
-        const bool                           ends = closer->split(here.position, parts);
-        if (ends && !parts.empty() && parts.back().rule >= 0) {
-            // what many rules end with is looked at once
-            for (const int32_t start : closer->weighed(parts.back().rule)) {
-                const auto & more = closer_endings(rules->is_end(start) ? here.under : push(start, here.under));
-                found.insert(found.end(), more.begin(), more.end());
-            }
-            closer->keep_few(found);
-            parts.pop_back();
-        } else if (ends) {
-            found = closer_endings(here.under);
+    // from the bottom up: an answer can nest as deeply as it is long
+    std::vector<int32_t> missing;
+    for (int32_t i = stack_id; known_closer.count(i) == 0; i = stacks[i].under) {
+        missing.push_back(i);
+        if (i == 0) {
+            break;
         }
-        found = closer->before(parts, std::move(found));
     }
-    n_bytes += 128 + found.size() * 320;
-    return *known_closer.emplace(stack_id, std::make_unique<lc_some_endings>(std::move(found))).first->second;
+    for (; !missing.empty(); missing.pop_back()) {
+        auto made = std::make_unique<lc_some_endings>(find_closer_endings(missing.back()));
+        n_bytes += 128 + made->size() * 320;
+        known_closer.emplace(missing.back(), std::move(made));
+    }
+    return *known_closer.at(stack_id);
+}
+
+// Those of what a stack lies on are known. It calls itself through rules that end with others alone, whose depth is bounded.
+lc_some_endings lc_automaton::find_closer_endings(int32_t stack_id) {
+    if (stack_id == 0) {
+        return { lc_endings::nothing() };
+    }
+    const stack                          here = stacks[stack_id];
+    std::vector<lc_closer_endings::part> parts;
+    lc_some_endings                      found;
+    const bool                           ends = closer->split(here.position, parts);
+    if (ends && !parts.empty() && parts.back().rule >= 0) {
+        // what many rules end with is looked at once
+        for (const int32_t start : closer->weighed(parts.back().rule)) {
+            const auto & more = closer_endings(rules->is_end(start) ? here.under : push(start, here.under));
+            found.insert(found.end(), more.begin(), more.end());
+        }
+        closer->keep_few(found);
+        parts.pop_back();
+    } else if (ends) {
+        found = *known_closer.at(here.under);
+    }
+    return closer->before(parts, std::move(found));
 }
 
 int32_t lc_automaton::least(const lc_position & at, int32_t enough) {

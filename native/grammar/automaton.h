@@ -96,6 +96,7 @@ class lc_automaton {
     bool                         may_become(int32_t from, uint32_t value, int32_t n_remain) const;
     const lc_ending &            ending(int32_t stack_id);
     const lc_some_endings &      closer_endings(int32_t stack_id);
+    lc_some_endings              find_closer_endings(int32_t stack_id);
     int32_t                      roughly_least(const lc_position & at);
     int32_t                      closely_least(const lc_position & at);
     void                         collect(int32_t stack_id, std::vector<int32_t> & out);

@@ -10,7 +10,7 @@ constexpr int32_t MAX_BEHIND  = 2;     // tokens that an ending may take more th
 constexpr size_t  MAX_VARIED  = 64;    // texts to join for a rule with several alternatives
 constexpr size_t  MAX_WORK    = 20000; // texts to join for one rule, else nothing is weighed
 constexpr size_t  MAX_VISITED = 200;   // rules inside an alternative that is weighed
-constexpr size_t  MAX_DEPTH   = 2000;  // rules inside each other, else nothing is weighed
+constexpr size_t  MAX_DEPTH   = 400;   // rules inside each other, else nothing is weighed: looks call themselves so deep
 
 } // namespace
 

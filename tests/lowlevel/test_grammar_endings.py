@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -212,3 +213,42 @@ def test_too_many_ways_are_an_error(model: Model) -> None:
 
     with Sampler(model).grammar(text).greedy() as sampler, pytest.raises(errors.GrammarError, match="ways"):
         accept_many(sampler)
+
+
+DEEP = """
+import sys, threading
+from llamacpp_core.lowlevel import Candidates, Model, Sampler
+import numpy as np
+
+GRAMMAR = 'root ::= v\\nv ::= "[" v ("," v)* "]" | "true" | "null" | "{" v "}" | "nothing at all"'
+DEPTH = 3000
+
+def work():
+    with Model(sys.argv[1], vocab_only=True) as model, Sampler(model).grammar(GRAMMAR).greedy() as sampler:
+        (bracket,) = model.tokenize('[', add_special=False)
+        logits = np.zeros(len(model.vocabulary), np.float32)
+        for _ in range(DEPTH):
+            sampler.accept(bracket)
+        text = ''
+        for left in range(DEPTH + 50, 0, -1):
+            sampler.limit_grammar(left)
+            candidates = Candidates.from_logits(logits)
+            sampler.apply(candidates)
+            token = candidates.selected
+            if model.vocabulary.is_end(token):
+                break
+            sampler.accept(token)
+            text += model.token_to_piece(token).decode()
+        print(text.count(']') - text.count('['), model.vocabulary.is_end(token))
+
+threading.stack_size(256 * 1024)
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+"""
+
+
+def test_an_answer_nests_deeply(run_python: Callable[..., Any], smollm2_path: Path) -> None:
+    done = run_python(DEEP, str(smollm2_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["3000", "True"], done.stderr
